@@ -1,0 +1,92 @@
+//! Admission: how much work the gateway takes in hand at once.
+
+use queuebridge_proto::error::{reason, retry_after};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Code, Status};
+
+/// The bytes of requests that may be in hand at once, in KiB: a bound on memory
+/// whatever the sizes of the submissions are.
+const MAX_KIB: usize = 256 * 1024;
+
+/// When a refused caller should come back.
+const COME_BACK: Duration = Duration::from_millis(250);
+
+/// Counts the submissions in hand and refuses, or holds back, the rest.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    jobs: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
+}
+
+/// A place for one submission; dropped when it is answered.
+#[derive(Debug)]
+pub struct Place {
+    _job: OwnedSemaphorePermit,
+    _kib: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    /// At most `max_pending` submissions at once.
+    #[must_use]
+    pub fn new(max_pending: usize) -> Self {
+        let jobs = max_pending.min(Semaphore::MAX_PERMITS);
+        Self { jobs: Arc::new(Semaphore::new(jobs)), kib: Arc::new(Semaphore::new(MAX_KIB)) }
+    }
+
+    /// A place at once, or the refusal.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` with the time to come back.
+    pub fn enter(&self, bytes: usize) -> Result<Place, Status> {
+        let job = self.jobs.clone().try_acquire_owned();
+        let kib = self.kib.clone().try_acquire_many_owned(kib(bytes));
+        match (job, kib) {
+            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: kib }),
+            _ => Err(overloaded()),
+        }
+    }
+
+    /// A place as soon as there is one: for streams, which are slowed down
+    /// instead of refused.
+    ///
+    /// # Errors
+    /// As [`Admission::enter`], when the gateway is being taken down.
+    pub async fn wait(&self, bytes: usize) -> Result<Place, Status> {
+        let job = self.jobs.clone().acquire_owned().await;
+        let kib = self.kib.clone().acquire_many_owned(kib(bytes)).await;
+        match (job, kib) {
+            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: kib }),
+            _ => Err(overloaded()),
+        }
+    }
+}
+
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024).min(MAX_KIB)).unwrap_or(u32::MAX)
+}
+
+/// The refusal, also for queues in this process that are full.
+#[must_use]
+pub fn overloaded() -> Status {
+    let message = "the gateway has as much work in hand as it may";
+    retry_after(Code::ResourceExhausted, reason::OVERLOADED, message, COME_BACK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_by_count_and_by_bytes_and_recovers() {
+        let admission = Admission::new(2);
+        let first = admission.enter(1).unwrap();
+        let second = admission.enter(300 * 1024 * 1024).unwrap_err();
+        assert_eq!(second.code(), Code::ResourceExhausted, "too many bytes");
+        let second = admission.enter(1).unwrap();
+        assert!(admission.enter(1).unwrap_err().metadata().contains_key("grpc-retry-pushback-ms"));
+        drop((first, second));
+        assert!(admission.enter(300 * 1024 * 1024).is_ok(), "alone, even the largest is taken");
+    }
+}

@@ -1,0 +1,175 @@
+//! What may stand on the command line.
+
+use super::submission::SubmitArgs;
+use crate::config::parse_duration;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+use tonic::transport::Endpoint;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the job succeeded; submit: it was accepted; cancel: the cancellation stands
+  1  the job failed, was cancelled or expired; cancel: it had finished before
+  2  the command line or the configuration is wrong
+  3  the call itself failed, or the server could not run
+  4  the job is not finished yet";
+
+/// Queuebridge: gRPC calls as jobs through queues.
+#[derive(Debug, Parser)]
+#[command(name = "queuebridge", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway until SIGTERM or SIGINT
+    Serve(ConfigArgs),
+    /// Print the effective configuration, or every mistake in it
+    CheckConfig(ConfigArgs),
+    /// Everything that is a client's.
+    #[command(flatten)]
+    Client(Box<ClientCommand>),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// TOML file; every value may also be given, and is overridden, by a QB_ variable
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The commands of the client.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Submit one job
+    Submit(Box<SubmitArgs>),
+    /// Show a job as it stands
+    Get {
+        /// The job's id
+        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        id: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        output: Output,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        gateway: Gateway,
+    },
+    /// Wait until a job is finished, and show it
+    Wait {
+        /// The job's id
+        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        id: String,
+        /// How long to wait: 90s, 5m, 12h
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+        timeout: Duration,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        output: Output,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        gateway: Gateway,
+    },
+    /// Cancel a job, and show it
+    Cancel {
+        /// The job's id
+        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        id: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        output: Output,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        gateway: Gateway,
+    },
+}
+
+/// How an answer is shown.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Output {
+    /// Print the job as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write the bytes of the response message to a file, or to the standard
+    /// output with "-" (everything else then goes to the standard error)
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Which gateway is called.
+#[derive(Clone, Debug, Args)]
+pub struct Gateway {
+    /// The gateway
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:50051",
+        value_parser = endpoint
+    )]
+    pub gateway: Endpoint,
+}
+
+/// Only plain HTTP: the gateway itself ends no TLS.
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let expected = "expected http://HOST:PORT (this client speaks no TLS)";
+    match Endpoint::from_shared(text.to_owned()) {
+        Ok(endpoint) if endpoint.uri().scheme_str() == Some("http") => Ok(endpoint),
+        _ => Err(expected.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definitions_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        for good in [
+            "queuebridge serve",
+            "queuebridge serve --config a.toml",
+            "queuebridge check-config --config a.toml",
+            "queuebridge submit --method /a.B/C",
+            "queuebridge submit --method /a.B/C --file - --wait 30s --json --output out",
+            "queuebridge get -abc --json",
+            "queuebridge wait -_abc --timeout 5m --gateway http://example.com:1",
+            "queuebridge cancel abc --output -",
+        ] {
+            assert!(parse(good).is_ok(), "{good}: {}", parse(good).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_code_for_wrong_usage() {
+        for bad in [
+            "queuebridge",
+            "queuebridge sevre",
+            "queuebridge submit",
+            "queuebridge submit --method /a.B/C --file a --data-base64 AA==",
+            "queuebridge submit --method a.B/C",
+            "queuebridge submit --method /a.B/C --metadata novalue",
+            "queuebridge submit --method /a.B/C --delay 5",
+            "queuebridge wait abc --timeout soon",
+            "queuebridge get abc --gateway https://example.com",
+            "queuebridge get abc --gateway nonsense",
+            "queuebridge get",
+        ] {
+            assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The commands of the client.
+
+use super::args::{ClientCommand, Gateway, Output};
+use super::failure::Failure;
+use super::submission::SubmitArgs;
+use super::{Exit, follow, json, show};
+use queuebridge_proto::v1::job::Outcome;
+use queuebridge_proto::v1::jobs_client::JobsClient;
+use queuebridge_proto::v1::{CancelRequest, Job};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tonic::Request;
+use tonic::transport::Channel;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longer than the gateway tries to publish.
+const CALL: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
+    match command {
+        ClientCommand::Submit(submit) => run_submit(*submit).await,
+        ClientCommand::Get { id, output, gateway } => {
+            let mut jobs = connect(&gateway).await?;
+            let job = follow::look_up(&mut jobs, &id, Duration::ZERO).await?;
+            print(&job, &output)?;
+            Ok(Exit::of_job(&job))
+        }
+        ClientCommand::Wait { id, timeout, output, gateway } => {
+            let mut jobs = connect(&gateway).await?;
+            let job = follow::to_the_end(&mut jobs, &id, timeout).await?;
+            print(&job, &output)?;
+            Ok(Exit::of_job(&job))
+        }
+        ClientCommand::Cancel { id, output, gateway } => {
+            let mut request = Request::new(CancelRequest { id });
+            request.set_timeout(CALL);
+            let job = connect(&gateway).await?.cancel(request).await?.into_inner();
+            print(&job, &output)?;
+            Ok(Exit::of_cancellation(&job))
+        }
+    }
+}
+
+/// Waiting is a call of its own, so that the id is known, and shown, even if
+/// the waiting breaks off.
+async fn run_submit(submit: SubmitArgs) -> Result<Exit, Failure> {
+    let mut request = Request::new(submit.request()?);
+    request.set_timeout(CALL);
+    let mut jobs = connect(&submit.gateway).await?;
+    let accepted = jobs.submit(request).await?.into_inner();
+    let Some(wait) = submit.wait else {
+        print(&accepted, &submit.output)?;
+        return Ok(Exit::of_submission(&accepted));
+    };
+    eprintln!("accepted {}", accepted.id);
+    let job = follow::to_the_end(&mut jobs, &accepted.id, wait).await?;
+    print(&job, &submit.output)?;
+    Ok(Exit::of_job(&job))
+}
+
+async fn connect(gateway: &Gateway) -> Result<JobsClient<Channel>, Failure> {
+    let endpoint = gateway.gateway.clone().connect_timeout(CONNECT);
+    let channel = endpoint.connect().await.map_err(Failure::Connect)?;
+    // The answers are the caller's own: their size is not for us to limit.
+    Ok(JobsClient::new(channel)
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(usize::MAX))
+}
+
+/// Shows the job, and writes the response where it is wanted.
+fn print(job: &Job, output: &Output) -> Result<(), Failure> {
+    let text = if output.json { format!("{:#}\n", json::job(job)) } else { show::job(job, output) };
+    let stdout = Path::new("-");
+    if let (Some(path), Some(Outcome::Response(response))) = (&output.output, &job.outcome) {
+        let bytes = &response.message[..];
+        let written = if path == stdout { to_stdout(bytes) } else { std::fs::write(path, bytes) };
+        written.map_err(|error| Failure::File(path.clone(), error))?;
+    }
+    if output.output.as_deref() == Some(stdout) {
+        eprint!("{text}");
+        return Ok(());
+    }
+    to_stdout(text.as_bytes()).map_err(|error| Failure::File(PathBuf::from("-"), error))
+}
+
+fn to_stdout(bytes: &[u8]) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use super::*;
+use crate::cli::{Cli, Command};
+use clap::Parser;
+use queuebridge_proto::error::{reason, status};
+use queuebridge_proto::v1::jobs_server::{Jobs, JobsServer};
+use queuebridge_proto::v1::{
+    GetResultRequest, Response, State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest,
+    SubmitResult,
+};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Status, Streaming};
+
+/// A gateway whose one job, "abc", succeeds at the third look-up; cancelling it
+/// comes too late.
+#[derive(Default)]
+struct Scripted {
+    looks: AtomicU32,
+}
+
+fn job(state: State) -> Job {
+    let mut job = Job { id: "abc".into(), method: "/a.B/C".into(), ..Job::default() };
+    job.set_state(state);
+    if state == State::Succeeded {
+        job.outcome = Some(Outcome::Response(Response { message: vec![0, 1, 255].into() }));
+    }
+    job
+}
+
+type Answer<T> = Result<tonic::Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Jobs for Scripted {
+    type SubmitStreamStream = tokio_stream::Empty<Result<SubmitResult, Status>>;
+
+    async fn submit(&self, request: Request<SubmitRequest>) -> Answer<Job> {
+        match request.get_ref().method.as_str() {
+            "/a.B/C" => Ok(job(State::Accepted).into()),
+            _ => Err(status(Code::NotFound, reason::NO_ROUTE, "no route takes the method")),
+        }
+    }
+
+    async fn submit_batch(&self, _: Request<SubmitBatchRequest>) -> Answer<SubmitBatchResponse> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn submit_stream(
+        &self,
+        _: Request<Streaming<SubmitRequest>>,
+    ) -> Answer<Self::SubmitStreamStream> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn get_result(&self, _: Request<GetResultRequest>) -> Answer<Job> {
+        let finished = self.looks.fetch_add(1, Ordering::SeqCst) >= 2;
+        Ok(job(if finished { State::Succeeded } else { State::Running }).into())
+    }
+
+    async fn cancel(&self, _: Request<CancelRequest>) -> Answer<Job> {
+        Ok(job(State::Succeeded).into())
+    }
+}
+
+async fn gateway() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tonic::transport::Server::builder()
+        .add_service(JobsServer::new(Scripted::default()))
+        .serve_with_incoming(TcpIncoming::from(listener));
+    tokio::spawn(server);
+    address
+}
+
+async fn queuebridge(gateway: SocketAddr, line: &str) -> Exit {
+    let line = format!("queuebridge {line} --gateway http://{gateway}");
+    match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+        Command::Client(command) => crate::cli::run(*command).await,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_command_ends_with_the_code_of_its_outcome() {
+    let gateway = gateway().await;
+    assert_eq!(queuebridge(gateway, "submit --method /a.B/C").await, Exit::Success);
+    assert_eq!(queuebridge(gateway, "submit --method /a.B/D --json").await, Exit::CallFailed);
+    assert_eq!(queuebridge(gateway, "submit --method /a.B/C --file /no/file").await, Exit::Usage);
+    assert_eq!(queuebridge(gateway, "get abc").await, Exit::StillRunning);
+    assert_eq!(queuebridge(gateway, "wait abc --timeout 0s --json").await, Exit::StillRunning);
+    assert_eq!(queuebridge(gateway, "get abc --json").await, Exit::Success);
+    assert_eq!(queuebridge(gateway, "cancel abc").await, Exit::JobFailed);
+}
+
+#[tokio::test]
+async fn waiting_looks_again_until_the_end_and_writes_the_answer() {
+    let gateway = gateway().await;
+    let name = format!("queuebridge-{}", uuid::Uuid::new_v4());
+    let file = std::env::temp_dir().join(name);
+    let line = format!("submit --method /a.B/C --wait 30s --output {}", file.display());
+    assert_eq!(queuebridge(gateway, &line).await, Exit::Success);
+    assert_eq!(std::fs::read(&file).unwrap(), [0, 1, 255]);
+    std::fs::remove_file(&file).unwrap();
+    let line = "get abc --output /no/such/folder/file";
+    assert_eq!(queuebridge(gateway, line).await, Exit::Usage);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_there_is_a_failed_call() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    assert_eq!(queuebridge(closed, "get abc").await, Exit::CallFailed);
+}

@@ -1,0 +1,94 @@
+//! Why a command of the client came to no answer.
+
+use super::Exit;
+use crate::config::code_name;
+use std::fmt;
+use std::path::PathBuf;
+use tonic::Status;
+use tonic_types::StatusExt;
+
+/// Why a command of the client came to no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A file could not be read or written.
+    File(PathBuf, std::io::Error),
+    /// The gateway could not be reached.
+    Connect(tonic::transport::Error),
+    /// The call failed.
+    Call(Box<Status>),
+}
+
+impl Failure {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::File(..) => Exit::Usage,
+            Self::Connect(_) | Self::Call(_) => Exit::CallFailed,
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Call(Box::new(status))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Connect(error) => {
+                // The outermost error says no more than that, and several of
+                // its causes only repeat the one below them.
+                let mut said = String::new();
+                let mut cause = std::error::Error::source(error);
+                write!(f, "the gateway cannot be reached")?;
+                while let Some(error) = cause {
+                    let text = error.to_string();
+                    if text != said {
+                        write!(f, ": {text}")?;
+                    }
+                    said = text;
+                    cause = error.source();
+                }
+                Ok(())
+            }
+            Self::Call(status) => call(f, status),
+        }
+    }
+}
+
+/// Code, reason and message; then the facts, of which the job id of an unknown
+/// publish outcome is the one to keep.
+fn call(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
+    let info = status.get_error_details().error_info().cloned();
+    write!(f, "{}", code_name(status.code()))?;
+    if let Some(info) = &info {
+        write!(f, " {}", info.reason)?;
+    }
+    write!(f, ": {}", status.message())?;
+    let mut facts: Vec<_> = info.into_iter().flat_map(|info| info.metadata).collect();
+    facts.sort();
+    facts.iter().try_for_each(|(name, value)| write!(f, "\n  {name}: {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queuebridge_proto::error::{reason, status_with};
+    use tonic::Code;
+
+    #[test]
+    fn a_failed_call_shows_code_reason_message_and_facts() {
+        let facts = [("job_id", "abc".to_owned())];
+        let reason = reason::PUBLISH_OUTCOME_UNKNOWN;
+        let failure = Failure::from(status_with(Code::Unavailable, reason, "nobody knows", facts));
+        assert_eq!(
+            failure.to_string(),
+            "UNAVAILABLE PUBLISH_OUTCOME_UNKNOWN: nobody knows\n  job_id: abc"
+        );
+        assert_eq!(failure.exit(), Exit::CallFailed);
+        let plain = Failure::from(Status::internal("m"));
+        assert_eq!(plain.to_string(), "INTERNAL: m");
+    }
+}

@@ -1,0 +1,176 @@
+//! A job as JSON, in the form that Protobuf prescribes: names in camelCase,
+//! bytes as Base64, times as RFC 3339, unset fields left out.
+//!
+//! The details of a status are of any type. Those that Queuebridge itself
+//! writes are spelled out; any other one is its type and its bytes.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+use queuebridge_proto::v1::job::Outcome;
+use queuebridge_proto::v1::{Job, Metadatum, metadatum};
+use serde_json::{Map, Value, json};
+use tonic_types::pb::{BadRequest, ErrorInfo, RetryInfo};
+
+/// The JSON form of a job.
+pub(super) fn job(job: &Job) -> Value {
+    let mut object = Object::default();
+    object.text("id", &job.id);
+    object.text("method", &job.method);
+    object.put("state", (job.state != 0).then(|| state(job)));
+    object.put("submitTime", job.submit_time.as_ref().map(timestamp));
+    object.put("startTime", job.start_time.as_ref().map(timestamp));
+    object.put("completeTime", job.complete_time.as_ref().map(timestamp));
+    object.put("expireTime", job.expire_time.as_ref().map(timestamp));
+    object.put("purgeTime", job.purge_time.as_ref().map(timestamp));
+    object.put("resultRetention", job.result_retention.as_ref().map(duration));
+    object.put("attempt", (job.attempt != 0).then_some(job.attempt));
+    object.put(
+        "progress",
+        job.progress.as_ref().map(|progress| {
+            let mut object = Object::default();
+            object.put("fraction", (progress.fraction != 0.0).then(|| double(progress.fraction)));
+            object.text("message", &progress.message);
+            object.put("updateTime", progress.update_time.as_ref().map(timestamp));
+            object.finish()
+        }),
+    );
+    object.put("cancelRequested", job.cancel_requested.then_some(true));
+    object.list("initialMetadata", &job.initial_metadata, metadatum);
+    object.list("trailingMetadata", &job.trailing_metadata, metadatum);
+    match &job.outcome {
+        Some(Outcome::Response(response)) => {
+            let mut inner = Object::default();
+            inner.text("message", &base64(&response.message));
+            object.put("response", Some(inner.finish()));
+        }
+        Some(Outcome::Error(error)) => object.put("error", Some(status(error))),
+        None => {}
+    }
+    object.finish()
+}
+
+/// RFC 3339 in UTC, with as many digits as are needed: 0, 3, 6 or 9.
+pub(super) fn timestamp(at: &prost_types::Timestamp) -> String {
+    at.to_string()
+}
+
+/// The standard alphabet with padding.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// An unknown state is its number, as for every enum.
+fn state(job: &Job) -> Value {
+    match queuebridge_proto::v1::State::try_from(job.state) {
+        Ok(state) => state.as_str_name().into(),
+        Err(_) => job.state.into(),
+    }
+}
+
+/// Seconds with 0, 3, 6 or 9 digits and the unit.
+fn duration(duration: &prost_types::Duration) -> String {
+    let sign = if duration.seconds < 0 || duration.nanos < 0 { "-" } else { "" };
+    let (seconds, nanos) = (duration.seconds.unsigned_abs(), duration.nanos.unsigned_abs());
+    let fraction = match nanos {
+        0 => String::new(),
+        n if n % 1_000_000 == 0 => format!(".{:03}", n / 1_000_000),
+        n if n % 1_000 == 0 => format!(".{:06}", n / 1_000),
+        n => format!(".{n:09}"),
+    };
+    format!("{sign}{seconds}{fraction}s")
+}
+
+/// JSON has no numbers for these.
+fn double(number: f64) -> Value {
+    match number {
+        n if n.is_nan() => "NaN".into(),
+        f64::INFINITY => "Infinity".into(),
+        f64::NEG_INFINITY => "-Infinity".into(),
+        n => n.into(),
+    }
+}
+
+fn metadatum(entry: &Metadatum) -> Value {
+    let mut object = Object::default();
+    object.text("key", &entry.key);
+    match &entry.value {
+        Some(metadatum::Value::Ascii(text)) => object.put("ascii", Some(text.as_str())),
+        Some(metadatum::Value::Binary(bytes)) => object.put("binary", Some(base64(bytes))),
+        None => {}
+    }
+    object.finish()
+}
+
+fn status(status: &tonic_types::Status) -> Value {
+    let mut object = Object::default();
+    object.put("code", (status.code != 0).then_some(status.code));
+    object.text("message", &status.message);
+    object.list("details", &status.details, |any| detail(&any.type_url, &any.value));
+    object.finish()
+}
+
+fn detail(type_url: &str, bytes: &[u8]) -> Value {
+    let name = type_url.rsplit('/').next().unwrap_or_default();
+    let known = match name {
+        "google.rpc.ErrorInfo" => ErrorInfo::decode(bytes).ok().map(|info| {
+            let mut object = Object::default();
+            object.text("reason", &info.reason);
+            object.text("domain", &info.domain);
+            object.put("metadata", (!info.metadata.is_empty()).then(|| json!(info.metadata)));
+            object
+        }),
+        "google.rpc.BadRequest" => BadRequest::decode(bytes).ok().map(|bad| {
+            let mut object = Object::default();
+            object.list("fieldViolations", &bad.field_violations, |violation| {
+                let mut object = Object::default();
+                object.text("field", &violation.field);
+                object.text("description", &violation.description);
+                object.text("reason", &violation.reason);
+                object.finish()
+            });
+            object
+        }),
+        "google.rpc.RetryInfo" => RetryInfo::decode(bytes).ok().map(|info| {
+            let mut object = Object::default();
+            object.put("retryDelay", info.retry_delay.as_ref().map(duration));
+            object
+        }),
+        _ => None,
+    };
+    let mut object = known.unwrap_or_else(|| {
+        let mut object = Object::default();
+        object.text("value", &base64(bytes));
+        object
+    });
+    object.put("@type", Some(type_url));
+    object.finish()
+}
+
+/// An object without its unset fields.
+#[derive(Default)]
+struct Object(Map<String, Value>);
+
+impl Object {
+    fn put(&mut self, name: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.0.insert(name.to_owned(), value.into());
+        }
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.put(name, (!text.is_empty()).then_some(text));
+    }
+
+    fn list<T>(&mut self, name: &str, entries: &[T], form: impl Fn(&T) -> Value) {
+        let list = || entries.iter().map(form).collect::<Vec<Value>>();
+        self.put(name, (!entries.is_empty()).then(list));
+    }
+
+    fn finish(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,23 @@
+//! The command line: the gateway itself, and a client for any gateway.
+
+mod args;
+mod client;
+mod exit;
+mod failure;
+mod follow;
+mod json;
+mod show;
+mod submission;
+
+pub use args::{Cli, ClientCommand, Command, ConfigArgs, Gateway, Output};
+pub use exit::Exit;
+pub use submission::SubmitArgs;
+
+/// Runs a command of the client and says how the program ends. Answers go to
+/// the standard output, everything else to the standard error.
+pub async fn run(command: ClientCommand) -> Exit {
+    client::run(command).await.unwrap_or_else(|failure| {
+        eprintln!("{failure}");
+        failure.exit()
+    })
+}

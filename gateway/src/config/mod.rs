@@ -1,0 +1,180 @@
+//! The configuration: one TOML file, every value of which an environment
+//! variable can override.
+//!
+//! Everything is read and checked before the first socket opens; all mistakes
+//! are reported at once; no report and no print contains a secret.
+
+mod codes;
+mod duration;
+mod error;
+mod pattern;
+mod read;
+mod reader;
+mod route;
+mod show;
+mod size;
+mod suggest;
+mod values;
+mod variables;
+
+pub use codes::{code_from_name, code_name};
+pub use duration::{format_duration, parse_duration};
+pub use error::{ConfigErrors, Mistake};
+pub use pattern::{MethodPattern, PatternError};
+pub use route::{Destination, Guarantee, RouteConfig};
+
+use queuebridge_proto::Keyring;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// The effective configuration of a gateway. Its `Debug` and `Display` forms
+/// show no secret.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the gateway listens. Default: `127.0.0.1:50051`, because there is
+    /// no authentication yet.
+    pub listen: SocketAddr,
+    /// The tenant of every caller: 1 to 63 characters of `A-Z a-z 0-9 _ -`, so
+    /// that it fits into an ordering group together with a key of 64.
+    /// Default: `default`.
+    pub tenant: String,
+    /// Signs and verifies job ids. Required.
+    pub job_id_keys: Keyring,
+    /// Signs envelopes; the workers hold the same keys. Required.
+    pub envelope_keys: Keyring,
+    /// The largest gRPC message that is taken, in bytes. Default: 4 MiB.
+    pub max_message_bytes: usize,
+    /// Submissions in hand before further ones are refused. Default: 10,000.
+    pub max_pending: usize,
+    /// How long a shutdown waits for the calls under way. Default: 30 s.
+    pub drain_timeout: Duration,
+    /// Where jobs and their results rest.
+    pub store: StoreConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Which methods go where. At least one.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// Where jobs and their results rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The DynamoDB table. Required.
+    pub table: String,
+    /// The S3 bucket for large requests and answers. Without it everything must
+    /// fit into a message and a table item.
+    pub payload_bucket: Option<String>,
+    /// The beginning of every key in the bucket. Default: `queuebridge/`.
+    pub payload_prefix: String,
+    /// The longest time that a queued copy of a job can survive: the retentions
+    /// of the source, dead-letter and parking queues. What a job leaves behind
+    /// is kept that much longer, so that a late copy is never run again.
+    /// Default: 43 days, three times the most that SQS allows and one more.
+    pub copies_survive: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The form of a line. Default: JSON.
+    pub format: LogFormat,
+    /// Levels, as a list of `target=level`. Default: `info`.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl StoreConfig {
+    /// The defaults around a table.
+    #[must_use]
+    pub fn new(table: impl Into<String>) -> Self {
+        Self {
+            table: table.into(),
+            payload_bucket: None,
+            payload_prefix: "queuebridge/".to_owned(),
+            copies_survive: DAY * 43,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, filter: "info".to_owned() }
+    }
+}
+
+impl Config {
+    /// The defaults around what is required.
+    #[must_use]
+    pub fn new(
+        job_id_keys: Keyring,
+        envelope_keys: Keyring,
+        store: StoreConfig,
+        routes: Vec<RouteConfig>,
+    ) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            tenant: "default".to_owned(),
+            job_id_keys,
+            envelope_keys,
+            max_message_bytes: 4 * 1024 * 1024,
+            max_pending: 10_000,
+            drain_timeout: Duration::from_secs(30),
+            store,
+            log: LogConfig::default(),
+            routes,
+        }
+    }
+
+    /// Reads the file, if one is named, and the environment of this process.
+    /// Nothing else in the gateway reads the environment, but for the AWS SDK.
+    ///
+    /// # Errors
+    /// Every mistake in both.
+    pub fn from_process(file: Option<&Path>) -> Result<Self, ConfigErrors> {
+        // Text that is not UTF-8 cannot be any right value; made readable, it
+        // is refused by the rule of its own variable.
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        Self::load(file, std::env::vars_os().map(|(name, value)| (text(name), text(value))))
+    }
+
+    /// Reads the file, if one is named, and the given environment.
+    ///
+    /// # Errors
+    /// Every mistake in both.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| ConfigErrors::unreadable(path, &error))?,
+            None => String::new(),
+        };
+        Self::parse(&text, env)
+    }
+
+    /// Reads the text of a configuration file and the given environment.
+    ///
+    /// # Errors
+    /// Every mistake in both.
+    pub fn parse(
+        text: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        read::config(text, env)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! From text and environment to the configuration.
+
+use super::reader::{Found, Reader, found};
+use super::values::{bytes, text, time, whole, word};
+use super::{
+    Config, ConfigErrors, DAY, Destination, Guarantee, LogConfig, LogFormat, MethodPattern,
+    RouteConfig, StoreConfig, code_from_name,
+};
+use queuebridge_proto::Keyring;
+use std::time::Duration;
+use toml::{Table, Value};
+use tonic::Code;
+
+const MIB: usize = 1024 * 1024;
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+const KEYS: &str = "\"id:base64[,id:base64...]\", the signing key first, \
+                    each with an id from 0 to 255 and a secret of at least 16 bytes";
+const ROUTES: &str = "at least one [[route]] with `methods` and `queue` or `topic`";
+
+pub(super) fn config(
+    file: &str,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigErrors> {
+    let table = toml::from_str::<Table>(file).map_err(|error| not_toml(file, &error))?;
+    let mut reader = Reader::new(table, env);
+    let job_id_keys = keys(&mut reader, "job_id_keys");
+    let envelope_keys = keys(&mut reader, "envelope_keys");
+    let listen = reader.read(
+        "listen",
+        text("an address and a port, such as \"127.0.0.1:50051\"", |t| t.parse().ok()),
+    );
+    let tenant =
+        reader.read("tenant", text("1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'", tenant));
+    // Past 64 MiB a call should be a reference to an object store.
+    let max_message_bytes = reader.read("max_message_bytes", bytes(1024..=64 * MIB));
+    let max_pending = reader.read("max_pending", whole(1..=1_000_000usize));
+    let drain_timeout = reader.read("drain_timeout", time(Duration::ZERO..=HOUR));
+    let store = store(&mut reader);
+    let log = log(&mut reader);
+    let routes = routes(&mut reader);
+
+    let mistakes = reader.finish();
+    match (job_id_keys, envelope_keys, store) {
+        (Some(job_id_keys), Some(envelope_keys), Some(store)) if mistakes.is_empty() => {
+            let defaults = Config::new(job_id_keys, envelope_keys, store, routes);
+            Ok(Config {
+                listen: listen.unwrap_or(defaults.listen),
+                tenant: tenant.unwrap_or(defaults.tenant),
+                max_message_bytes: max_message_bytes.unwrap_or(defaults.max_message_bytes),
+                max_pending: max_pending.unwrap_or(defaults.max_pending),
+                drain_timeout: drain_timeout.unwrap_or(defaults.drain_timeout),
+                log,
+                ..defaults
+            })
+        }
+        _ => Err(ConfigErrors(mistakes)),
+    }
+}
+
+fn keys(reader: &mut Reader, path: &'static str) -> Option<Keyring> {
+    reader.secret(path, KEYS, |text| Keyring::parse(text).map_err(|error| error.to_string()))
+}
+
+fn tenant(text: &str) -> Option<String> {
+    let legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+    ((1..=63).contains(&text.len()) && text.bytes().all(legal)).then(|| text.to_owned())
+}
+
+fn store(reader: &mut Reader) -> Option<StoreConfig> {
+    let table = reader.take("store.table");
+    let mut store = StoreConfig::new("");
+    let bucket = |text: &str| (3..=63).contains(&text.len()).then(|| Some(text.to_owned()));
+    reader.set("store.payload_bucket", &mut store.payload_bucket, text("a bucket name", bucket));
+    reader.set(
+        "store.payload_prefix",
+        &mut store.payload_prefix,
+        text("nothing, or a path that ends with '/' and does not begin with it", prefix),
+    );
+    // Ten years stand for "for ever"; less than a day is for tests.
+    let range = SECOND..=DAY * 3650;
+    reader.set("store.copies_survive", &mut store.copies_survive, time(range));
+    let expected = "the name of the DynamoDB table";
+    match table {
+        Some(Found { value: Value::String(name), .. }) if !name.is_empty() => {
+            Some(StoreConfig { table: name, ..store })
+        }
+        Some(other) => {
+            reader.complain(other.place, found(&other.value), expected);
+            None
+        }
+        None => {
+            reader.missing("store.table", expected);
+            None
+        }
+    }
+}
+
+fn prefix(text: &str) -> Option<String> {
+    let right = text.is_empty() || (text.ends_with('/') && !text.starts_with('/'));
+    (right && text.len() <= 256).then(|| text.to_owned())
+}
+
+fn log(reader: &mut Reader) -> LogConfig {
+    let mut log = LogConfig::default();
+    let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+    reader.set("log.format", &mut log.format, word(&formats));
+    let filter = |text: &str| {
+        text.parse::<tracing_subscriber::filter::Targets>().ok().map(|_| text.to_owned())
+    };
+    let expected = "levels, such as \"info\" or \"warn,queuebridge_gateway=debug\"";
+    reader.set("log.filter", &mut log.filter, text(expected, filter));
+    log
+}
+
+fn routes(reader: &mut Reader) -> Vec<RouteConfig> {
+    let Some(Found { place, value }) = reader.take("route") else {
+        reader.missing("route", ROUTES);
+        return vec![];
+    };
+    let list = match value {
+        Value::String(text) => match list(&text) {
+            Ok(list) => list,
+            Err(problem) => {
+                let expected = "a TOML list of inline tables, or the same in JSON";
+                reader.complain(place, problem, expected);
+                return vec![];
+            }
+        },
+        Value::Array(list) => list,
+        other => {
+            reader.complain(place, found(&other), ROUTES);
+            return vec![];
+        }
+    };
+    if list.is_empty() {
+        reader.complain(&place, "there is none", ROUTES);
+    }
+    let mut routes: Vec<RouteConfig> = Vec::with_capacity(list.len());
+    for (index, entry) in list.into_iter().enumerate() {
+        let place = format!("{place}[{index}]");
+        let Value::Table(table) = entry else {
+            reader.complain(place, found(&entry), "a table");
+            continue;
+        };
+        let mut inner = Reader::nested(table, &place);
+        if let Some(route) = route(&mut inner) {
+            if routes.iter().any(|other| other.methods == route.methods) {
+                let problem = format!("{} has a route already", route.methods);
+                inner.complain(inner.at("methods"), problem, "one route per pattern");
+            }
+            routes.push(route);
+        }
+        reader.absorb(inner);
+    }
+    routes
+}
+
+/// The routes in a variable: JSON, or the value of a TOML key.
+fn list(text: &str) -> Result<Vec<Value>, String> {
+    if let Ok(list) = serde_json::from_str(text) {
+        return Ok(list);
+    }
+    let mut table: Table = toml::from_str(&format!("routes = {text}"))
+        .map_err(|error| error.message().trim().to_owned())?;
+    match table.remove("routes") {
+        Some(Value::Array(list)) => Ok(list),
+        _ => Err("not a list".to_owned()),
+    }
+}
+
+fn route(reader: &mut Reader) -> Option<RouteConfig> {
+    let pattern = "\"/package.Service/Method\", \"/package.Service/*\" or \"*\"";
+    let methods = match reader.take("methods") {
+        None => {
+            reader.missing("methods", pattern);
+            None
+        }
+        Some(Found { place, value }) => {
+            let parsed = value.as_str().and_then(|text| text.parse::<MethodPattern>().ok());
+            if parsed.is_none() {
+                reader.complain(place, found(&value), pattern);
+            }
+            parsed
+        }
+    };
+    let destination = destination(reader);
+    // The rest is read in any case, so that its mistakes are reported as well.
+    let stand_in = Destination::Queue(String::new());
+    let complete = methods.is_some() && destination.is_some();
+    let methods = methods.unwrap_or(MethodPattern::All);
+    let mut route = RouteConfig::new(methods, destination.unwrap_or(stand_in));
+    let guarantees = [Guarantee::Claimed, Guarantee::AtLeastOnce].map(|g| (g.name(), g));
+    reader.set("guarantee", &mut route.guarantee, word(&guarantees));
+    if route.guarantee == Guarantee::AtLeastOnce && route.destination.is_fifo() {
+        let problem = "at_least_once keeps no order, and the destination is FIFO";
+        reader.complain(reader.at("guarantee"), problem, "\"claimed\"");
+    }
+    reader.set("max_attempts", &mut route.max_attempts, whole(1..=100));
+    reader.set("retry_on", &mut route.retry_on, codes);
+    let request_bytes = reader.read("max_request_bytes", bytes(1..=64 * MIB));
+    route.max_request_bytes = request_bytes;
+    times(reader, &mut route);
+    complete.then_some(route)
+}
+
+fn destination(reader: &mut Reader) -> Option<Destination> {
+    let is_url = |t: &str| t.starts_with("https://") || t.starts_with("http://");
+    let is_topic = |t: &str| t.starts_with("arn:") && t.split(':').nth(2) == Some("sns");
+    let (has_queue, queue) = name(reader, "queue", "the URL of an SQS queue", is_url);
+    let (has_topic, topic) = name(reader, "topic", "the ARN of an SNS topic", is_topic);
+    match (has_queue, has_topic) {
+        (true, true) => {
+            reader.complain(reader.at("topic"), "there is a queue as well", "only one of the two");
+            None
+        }
+        (false, false) => {
+            reader.missing("queue", "a queue or a topic");
+            None
+        }
+        _ => queue.map(Destination::Queue).or(topic.map(Destination::Topic)),
+    }
+}
+
+/// Whether the name is given, and the name if it is right.
+fn name(
+    reader: &mut Reader,
+    path: &'static str,
+    expected: &str,
+    is_right: impl Fn(&str) -> bool,
+) -> (bool, Option<String>) {
+    let Some(Found { place, value }) = reader.take(path) else { return (false, None) };
+    match value {
+        Value::String(text) if is_right(&text) => (true, Some(text)),
+        other => {
+            reader.complain(place, found(&other), expected);
+            (true, None)
+        }
+    }
+}
+
+fn codes(value: &Value) -> Result<Vec<Code>, String> {
+    let code = |value: &Value| code_from_name(value.as_str()?).filter(|code| *code != Code::Ok);
+    value
+        .as_array()
+        .and_then(|list| list.iter().map(code).collect())
+        .ok_or_else(|| "a list of gRPC codes but OK, such as [\"UNAVAILABLE\"]".to_owned())
+}
+
+/// The pairs of times: where only the upper one is given and lies below the
+/// default of the lower one, the lower one follows.
+fn times(reader: &mut Reader, route: &mut RouteConfig) {
+    let half_day = HOUR * 12;
+    pair(
+        reader,
+        ["initial_backoff", "max_backoff"],
+        [&mut route.initial_backoff, &mut route.max_backoff],
+        [Duration::ZERO, half_day],
+    );
+    pair(
+        reader,
+        ["default_expiry", "max_expiry"],
+        [&mut route.default_expiry, &mut route.max_expiry],
+        [SECOND, DAY * 14],
+    );
+    pair(
+        reader,
+        ["default_retention", "max_retention"],
+        [&mut route.default_retention, &mut route.max_retention],
+        [SECOND, DAY * 3650],
+    );
+}
+
+fn pair(
+    reader: &mut Reader,
+    [low, high]: [&'static str; 2],
+    [lower, upper]: [&mut Duration; 2],
+    [least, most]: [Duration; 2],
+) {
+    reader.set(high, upper, time(least..=most));
+    match reader.read(low, time(least..=most)) {
+        Some(given) if given > *upper => {
+            let problem = format!("it is longer than {high}");
+            reader.complain(reader.at(low), problem, format!("at most {high}"));
+        }
+        Some(given) => *lower = given,
+        None => *lower = (*lower).min(*upper),
+    }
+}
+
+/// The message of the TOML parser without its quotation of the line, which may
+/// hold a key.
+fn not_toml(file: &str, error: &toml::de::Error) -> ConfigErrors {
+    let before = error.span().and_then(|span| file.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    ConfigErrors::one(format!("line {line}"), error.message().trim().to_owned(), "TOML")
+}

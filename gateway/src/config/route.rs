@@ -1,0 +1,117 @@
+//! What the configuration says about a set of methods.
+
+use super::MethodPattern;
+use std::fmt;
+use std::time::Duration;
+use tonic::Code;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What happens to the jobs of a set of methods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// The methods.
+    pub methods: MethodPattern,
+    /// Where their messages go.
+    pub destination: Destination,
+    /// What is promised. Default: claimed.
+    pub guarantee: Guarantee,
+    /// Attempts before a job is finished as failed, 1 to 100. Default: 5.
+    pub max_attempts: u32,
+    /// The codes of a handler's answer that are worth a further attempt.
+    /// Default: `UNAVAILABLE` and `ABORTED`.
+    pub retry_on: Vec<Code>,
+    /// The pause before the second attempt; it doubles. Default: 1 s.
+    pub initial_backoff: Duration,
+    /// The longest pause, at most 12 h, which is the longest that SQS keeps a
+    /// message invisible. Default: 5 min.
+    pub max_backoff: Duration,
+    /// The work expiry of a job that names none. Default: 1 h.
+    pub default_expiry: Duration,
+    /// The latest work expiry that a job may name, at most 14 d, which is the
+    /// longest that SQS keeps a message. Default: 4 d, as SQS does by default.
+    pub max_expiry: Duration,
+    /// The result retention of a job that names none. Default: 1 d.
+    pub default_retention: Duration,
+    /// The longest result retention that a job may name. Default: 30 d.
+    pub max_retention: Duration,
+    /// The largest request in bytes. Unset: what the queue or topic, or the
+    /// payload store, can take.
+    pub max_request_bytes: Option<usize>,
+}
+
+impl RouteConfig {
+    /// A route with the defaults.
+    #[must_use]
+    pub fn new(methods: MethodPattern, destination: Destination) -> Self {
+        Self {
+            methods,
+            destination,
+            guarantee: Guarantee::Claimed,
+            max_attempts: 5,
+            retry_on: vec![Code::Unavailable, Code::Aborted],
+            initial_backoff: Duration::from_secs(1),
+            max_backoff: MINUTE * 5,
+            default_expiry: HOUR,
+            max_expiry: DAY * 4,
+            default_retention: DAY,
+            max_retention: DAY * 30,
+            max_request_bytes: None,
+        }
+    }
+}
+
+/// Where messages go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// An SQS queue, by its URL.
+    Queue(String),
+    /// An SNS topic, by its ARN.
+    Topic(String),
+}
+
+impl Destination {
+    /// The URL or ARN.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Queue(name) | Self::Topic(name) => name,
+        }
+    }
+
+    /// Whether it keeps the order of a group: AWS requires the ending `.fifo`
+    /// of such a name and of no other.
+    #[must_use]
+    pub fn is_fifo(&self) -> bool {
+        self.name().ends_with(".fifo")
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is promised for the jobs of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// At most one live lease, one outcome; Cancel and progress work.
+    Claimed,
+    /// No claim and one write: a job may run again, and the first completion
+    /// wins. Cancel is refused.
+    AtLeastOnce,
+}
+
+impl Guarantee {
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::AtLeastOnce => "at_least_once",
+        }
+    }
+}

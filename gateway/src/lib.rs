@@ -1,0 +1,21 @@
+//! The gateway of Queuebridge: jobs in over gRPC, messages out to queues and
+//! topics, results back from the store.
+//!
+//! `serve` in [`server`] builds and runs it; [`submit`] is the way in,
+//! [`lookup`] and [`waiter`] are the way back.
+
+pub mod admission;
+pub mod aws;
+pub mod cli;
+pub mod config;
+pub mod identity;
+pub mod jobs;
+pub mod lookup;
+pub mod message;
+pub mod publish;
+pub mod route;
+pub mod server;
+pub mod submission;
+pub mod submit;
+pub mod view;
+pub mod waiter;

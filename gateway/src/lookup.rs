@@ -1,0 +1,167 @@
+//! Looking a job up: from an id to what may be said about it.
+//!
+//! Nobody answers a terminal state that is not stored: a job that is found past
+//! its work expiry (and the clock skew) is stored as expired before that is
+//! said.
+
+use crate::view::{self, Methods};
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::time::CLOCK_SKEW;
+use queuebridge_proto::v1::{Job, State, outcome};
+use queuebridge_proto::{JobId, JobIdError};
+use queuebridge_store::{
+    Author, Cancelled, Clock, PayloadError, PayloadStore, Record, ResultStore, StoreError,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Code, Status};
+
+/// Reads jobs and judges them by the clock.
+pub struct Lookup {
+    /// What is known about jobs.
+    pub store: Arc<dyn ResultStore>,
+    /// Where large answers are.
+    pub payloads: Option<Arc<dyn PayloadStore>>,
+    /// The time.
+    pub clock: Clock,
+    /// The methods this gateway has seen.
+    pub methods: Methods,
+}
+
+/// What the store and the clock say about a job.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Accepted; nobody has claimed it.
+    Pending,
+    /// Claimed, or between two attempts.
+    Underway(Record),
+    /// Finished, and the result can be read.
+    Finished(Record),
+    /// Finished, and its retention is over.
+    Purged,
+}
+
+impl Lookup {
+    /// The job as it stands.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`/`RESULT_PURGED`, `UNAVAILABLE`, or `DATA_LOSS`/`PAYLOAD_LOST`.
+    pub async fn job(&self, id: &JobId) -> Result<Job, Status> {
+        let found = self.find(id).await?;
+        self.show(id, found).await
+    }
+
+    /// What is stored, after the clock has been heard.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when the store cannot be asked.
+    pub async fn find(&self, id: &JobId) -> Result<Found, Status> {
+        let now = self.clock.now();
+        let mut record = self.store.get(id, now).await.map_err(|e| unreachable(&e))?;
+        let overdue = now >= id.expires_at().plus(CLOCK_SKEW);
+        let unfinished = record.as_ref().is_none_or(|record| !record.is_terminal());
+        if overdue && unfinished {
+            if record.is_none() && now >= id.expires_at().plus(id.retention() + CLOCK_SKEW) {
+                return Ok(Found::Purged);
+            }
+            let method = self.methods.of(id);
+            let outcome = queuebridge_proto::outcome::expired();
+            self.store
+                .complete(id, &method, Author::Expiry, State::Expired, outcome, now)
+                .await
+                .map_err(|e| unreachable(&e))?;
+            record = self.store.get(id, now).await.map_err(|e| unreachable(&e))?;
+        }
+        Ok(match record {
+            None => Found::Pending,
+            Some(record) if !record.is_terminal() => Found::Underway(record),
+            Some(record) if record.outcome.is_none() => Found::Purged,
+            Some(record) if record.purge_at(id).is_some_and(|at| at <= now) => Found::Purged,
+            Some(record) => Found::Finished(record),
+        })
+    }
+
+    /// The answer to what was found; fetches a large response.
+    ///
+    /// # Errors
+    /// As [`Lookup::job`].
+    pub async fn show(&self, id: &JobId, found: Found) -> Result<Job, Status> {
+        let mut record = match found {
+            Found::Pending => return Ok(view::accepted(id, self.methods.of(id))),
+            Found::Purged => {
+                let message = "the job is finished and the retention of its result is over";
+                return Err(error::status(Code::NotFound, reason::RESULT_PURGED, message));
+            }
+            Found::Underway(record) | Found::Finished(record) => record,
+        };
+        self.fetch_response(id, &mut record).await?;
+        let method = std::mem::take(&mut record.method);
+        let method = if method.is_empty() { self.methods.of(id) } else { method };
+        Ok(view::recorded(id, method, record))
+    }
+
+    /// Cancels a job and answers it as it then stands.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION`/`NOT_CANCELLABLE`, and those of [`Lookup::job`].
+    pub async fn cancel(&self, id: &JobId) -> Result<Job, Status> {
+        if id.at_least_once() {
+            let message = "a job with the guarantee at_least_once cannot be cancelled";
+            return Err(error::status(Code::FailedPrecondition, reason::NOT_CANCELLABLE, message));
+        }
+        // An overdue job is expired, not cancelled.
+        let found = self.find(id).await?;
+        if matches!(found, Found::Finished(_) | Found::Purged) {
+            return self.show(id, found).await;
+        }
+        match self.store.cancel(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
+            Cancelled::BeforeStart | Cancelled::Requested | Cancelled::AlreadyFinished => {
+                self.job(id).await
+            }
+        }
+    }
+
+    async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {
+        let Some(outcome) = &mut record.outcome else { return Ok(()) };
+        let Some(outcome::Result::ResponseRef(at)) = &outcome.result else { return Ok(()) };
+        let Some(payloads) = &self.payloads else {
+            let message = "the answer lies in a payload store that this gateway does not have";
+            return Err(error::status(Code::DataLoss, reason::PAYLOAD_LOST, message));
+        };
+        let response = payloads.get(at).await.map_err(|error| {
+            tracing::warn!(job = %id, %error, "an answer could not be fetched");
+            match error {
+                PayloadError::Missing(_) | PayloadError::Altered(_) => {
+                    let message = "the answer is missing from the payload store, or was altered";
+                    error::status(Code::DataLoss, reason::PAYLOAD_LOST, message)
+                }
+                PayloadError::Unavailable(_) => unavailable("the payload store cannot be reached"),
+            }
+        })?;
+        outcome.result = Some(outcome::Result::Response(response));
+        Ok(())
+    }
+}
+
+/// The answer to an id that is not one of ours. Forged, foreign and unknown are
+/// one and the same.
+#[must_use]
+pub fn bad_id(field: &str, error: JobIdError) -> Status {
+    match error {
+        JobIdError::Malformed => {
+            let reason = reason::MALFORMED_JOB_ID;
+            error::refused_field(Code::InvalidArgument, reason, field, "not a job id")
+        }
+        JobIdError::Unknown => error::status(Code::NotFound, reason::JOB_NOT_FOUND, "no such job"),
+    }
+}
+
+fn unreachable(error: &StoreError) -> Status {
+    tracing::warn!(%error, "a look-up failed");
+    unavailable("the result store cannot be reached")
+}
+
+fn unavailable(message: &str) -> Status {
+    let reason = reason::STORE_UNAVAILABLE;
+    error::retry_after(Code::Unavailable, reason, message, Duration::from_secs(1))
+}

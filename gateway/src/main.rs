@@ -1,0 +1,81 @@
+//! `queuebridge`: the gateway, and a client for it.
+
+use clap::Parser;
+use queuebridge_gateway::cli::{Cli, Command, ConfigArgs, Exit};
+use queuebridge_gateway::config::{Config, LogConfig, LogFormat};
+use queuebridge_gateway::{cli, server};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let exit = match Cli::parse().command {
+        Command::Serve(args) => serve(&args).await,
+        Command::CheckConfig(args) => check_config(&args),
+        Command::Client(command) => cli::run(*command).await,
+    };
+    exit.into()
+}
+
+async fn serve(args: &ConfigArgs) -> Exit {
+    let config = match Config::from_process(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return Exit::Usage;
+        }
+    };
+    start_logging(&config.log);
+    // Registered before the first connection is taken: from here on a signal
+    // never ends the process by itself.
+    let signals = signal(SignalKind::terminate())
+        .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+    let (mut terminate, mut interrupt) = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("signals cannot be received: {error}");
+            return Exit::CallFailed;
+        }
+    };
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    match server::run(config, shutdown).await {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            eprintln!("{error}");
+            Exit::CallFailed
+        }
+    }
+}
+
+fn check_config(args: &ConfigArgs) -> Exit {
+    match Config::from_process(args.config.as_deref()) {
+        Ok(config) => {
+            print!("{config}");
+            Exit::Success
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            Exit::Usage
+        }
+    }
+}
+
+fn start_logging(config: &LogConfig) {
+    // The configuration has checked the filter.
+    let filter: Targets = config.filter.parse().unwrap_or_default();
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+    let registry = tracing_subscriber::registry();
+    match config.format {
+        LogFormat::Json => registry.with(lines.json().with_filter(filter)).init(),
+        LogFormat::Text => registry.with(lines.with_filter(filter)).init(),
+    }
+}

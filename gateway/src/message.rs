@@ -1,0 +1,135 @@
+//! A call as a queue message: body, attributes, group, trace.
+
+use crate::publish::{Limits, Message};
+use queuebridge_proto::v1::{Call, TraceContext};
+use queuebridge_proto::{JobId, Keyring, envelope};
+
+/// The attributes, for routing and people only: SQS and SNS encrypt just the
+/// body at rest, so nothing of the caller's stands here.
+const VERSION: &str = "qb-version";
+const METHOD: &str = "qb-method";
+const JOB: &str = "qb-job";
+
+/// How large the message of a call will be, without making it.
+#[must_use]
+pub fn size_of(call: &Call) -> usize {
+    let attribute = |name: &str, value: usize| name.len() + "String".len() + value;
+    envelope::sealed_len(prost::Message::encoded_len(call))
+        + attribute(VERSION, 1)
+        + attribute(METHOD, call.method.len())
+        + attribute(JOB, call.job_id.len())
+}
+
+/// Seals a call into a message.
+#[must_use]
+pub fn of(call: Call, id: &JobId, delay_seconds: u16, limits: Limits, keys: &Keyring) -> Message {
+    let group_id = match (limits.fifo, call.ordering_key.is_empty()) {
+        (true, false) => format!("{}:{}", call.tenant, call.ordering_key),
+        // Without a key a job waits for no other.
+        (true, true) => id.uuid().to_string(),
+        // On standard queues the group is the tenant, for fair queues.
+        (false, _) => call.tenant.clone(),
+    };
+    let number = call.publish_number;
+    let deduplication_id = limits.fifo.then(|| format!("{}.{number}", id.uuid()));
+    Message {
+        body: envelope::seal(&call, keys),
+        trace_header: call.trace.as_ref().and_then(xray_header),
+        attributes: vec![
+            (VERSION, envelope::MAJOR.to_string()),
+            (METHOD, call.method),
+            (JOB, call.job_id),
+        ],
+        delay_seconds,
+        group_id: Some(group_id),
+        deduplication_id,
+    }
+}
+
+/// The `AWSTraceHeader` of a W3C trace context, which is how a trace crosses SQS
+/// for tools that read only that.
+fn xray_header(trace: &TraceContext) -> Option<String> {
+    let mut parts = trace.traceparent.split('-');
+    let (_version, trace_id, parent, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |text: &str, len| text.len() == len && text.bytes().all(|c| c.is_ascii_hexdigit());
+    if !hex(trace_id, 32) || !hex(parent, 16) || !hex(flags, 2) {
+        return None;
+    }
+    let sampled = u8::from_str_radix(flags, 16).ok()? & 1;
+    let (epoch, random) = trace_id.split_at(8);
+    Some(format!("Root=1-{epoch}-{random};Parent={parent};Sampled={sampled}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queuebridge_proto::UnixMillis;
+    use queuebridge_proto::job_id::Claims;
+    use queuebridge_proto::v1::call::Payload;
+    use std::time::Duration;
+
+    fn message(fifo: bool, ordering_key: &str, len: usize) -> (Message, usize, JobId) {
+        let keys = Keyring::single(&[1; 32]);
+        let claims = Claims {
+            uuid: uuid::Uuid::now_v7(),
+            tenant: "t",
+            method: "/a.B/C",
+            expires_at: UnixMillis(1),
+            retention: Duration::from_secs(1),
+            at_least_once: false,
+        };
+        let id = JobId::mint(&claims, &keys);
+        let call = Call {
+            job_id: id.to_string(),
+            method: "/a.B/C".into(),
+            tenant: "t".into(),
+            payload: Some(Payload::Request(vec![1; len].into())),
+            publish_number: 1,
+            ordering_key: ordering_key.into(),
+            trace: Some(TraceContext {
+                traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+                tracestate: String::new(),
+            }),
+            ..Call::default()
+        };
+        let size = size_of(&call);
+        let limits = Limits {
+            batch_entries: 10,
+            batch_bytes: 1 << 20,
+            message_bytes: 1 << 20,
+            fifo,
+            concurrency: 1,
+        };
+        (of(call, &id, 0, limits, &keys), size, id)
+    }
+
+    #[test]
+    fn the_size_is_known_before_the_message_is_made() {
+        for len in [0, 1, 100, 10_000] {
+            let (message, size, _) = message(false, "", len);
+            assert!(message.size() <= size && size < message.size() + 64, "{len}");
+        }
+    }
+
+    #[test]
+    fn groups_are_orders_on_fifo_and_tenants_elsewhere() {
+        let (standard, _, _) = message(false, "", 1);
+        assert_eq!(standard.group_id.as_deref(), Some("t"));
+        assert_eq!(standard.deduplication_id, None);
+        let (ordered, _, id) = message(true, "k", 1);
+        assert_eq!(ordered.group_id.as_deref(), Some("t:k"));
+        assert_eq!(ordered.deduplication_id, Some(format!("{}.1", id.uuid())));
+        let (alone, _, id) = message(true, "", 1);
+        assert_eq!(alone.group_id, Some(id.uuid().to_string()));
+    }
+
+    #[test]
+    fn the_trace_crosses_as_an_xray_header() {
+        let (message, _, _) = message(false, "", 1);
+        let expected = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1";
+        assert_eq!(message.trace_header.as_deref(), Some(expected));
+        let nonsense = TraceContext { traceparent: "00-zz-1-1".into(), tracestate: String::new() };
+        assert_eq!(xray_header(&nonsense), None);
+    }
+}

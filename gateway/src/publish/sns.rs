@@ -1,0 +1,102 @@
+//! Publishing to an SNS topic.
+
+use super::classify::{self, Results};
+use super::{Limits, Message, PublishError, Publisher};
+use async_trait::async_trait;
+use aws_sdk_sns::Client;
+use aws_sdk_sns::config::retry::RetryConfig;
+use aws_sdk_sns::error::BuildError;
+use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+use std::collections::HashMap;
+
+/// SNS takes this much per message and per call unless the topic is set to
+/// more, which only topics with few subscriptions of some kinds can be.
+const BYTES: usize = 256 * 1024;
+
+/// As for a queue: a call takes tens of milliseconds and carries ten messages.
+const CONCURRENCY: usize = 16;
+
+/// Publishes to one topic with `PublishBatch`.
+///
+/// SNS takes no delay, and a trace header only for a whole call and not for one
+/// message of it: both are left out.
+#[derive(Clone, Debug)]
+pub struct SnsPublisher {
+    client: Client,
+    topic_arn: String,
+}
+
+impl SnsPublisher {
+    /// A publisher to the topic of this ARN. The SDK's own retries are turned
+    /// off, as in [`super::sqs::SqsPublisher::new`].
+    #[must_use]
+    pub fn new(client: Client, topic_arn: String) -> Self {
+        let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
+        Self { client: Client::from_conf(config), topic_arn }
+    }
+
+    fn fifo(&self) -> bool {
+        self.topic_arn.ends_with(".fifo")
+    }
+}
+
+#[async_trait]
+impl Publisher for SnsPublisher {
+    fn limits(&self) -> Limits {
+        Limits {
+            batch_entries: 10,
+            batch_bytes: BYTES,
+            message_bytes: BYTES,
+            fifo: self.fifo(),
+            concurrency: CONCURRENCY,
+        }
+    }
+
+    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+        let fifo = self.fifo();
+        let entries: Result<Vec<_>, BuildError> =
+            batch.iter().enumerate().map(|(index, message)| entry(index, message, fifo)).collect();
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return vec![Err(PublishError::Refused(error.to_string())); batch.len()],
+        };
+        let call = self.client.publish_batch().topic_arn(&self.topic_arn);
+        match call.set_publish_batch_request_entries(Some(entries)).send().await {
+            Ok(answer) => {
+                let mut results = Results::new(batch.len());
+                answer.successful().iter().for_each(|entry| results.taken(entry.id()));
+                for entry in answer.failed() {
+                    results.failed(entry.id(), entry.sender_fault(), entry.code(), entry.message());
+                }
+                results.finish()
+            }
+            Err(error) => vec![Err(classify::call(&error)); batch.len()],
+        }
+    }
+}
+
+fn entry(
+    index: usize,
+    message: &Message,
+    fifo: bool,
+) -> Result<PublishBatchRequestEntry, BuildError> {
+    let mut attributes = HashMap::with_capacity(message.attributes.len());
+    for (name, value) in &message.attributes {
+        let value =
+            MessageAttributeValue::builder().data_type("String").string_value(value).build()?;
+        attributes.insert((*name).to_owned(), value);
+    }
+    let mut entry = PublishBatchRequestEntry::builder()
+        .id(index.to_string())
+        .message(&message.body)
+        .set_message_attributes((!attributes.is_empty()).then_some(attributes))
+        // A standard topic hands it on to the fair queues behind it.
+        .set_message_group_id(message.group_id.clone());
+    if fifo {
+        entry = entry.set_message_deduplication_id(message.deduplication_id.clone());
+    }
+    entry.build()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! Routes: which queue or topic takes which methods.
+
+use crate::config::RouteConfig;
+use crate::publish::Publisher;
+use crate::publish::batcher::Batcher;
+use std::sync::Arc;
+
+/// One route: what the configuration says, and the way to its destination.
+pub struct Route {
+    /// What the configuration says about these methods.
+    pub config: RouteConfig,
+    /// The batcher of its queue or topic.
+    pub batcher: Batcher,
+}
+
+/// All routes, the most specific pattern first.
+#[derive(Clone, Default)]
+pub struct Routes(Vec<Arc<Route>>);
+
+impl Routes {
+    /// Routes over the given publishers. Routes that share a destination should
+    /// share the batcher; see [`Routes::push`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a route whose destination nobody shares.
+    #[must_use]
+    pub fn with(mut self, config: RouteConfig, publisher: Arc<dyn Publisher>) -> Self {
+        self.push(config, Batcher::new(publisher));
+        self
+    }
+
+    /// Adds a route.
+    pub fn push(&mut self, config: RouteConfig, batcher: Batcher) {
+        self.0.push(Arc::new(Route { config, batcher }));
+        self.0.sort_by_key(|route| std::cmp::Reverse(route.config.methods.specificity()));
+    }
+
+    /// The route that takes `method`: an exact pattern before a service's, and
+    /// that before `*`.
+    #[must_use]
+    pub fn find(&self, method: &str) -> Option<&Arc<Route>> {
+        self.0.iter().find(|route| route.config.methods.matches(method))
+    }
+
+    /// The configured routes.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.0.iter()
+    }
+}

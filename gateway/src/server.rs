@@ -1,0 +1,246 @@
+//! Building the gateway, serving it, draining it.
+
+use crate::admission::Admission;
+use crate::config::{Config, Destination, StoreConfig};
+use crate::identity::Identity;
+use crate::jobs::{JobsService, Parts};
+use crate::lookup::Lookup;
+use crate::publish::Publisher;
+use crate::publish::batcher::Batcher;
+use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
+use crate::route::Routes;
+use crate::submit::FrontDoor;
+use crate::view::Methods;
+use crate::waiter::Waiter;
+use queuebridge_proto::Keyring;
+use queuebridge_proto::v1::jobs_server::JobsServer;
+use queuebridge_store::dynamodb::DynamoResultStore;
+use queuebridge_store::s3::S3PayloadStore;
+use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+/// Connections that say nothing are probed after this time, which is shorter
+/// than the idle time-outs of common load balancers (60 s).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Calls that one connection may have open.
+const MAX_STREAMS: u32 = 4096;
+
+/// What a gateway is made of, beside its routes and stores.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The tenant of every caller.
+    pub tenant: String,
+    /// Sign and verify job ids.
+    pub job_id_keys: Keyring,
+    /// Seal envelopes.
+    pub envelope_keys: Keyring,
+    /// The largest gRPC message, either way.
+    pub max_message_bytes: usize,
+    /// Submissions in hand before more are refused.
+    pub max_pending: usize,
+    /// How long a shutdown waits for calls in hand.
+    pub drain_timeout: Duration,
+}
+
+/// A gateway, ready to serve.
+pub struct Gateway {
+    settings: Settings,
+    service: JobsService,
+    waiter: Waiter,
+    draining: CancellationToken,
+}
+
+/// Why a gateway could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The server failed.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The contract's descriptors are broken, which is a mistake in the build.
+    #[error("reflection cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+impl Gateway {
+    /// A gateway over its routes and stores.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        routes: Routes,
+        store: Arc<dyn ResultStore>,
+        payloads: Option<Arc<dyn PayloadStore>>,
+        clock: Clock,
+    ) -> Self {
+        let draining = CancellationToken::new();
+        let methods = Methods::default();
+        for route in routes.iter() {
+            methods.learn(&route.config.methods.to_string());
+        }
+        let lookup =
+            Arc::new(Lookup { store: store.clone(), payloads: payloads.clone(), clock, methods });
+        let waiter = Waiter::new(lookup.clone(), draining.clone());
+        let door = Arc::new(FrontDoor {
+            routes,
+            job_id_keys: settings.job_id_keys.clone(),
+            envelope_keys: settings.envelope_keys.clone(),
+            store,
+            payloads,
+            clock,
+            admission: Admission::new(settings.max_pending),
+        });
+        let service = JobsService::new(Parts {
+            door,
+            lookup,
+            waiter: waiter.clone(),
+            job_id_keys: settings.job_id_keys.clone(),
+            draining: draining.clone(),
+        });
+        Self { settings, service, waiter, draining }
+    }
+
+    /// Where finished jobs may be announced to those who wait here.
+    #[must_use]
+    pub fn waiter(&self) -> Waiter {
+        self.waiter.clone()
+    }
+
+    /// Serves until `shutdown`, then finishes what is in hand, for at most the
+    /// drain time-out.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError> {
+        let identity = Identity { tenant: self.settings.tenant.as_str().into() };
+        let jobs = JobsServer::new(self.service)
+            .max_decoding_message_size(self.settings.max_message_bytes)
+            .max_encoding_message_size(self.settings.max_message_bytes);
+        let jobs = tonic::service::interceptor::InterceptedService::new(
+            jobs,
+            move |mut request: Request<()>| {
+                request.extensions_mut().insert(identity.clone());
+                Ok(request)
+            },
+        );
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let name = queuebridge_proto::JOBS_SERVICE;
+        health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let draining = self.draining.clone();
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(Some(MAX_STREAMS))
+            .add_service(jobs)
+            .add_service(health_service)
+            .add_service(reflection()?.build_v1()?)
+            .add_service(reflection()?.build_v1alpha()?)
+            .serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned());
+        let drain = async {
+            shutdown.await;
+            tracing::info!("draining");
+            // New callers are told to go elsewhere, waiting ones are answered with
+            // what there is, and the listener closes.
+            let not_serving = tonic_health::ServingStatus::NotServing;
+            health.set_service_status(name, not_serving).await;
+            health.set_service_status("", not_serving).await;
+            draining.cancel();
+            tokio::time::sleep(self.settings.drain_timeout).await;
+        };
+        tokio::select! {
+            served = server => served?,
+            () = drain => tracing::warn!("the drain time-out ended calls in hand"),
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn reflection() -> Result<tonic_reflection::server::Builder<'static>, ServeError> {
+    Ok(tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(queuebridge_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET))
+}
+
+/// Runs a gateway over SQS, SNS, DynamoDB and S3 until `shutdown`.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let address = config.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })?;
+    let sdk = crate::aws::sdk_config().await;
+    let routes = aws_routes(&config, &sdk);
+    let (store, payloads) = aws_stores(&config.store, &sdk);
+    let settings = Settings {
+        tenant: config.tenant,
+        job_id_keys: config.job_id_keys,
+        envelope_keys: config.envelope_keys,
+        max_message_bytes: config.max_message_bytes,
+        max_pending: config.max_pending,
+        drain_timeout: config.drain_timeout,
+    };
+    let gateway = Gateway::new(settings, routes, store, payloads, Clock::system());
+    // With port 0 the system chose one: say which.
+    let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, "listening");
+    gateway.serve(listener, shutdown).await
+}
+
+fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Routes {
+    let sqs = aws_sdk_sqs::Client::new(sdk);
+    let sns = aws_sdk_sns::Client::new(sdk);
+    let mut batchers: HashMap<Destination, Batcher> = HashMap::new();
+    let mut routes = Routes::new();
+    for route in &config.routes {
+        let batcher = batchers.entry(route.destination.clone()).or_insert_with(|| {
+            let publisher: Arc<dyn Publisher> = match &route.destination {
+                Destination::Queue(url) => Arc::new(SqsPublisher::new(sqs.clone(), url.clone())),
+                Destination::Topic(arn) => Arc::new(SnsPublisher::new(sns.clone(), arn.clone())),
+            };
+            Batcher::new(publisher)
+        });
+        routes.push(route.clone(), batcher.clone());
+    }
+    routes
+}
+
+fn aws_stores(
+    config: &StoreConfig,
+    sdk: &aws_config::SdkConfig,
+) -> (Arc<dyn ResultStore>, Option<Arc<dyn PayloadStore>>) {
+    let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
+    let store = DynamoResultStore::new(dynamodb, config.table.clone(), config.copies_survive);
+    let payloads = config.payload_bucket.as_ref().map(|bucket| {
+        let s3 = crate::aws::s3_client(sdk);
+        let store = S3PayloadStore::new(s3, bucket.clone(), config.payload_prefix.clone());
+        Arc::new(store) as Arc<dyn PayloadStore>
+    });
+    (Arc::new(store), payloads)
+}

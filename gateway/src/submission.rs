@@ -1,0 +1,185 @@
+//! A submission, checked: later code cannot meet half-checked data.
+
+use crate::config::Destination;
+use crate::route::{Route, Routes};
+use bytes::Bytes;
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::time::duration_from_proto;
+use queuebridge_proto::v1::submit_request::Expiry;
+use queuebridge_proto::v1::{Metadatum, SubmitRequest};
+use queuebridge_proto::{MethodName, UnixMillis, metadata};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Code, Status};
+
+const MIN_EXPIRY: Duration = Duration::from_secs(1);
+const MIN_RETENTION: Duration = Duration::from_secs(1);
+const MAX_DELAY: Duration = Duration::from_secs(900);
+const MAX_REQUEST_ID: usize = 128;
+const MAX_ORDERING_KEY: usize = 64;
+
+/// A submission that keeps every rule of its route.
+pub struct Submission {
+    /// The route that takes it.
+    pub route: Arc<Route>,
+    /// The method.
+    pub method: MethodName,
+    /// The serialized request.
+    pub request: Bytes,
+    /// The caller's metadata.
+    pub metadata: Vec<Metadatum>,
+    /// The idempotency key; `None` when every submission is a new job.
+    pub request_id: Option<String>,
+    /// The work expiry.
+    pub expires_at: UnixMillis,
+    /// How long the result is kept.
+    pub retention: Duration,
+    /// Whole seconds of delay, up to 900.
+    pub delay_seconds: u16,
+    /// The ordering key; empty when there is none.
+    pub ordering_key: String,
+    /// The id under which the job is submitted again; empty for a new one.
+    pub job_id: String,
+    /// How long the caller waits for the result; zero: it does not.
+    pub wait: Duration,
+}
+
+impl Submission {
+    /// Checks a request against the rules of the contract and of its route.
+    ///
+    /// # Errors
+    /// A status that names the field and its rule.
+    pub fn check(request: SubmitRequest, routes: &Routes, now: UnixMillis) -> Result<Self, Status> {
+        let method = MethodName::parse(&request.method)
+            .map_err(|rule| error::invalid_field("method", rule))?;
+        let Some(route) = routes.find(method.as_str()).cloned() else {
+            let rule = "no route takes this method";
+            return Err(error::refused_field(Code::NotFound, reason::NO_ROUTE, "method", rule));
+        };
+        check_metadata(&request.metadata)?;
+        let config = &route.config;
+        if config.max_request_bytes.is_some_and(|max| request.request.len() > max) {
+            return Err(too_large("request", "larger than its route allows"));
+        }
+        let expires_at = expiry(&request, config.default_expiry, config.max_expiry, now)?;
+        let retention = match &request.result_retention {
+            None => config.default_retention,
+            Some(_) => {
+                let given = duration("result_retention", request.result_retention.as_ref())?;
+                let rule =
+                    format!("from 1 s to {} s on this route", config.max_retention.as_secs());
+                in_range("result_retention", given, MIN_RETENTION, config.max_retention, rule)?
+            }
+        };
+        let delay = duration("delay", request.delay.as_ref())?;
+        let delay =
+            in_range("delay", delay, Duration::ZERO, MAX_DELAY, "from 0 to 900 s".to_owned())?;
+        let fifo = route.batcher.limits().fifo;
+        check_ordering(&request.ordering_key, fifo, delay)?;
+        if !delay.is_zero() && matches!(config.destination, Destination::Topic(_)) {
+            return Err(error::invalid_field("delay", "topics take no delay"));
+        }
+        if now.plus(delay) >= expires_at {
+            return Err(error::invalid_field("delay", "must end before the work expiry"));
+        }
+        check_request_id(&request.request_id)?;
+        Ok(Self {
+            method,
+            request: request.request,
+            metadata: request.metadata,
+            request_id: Some(request.request_id).filter(|id| !id.is_empty()),
+            expires_at,
+            retention,
+            delay_seconds: u16::try_from(ceil_secs(delay)).unwrap_or(900),
+            ordering_key: request.ordering_key,
+            job_id: request.job_id,
+            wait: duration("wait", request.wait.as_ref())?,
+            route,
+        })
+    }
+}
+
+/// The refusal of a request that is too large; trying again cannot help.
+#[must_use]
+pub fn too_large(field: &str, rule: &str) -> Status {
+    let reason = reason::PAYLOAD_TOO_LARGE;
+    error::do_not_retry(error::refused_field(Code::ResourceExhausted, reason, field, rule))
+}
+
+/// A duration field; unset is zero.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` when it is negative or out of range.
+pub fn duration(field: &str, value: Option<&prost_types::Duration>) -> Result<Duration, Status> {
+    value.map_or(Ok(Duration::ZERO), |value| {
+        duration_from_proto(value)
+            .ok_or_else(|| error::invalid_field(field, "a duration that is not negative"))
+    })
+}
+
+fn check_metadata(entries: &[Metadatum]) -> Result<(), Status> {
+    if entries.len() > metadata::MAX_ENTRIES || metadata::size(entries) > metadata::MAX_BYTES {
+        return Err(too_large("metadata", "at most 64 entries and 8 KiB together"));
+    }
+    metadata::check(entries)
+        .map_err(|(index, rule)| error::invalid_field(&format!("metadata[{index}]"), rule))
+}
+
+fn check_request_id(id: &str) -> Result<(), Status> {
+    if id.len() > MAX_REQUEST_ID || !id.bytes().all(|c| c.is_ascii_graphic()) {
+        let rule = "1 to 128 printable ASCII characters without spaces";
+        return Err(error::invalid_field("request_id", rule));
+    }
+    Ok(())
+}
+
+fn check_ordering(key: &str, fifo: bool, delay: Duration) -> Result<(), Status> {
+    let rule = if key.is_empty() {
+        (fifo && !delay.is_zero()).then_some(("delay", "ordered queues take no delay per message"))
+    } else if !fifo {
+        Some(("ordering_key", "the route's queue is not ordered"))
+    } else if key.len() > MAX_ORDERING_KEY || !key.bytes().all(|c| c.is_ascii_graphic()) {
+        Some(("ordering_key", "at most 64 printable ASCII characters without spaces"))
+    } else {
+        (!delay.is_zero()).then_some(("delay", "not together with an ordering key"))
+    };
+    rule.map_or(Ok(()), |(field, rule)| Err(error::invalid_field(field, rule)))
+}
+
+fn expiry(
+    request: &SubmitRequest,
+    default: Duration,
+    max: Duration,
+    now: UnixMillis,
+) -> Result<UnixMillis, Status> {
+    let (field, after) = match &request.expiry {
+        None => return Ok(now.plus(default)),
+        Some(Expiry::ExpireAfter(after)) => {
+            ("expire_after", duration("expire_after", Some(after))?)
+        }
+        Some(Expiry::ExpireTime(at)) => {
+            let at = UnixMillis::from_proto(at)
+                .ok_or_else(|| error::invalid_field("expire_time", "not a valid time"))?;
+            ("expire_time", now.until(at))
+        }
+    };
+    let rule = format!("from 1 s to {} s from now on this route", max.as_secs());
+    Ok(now.plus(in_range(field, after, MIN_EXPIRY, max, rule)?))
+}
+
+fn in_range(
+    field: &str,
+    value: Duration,
+    min: Duration,
+    max: Duration,
+    rule: String,
+) -> Result<Duration, Status> {
+    if (min..=max).contains(&value) { Ok(value) } else { Err(error::invalid_field(field, rule)) }
+}
+
+fn ceil_secs(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! The front door: from a request to a job that its queue has durably taken.
+
+use crate::admission::{Admission, overloaded};
+use crate::config::Guarantee;
+use crate::identity::Identity;
+use crate::message;
+use crate::publish::PublishError;
+use crate::route::Routes;
+use crate::submission::{Submission, too_large};
+use bytes::Bytes;
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::job_id::Claims;
+use queuebridge_proto::time::duration_to_proto;
+use queuebridge_proto::v1::call::Payload;
+use queuebridge_proto::v1::{self, AttemptRules, Call, SubmitRequest, TraceContext};
+use queuebridge_proto::{JobId, Keyring, UnixMillis};
+use queuebridge_store::{Accepted, Clock, PayloadStore, RequestKey, ResultStore, StoreError};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Code, Status};
+use uuid::{ContextV7, Timestamp, Uuid};
+
+/// Accepts submissions.
+pub struct FrontDoor {
+    /// Which queue takes which methods.
+    pub routes: Routes,
+    /// Sign and verify job ids.
+    pub job_id_keys: Keyring,
+    /// Seal envelopes.
+    pub envelope_keys: Keyring,
+    /// Remembers idempotent submissions.
+    pub store: Arc<dyn ResultStore>,
+    /// Takes requests that no message can carry.
+    pub payloads: Option<Arc<dyn PayloadStore>>,
+    /// The time.
+    pub clock: Clock,
+    /// How much is in hand.
+    pub admission: Admission,
+}
+
+/// An accepted job.
+pub struct Ticket {
+    /// Its id.
+    pub id: JobId,
+    /// Its method.
+    pub method: String,
+    /// How long its caller waits for it.
+    pub wait: Duration,
+    /// Whether it was accepted before, under the same `request_id`.
+    pub attached: bool,
+}
+
+impl FrontDoor {
+    /// Accepts one job: when this returns `Ok`, its queue has it.
+    ///
+    /// # Errors
+    /// The status for the caller; see the contract of `Jobs.Submit`.
+    pub async fn submit(
+        &self,
+        caller: &Identity,
+        request: SubmitRequest,
+        trace: Option<TraceContext>,
+    ) -> Result<Ticket, Status> {
+        let now = self.clock.now();
+        let job = Submission::check(request, &self.routes, now)?;
+        let id = self.id_of(caller, &job, now)?;
+        match job.request_id.clone() {
+            None => self.publish(caller, &id, job, trace, false).await,
+            Some(request_id) => self.submit_once(caller, id, job, &request_id, trace, now).await,
+        }
+    }
+
+    /// The same `request_id` leads to the same job, whatever was lost on the way
+    /// and whichever gateway is asked.
+    async fn submit_once(
+        &self,
+        caller: &Identity,
+        id: JobId,
+        job: Submission,
+        request_id: &str,
+        trace: Option<TraceContext>,
+        now: UnixMillis,
+    ) -> Result<Ticket, Status> {
+        let key = request_key(&caller.tenant, job.method.as_str(), request_id);
+        let digest = digest(job.method.as_str(), &job.request);
+        let accepted = self.store.accept(&key, &id, &digest, now).await.map_err(unreachable)?;
+        let (id, attached) = match accepted {
+            Accepted::New => (id, false),
+            Accepted::Existing { digest: known, .. } if known != digest => {
+                let rule = "was used with another request of this method";
+                let reason = reason::REQUEST_ID_REUSED;
+                return Err(error::refused_field(Code::AlreadyExists, reason, "request_id", rule));
+            }
+            Accepted::Existing { job: known, published: true, .. } => {
+                let method = job.method.to_string();
+                return Ok(Ticket { id: known, method, wait: job.wait, attached: true });
+            }
+            // Whoever accepted it may have died before publishing it.
+            Accepted::Existing { job: known, published: false, .. } => (known, true),
+        };
+        let ticket = self.publish(caller, &id, job, trace, attached).await?;
+        if let Err(error) = self.store.mark_published(&key, self.clock.now()).await {
+            // Harmless: a repeat publishes once more, and the claim absorbs it.
+            tracing::warn!(job = %ticket.id, %error, "could not note that a job is published");
+        }
+        Ok(ticket)
+    }
+
+    async fn publish(
+        &self,
+        caller: &Identity,
+        id: &JobId,
+        job: Submission,
+        trace: Option<TraceContext>,
+        attached: bool,
+    ) -> Result<Ticket, Status> {
+        let limits = job.route.batcher.limits();
+        let mut call = call(caller, id, &job, trace);
+        if message::size_of(&call) > limits.message_bytes {
+            self.offload(caller, id, &mut call, job.request, limits.message_bytes).await?;
+        }
+        let message = message::of(call, id, job.delay_seconds, limits, &self.envelope_keys);
+        let method = job.method.to_string();
+        match job.route.batcher.publish(message).await {
+            Ok(()) => Ok(Ticket { id: *id, method, wait: job.wait, attached }),
+            Err(error) => Err(refusal(&error, id)),
+        }
+    }
+
+    /// Puts a request that no message can carry into the payload store.
+    async fn offload(
+        &self,
+        caller: &Identity,
+        id: &JobId,
+        call: &mut Call,
+        request: Bytes,
+        limit: usize,
+    ) -> Result<(), Status> {
+        let Some(payloads) = &self.payloads else {
+            return Err(too_large("request", "larger than its queue's messages may be"));
+        };
+        call.payload = None;
+        if message::size_of(call) + 256 > limit {
+            return Err(too_large("metadata", "larger than its queue's messages may be"));
+        }
+        let key = format!("{}/requests/{}", caller.tenant, id.uuid());
+        let stored = payloads.put(&key, request).await.map_err(|error| {
+            tracing::warn!(job = %id, %error, "could not store a request");
+            unavailable("the payload store cannot be reached")
+        })?;
+        call.payload = Some(Payload::RequestRef(stored));
+        Ok(())
+    }
+
+    fn id_of(&self, caller: &Identity, job: &Submission, now: UnixMillis) -> Result<JobId, Status> {
+        if !job.job_id.is_empty() {
+            let id = JobId::verify(&job.job_id, &caller.tenant, &self.job_id_keys)
+                .map_err(|error| crate::lookup::bad_id("job_id", error))?;
+            if id.method_tag() != queuebridge_proto::method::tag(job.method.as_str()) {
+                return Err(error::invalid_field("job_id", "was given for another method"));
+            }
+            return Ok(id);
+        }
+        let secs = now.0 / 1000;
+        let nanos = u32::try_from(now.0 % 1000).unwrap_or(0) * 1_000_000;
+        let claims = Claims {
+            uuid: Uuid::new_v7(Timestamp::from_unix(ContextV7::new(), secs, nanos)),
+            tenant: &caller.tenant,
+            method: job.method.as_str(),
+            expires_at: job.expires_at,
+            retention: job.retention,
+            at_least_once: job.route.config.guarantee == Guarantee::AtLeastOnce,
+        };
+        Ok(JobId::mint(&claims, &self.job_id_keys))
+    }
+}
+
+fn call(caller: &Identity, id: &JobId, job: &Submission, trace: Option<TraceContext>) -> Call {
+    let config = &job.route.config;
+    Call {
+        job_id: id.to_string(),
+        method: job.method.to_string(),
+        tenant: caller.tenant.to_string(),
+        payload: Some(Payload::Request(job.request.clone())),
+        metadata: job.metadata.clone(),
+        attempts: Some(AttemptRules {
+            max_attempts: config.max_attempts,
+            retry_on: config.retry_on.iter().map(|code| *code as i32).collect(),
+            initial_backoff: Some(duration_to_proto(config.initial_backoff)),
+            max_backoff: Some(duration_to_proto(config.max_backoff)),
+        }),
+        publish_number: 1,
+        guarantee: match config.guarantee {
+            Guarantee::Claimed => v1::Guarantee::Claimed,
+            Guarantee::AtLeastOnce => v1::Guarantee::AtLeastOnce,
+        } as i32,
+        trace,
+        ordering_key: job.ordering_key.clone(),
+    }
+}
+
+/// SHA-256 over tenant, method and `request_id`, kept apart by NUL, which none
+/// of them can contain.
+fn request_key(tenant: &str, method: &str, request_id: &str) -> RequestKey {
+    Sha256::new_with_prefix(tenant)
+        .chain_update([0])
+        .chain_update(method)
+        .chain_update([0])
+        .chain_update(request_id)
+        .finalize()
+        .into()
+}
+
+fn digest(method: &str, request: &[u8]) -> [u8; 32] {
+    Sha256::new_with_prefix(method).chain_update([0]).chain_update(request).finalize().into()
+}
+
+fn refusal(error: &PublishError, id: &JobId) -> Status {
+    tracing::warn!(job = %id, %error, "a job was not published");
+    match error {
+        PublishError::Full(_) => overloaded(),
+        PublishError::Retryable(_) => error::retry_after(
+            Code::Unavailable,
+            reason::PUBLISH_FAILED,
+            "the queue did not take the job",
+            Duration::from_secs(1),
+        ),
+        PublishError::Refused(_) => {
+            let message = "the queue refused the job; see the gateway's log";
+            error::do_not_retry(error::status(Code::Internal, reason::PUBLISH_FAILED, message))
+        }
+        PublishError::Unknown(_) => {
+            let message = "nobody can know whether the queue took the job; look up or submit \
+                           again under job_id";
+            error::do_not_retry(error::status_with(
+                Code::Unavailable,
+                reason::PUBLISH_OUTCOME_UNKNOWN,
+                message,
+                [("job_id", id.to_string())],
+            ))
+        }
+    }
+}
+
+fn unreachable(error: StoreError) -> Status {
+    tracing::warn!(%error, "a request_id could not be recorded");
+    unavailable("the result store cannot be reached")
+}
+
+fn unavailable(message: &str) -> Status {
+    let reason = reason::STORE_UNAVAILABLE;
+    error::retry_after(Code::Unavailable, reason, message, Duration::from_secs(1))
+}

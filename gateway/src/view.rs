@@ -1,0 +1,79 @@
+//! A job as callers see it.
+
+use queuebridge_proto::JobId;
+use queuebridge_proto::method::tag;
+use queuebridge_proto::time::duration_to_proto;
+use queuebridge_proto::v1::{self, Job, Response, State, outcome};
+use queuebridge_store::Record;
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+/// A job that was accepted and not claimed yet.
+#[must_use]
+pub fn accepted(id: &JobId, method: String) -> Job {
+    Job {
+        id: id.to_string(),
+        method,
+        state: State::Accepted as i32,
+        submit_time: Some(id.submitted_at().to_proto()),
+        expire_time: Some(id.expires_at().to_proto()),
+        result_retention: Some(duration_to_proto(id.retention())),
+        ..Job::default()
+    }
+}
+
+/// A job with a record. An outcome that lies in the payload store must have been
+/// fetched before.
+#[must_use]
+pub fn recorded(id: &JobId, method: String, record: Record) -> Job {
+    let purge_at = record.purge_at(id);
+    let outcome = record.outcome.unwrap_or_default();
+    Job {
+        state: record.state as i32,
+        start_time: record.started_at.map(|at| at.to_proto()),
+        complete_time: record.completed_at.map(|at| at.to_proto()),
+        purge_time: purge_at.map(|at| at.to_proto()),
+        attempt: record.attempt,
+        progress: record.progress,
+        cancel_requested: record.cancel_requested,
+        initial_metadata: outcome.initial_metadata,
+        trailing_metadata: outcome.trailing_metadata,
+        outcome: match outcome.result {
+            Some(outcome::Result::Response(message)) => {
+                Some(v1::job::Outcome::Response(Response { message }))
+            }
+            Some(outcome::Result::Error(status)) => Some(v1::job::Outcome::Error(status)),
+            Some(outcome::Result::ResponseRef(_)) | None => None,
+        },
+        ..accepted(id, method)
+    }
+}
+
+/// The method names this gateway has seen, by the tag that job ids carry: a job
+/// without a record has no other place to keep its method.
+#[derive(Debug, Default)]
+pub struct Methods(RwLock<HashMap<[u8; 4], String>>);
+
+/// Wildcard routes let callers name any method: a bound on what they can fill.
+const MAX_METHODS: usize = 10_000;
+
+impl Methods {
+    /// Remembers a method.
+    pub fn learn(&self, method: &str) {
+        let tag = tag(method);
+        if self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(&tag) {
+            return;
+        }
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MAX_METHODS {
+            known.insert(tag, method.to_owned());
+        }
+    }
+
+    /// The method of a job, or nothing.
+    #[must_use]
+    pub fn of(&self, id: &JobId) -> String {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&id.method_tag()).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,119 @@
+//! The stack's queue, table and bucket at an AWS endpoint, created when missing.
+
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::QueueAttributeName;
+use queuebridge_store::dynamodb::{self, DynamoResultStore};
+use queuebridge_store::s3::S3PayloadStore;
+use queuebridge_store::{PayloadStore, ResultStore};
+use std::sync::Arc;
+use std::time::Duration;
+
+const QUEUE: &str = "queuebridge-jobs";
+const DEAD_LETTER_QUEUE: &str = "queuebridge-jobs-dead";
+const TABLE: &str = "queuebridge";
+const BUCKET: &str = "queuebridge-payloads";
+const PREFIX: &str = "queuebridge/";
+/// The default retention of the queue and fourteen days in its dead letters.
+const COPIES_SURVIVE: Duration = Duration::from_secs(18 * 24 * 60 * 60);
+
+/// What the stack uses at an endpoint.
+pub struct Endpoint {
+    /// The queue's client.
+    pub sqs: aws_sdk_sqs::Client,
+    /// The queue.
+    pub queue_url: String,
+    /// The result store.
+    pub store: Arc<dyn ResultStore>,
+    /// The payload store.
+    pub payloads: Arc<dyn PayloadStore>,
+}
+
+/// Why an endpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} at {url}: {error}")]
+pub struct EndpointError {
+    what: &'static str,
+    url: String,
+    error: String,
+}
+
+/// Creates what is missing: a queue with its dead letter queue, a table, a
+/// bucket.
+///
+/// # Errors
+/// See [`EndpointError`].
+pub async fn prepare(
+    url: &str,
+    visibility: Duration,
+    max_receive_count: u32,
+) -> Result<Endpoint, EndpointError> {
+    let failed = |what, error: &dyn std::fmt::Display| EndpointError {
+        what,
+        url: url.to_owned(),
+        error: error.to_string(),
+    };
+    let sdk = queuebridge_gateway::aws::sdk_config_at(url).await;
+    let sqs = aws_sdk_sqs::Client::new(&sdk);
+    let queue_failed = |error| failed("the queue cannot be made", &error);
+    let dead = create_queue(&sqs, DEAD_LETTER_QUEUE, &[]).await.map_err(queue_failed)?;
+    let attributes = sqs
+        .get_queue_attributes()
+        .queue_url(&dead)
+        .attribute_names(QueueAttributeName::QueueArn)
+        .send()
+        .await
+        .map_err(|e| failed("the dead letter queue is unknown", &DisplayErrorContext(&e)))?;
+    let arn = attributes
+        .attributes()
+        .and_then(|all| all.get(&QueueAttributeName::QueueArn))
+        .cloned()
+        .unwrap_or_default();
+    let redrive =
+        format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"{max_receive_count}"}}"#);
+    let visibility = visibility.as_secs().max(1).to_string();
+    let attributes = [
+        (QueueAttributeName::RedrivePolicy, redrive),
+        (QueueAttributeName::VisibilityTimeout, visibility),
+    ];
+    let queue_url = create_queue(&sqs, QUEUE, &attributes).await.map_err(queue_failed)?;
+
+    let tables = aws_sdk_dynamodb::Client::new(&sdk);
+    dynamodb::create_table(&tables, TABLE)
+        .await
+        .map_err(|e| failed("the table cannot be made", &e))?;
+
+    let s3 = queuebridge_gateway::aws::s3_client(&sdk);
+    if let Err(error) = s3.create_bucket().bucket(BUCKET).send().await {
+        let exists = error
+            .as_service_error()
+            .is_some_and(|e| e.is_bucket_already_owned_by_you() || e.is_bucket_already_exists());
+        if !exists {
+            return Err(failed("the bucket cannot be made", &DisplayErrorContext(&error)));
+        }
+    }
+    Ok(Endpoint {
+        sqs,
+        queue_url,
+        store: Arc::new(DynamoResultStore::new(tables, TABLE, COPIES_SURVIVE)),
+        payloads: Arc::new(S3PayloadStore::new(s3, BUCKET, PREFIX)),
+    })
+}
+
+async fn create_queue(
+    sqs: &aws_sdk_sqs::Client,
+    name: &str,
+    attributes: &[(QueueAttributeName, String)],
+) -> Result<String, String> {
+    let mut call = sqs.create_queue().queue_name(name);
+    for (name, value) in attributes {
+        call = call.attributes(name.clone(), value);
+    }
+    match call.send().await {
+        Ok(made) => Ok(made.queue_url.unwrap_or_default()),
+        // It exists with other attributes, which somebody has chosen.
+        Err(error) => match sqs.get_queue_url().queue_name(name).send().await {
+            Ok(found) => Ok(found.queue_url.unwrap_or_default()),
+            Err(_) => Err(DisplayErrorContext(&error).to_string()),
+        },
+    }
+}

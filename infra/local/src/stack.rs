@@ -1,0 +1,249 @@
+//! The embedded stack, and the same stack against an AWS endpoint.
+
+use crate::announce::Announcing;
+use crate::endpoint::{self, EndpointError};
+use crate::loopback::{ConfigError, Loopback, QueueConfig, Redrive};
+use crate::source::LoopbackSource;
+use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
+use queuebridge_gateway::publish::Publisher;
+use queuebridge_gateway::publish::sqs::SqsPublisher;
+use queuebridge_gateway::route::Routes as GatewayRoutes;
+use queuebridge_gateway::server::{Gateway, ServeError, Settings};
+use queuebridge_proto::Keyring;
+use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
+use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use queuebridge_worker::host::poller::{self, PollerSettings};
+use queuebridge_worker::host::source::Source;
+use queuebridge_worker::host::sqs::SqsSource;
+use queuebridge_worker::{Runner, RunnerSettings};
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// How often a message is received before it is dead-lettered. Receives are no
+/// attempts, so this is a high backstop.
+const MAX_RECEIVE_COUNT: u32 = 50;
+
+/// A stack in this process. The fields are its settings; [`Stack::default`] gives
+/// the embedded one on `127.0.0.1:50051`.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+    /// An SQS, DynamoDB and S3 endpoint to use instead of memory; what is needed
+    /// there is created.
+    pub endpoint: Option<String>,
+    /// Jobs that run at once.
+    pub concurrency: usize,
+    /// How long a shutdown waits for what is in hand.
+    pub drain_timeout: Duration,
+    /// How long the queue keeps a message.
+    pub queue_retention: Duration,
+    /// The work expiry of a job that names none.
+    pub default_expiry: Duration,
+    /// The result retention of a job that names none.
+    pub default_retention: Duration,
+    /// How long a claim holds without being renewed.
+    pub lease: Duration,
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
+            endpoint: None,
+            concurrency: 256,
+            drain_timeout: Duration::from_secs(30),
+            queue_retention: Duration::from_secs(4 * 24 * 60 * 60),
+            default_expiry: Duration::from_secs(60 * 60),
+            default_retention: Duration::from_secs(60 * 60),
+            lease: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a stack could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The gateway failed, or its address is taken.
+    #[error(transparent)]
+    Gateway(#[from] ServeError),
+    /// A setting of the queue is out of range.
+    #[error("the loopback queue cannot be made: {0}")]
+    Queue(#[from] ConfigError),
+    /// The endpoint cannot be used.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+}
+
+/// Serves `routes` through the embedded bridge on `127.0.0.1:50051` until SIGTERM
+/// or SIGINT.
+///
+/// # Errors
+/// See [`LocalError`].
+pub async fn serve(routes: Routes) -> Result<(), LocalError> {
+    Stack::default().serve(routes, queuebridge_worker::shutdown_signal()).await
+}
+
+impl Stack {
+    /// Serves `routes` until `shutdown`.
+    ///
+    /// # Errors
+    /// See [`LocalError`].
+    pub async fn serve(
+        self,
+        routes: Routes,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), LocalError> {
+        let address = self.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ServeError::Listen { address, source })?;
+        self.serve_on(listener, routes, shutdown).await
+    }
+
+    /// [`Stack::serve`] on a listener that is open already.
+    ///
+    /// # Errors
+    /// See [`LocalError`].
+    pub async fn serve_on(
+        self,
+        listener: TcpListener,
+        routes: Routes,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), LocalError> {
+        match self.endpoint.clone() {
+            None => self.in_memory(listener, routes, shutdown).await,
+            Some(url) => self.at_endpoint(&url, listener, routes, shutdown).await,
+        }
+    }
+
+    async fn in_memory(
+        self,
+        listener: TcpListener,
+        routes: Routes,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), LocalError> {
+        let clock = Clock::system();
+        let dead_letter = Loopback::new(QueueConfig::standard("jobs-dead", clock))?;
+        let queue = Loopback::new(QueueConfig {
+            visibility_timeout: self.lease,
+            retention: self.queue_retention,
+            redrive: Some(Redrive { max_receive_count: MAX_RECEIVE_COUNT, dead_letter }),
+            ..QueueConfig::standard("jobs", clock)
+        })?;
+        let parts = Parts {
+            publisher: queue.clone(),
+            destination: Destination::Queue("loopback:jobs".to_owned()),
+            store: Arc::new(MemoryResultStore::new(self.queue_retention)),
+            payloads: Arc::new(MemoryPayloadStore::new(
+                self.queue_retention + self.default_retention,
+                clock,
+            )),
+            settings: RunnerSettings {
+                // Memory has no limit per record.
+                inline_response_bytes: usize::MAX,
+                record_bytes: usize::MAX,
+                ..RunnerSettings::default()
+            },
+        };
+        self.run(parts, LoopbackSource(queue), listener, routes, shutdown).await
+    }
+
+    async fn at_endpoint(
+        self,
+        url: &str,
+        listener: TcpListener,
+        routes: Routes,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), LocalError> {
+        let made = endpoint::prepare(url, self.lease, MAX_RECEIVE_COUNT).await?;
+        let parts = Parts {
+            publisher: Arc::new(SqsPublisher::new(made.sqs.clone(), made.queue_url.clone())),
+            destination: Destination::Queue(made.queue_url.clone()),
+            store: made.store,
+            payloads: made.payloads,
+            settings: RunnerSettings::default(),
+        };
+        let source = SqsSource::new(made.sqs, made.queue_url);
+        self.run(parts, source, listener, routes, shutdown).await
+    }
+
+    async fn run<S: Source>(
+        self,
+        parts: Parts,
+        source: S,
+        listener: TcpListener,
+        routes: Routes,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), LocalError> {
+        // Both programs are this process: keys made now are enough, except at an
+        // endpoint that outlives it, whose leftovers then cannot be opened.
+        let envelope_keys = Keyring::single(&random_key());
+        let clock = Clock::system();
+        let route = RouteConfig {
+            default_expiry: self.default_expiry,
+            default_retention: self.default_retention,
+            max_expiry: self.queue_retention.max(self.default_expiry),
+            ..RouteConfig::new(MethodPattern::All, parts.destination)
+        };
+        let gateway = Gateway::new(
+            Settings {
+                tenant: "default".to_owned(),
+                job_id_keys: Keyring::single(&random_key()),
+                envelope_keys: envelope_keys.clone(),
+                max_message_bytes: 4 * 1024 * 1024,
+                max_pending: 10_000,
+                drain_timeout: self.drain_timeout,
+            },
+            GatewayRoutes::new().with(route, parts.publisher),
+            parts.store.clone(),
+            Some(parts.payloads.clone()),
+            clock,
+        );
+        let store = Announcing { store: parts.store, waiter: gateway.waiter() };
+        let settings =
+            RunnerSettings { lease: self.lease, concurrency: self.concurrency, ..parts.settings };
+        let runner = Runner::new(
+            routes,
+            Arc::new(store),
+            Some(parts.payloads),
+            envelope_keys,
+            clock,
+            settings,
+        );
+        let settings =
+            PollerSettings { concurrency: self.concurrency, drain_timeout: self.drain_timeout };
+        // The gateway first: what it accepts while draining is still run, or stays
+        // in a queue that outlives the process.
+        let stopped = CancellationToken::new();
+        let worker =
+            tokio::spawn(poller::run(runner, source, settings, stopped.clone().cancelled_owned()));
+        let served = gateway.serve(listener, shutdown).await;
+        stopped.cancel();
+        if let Err(error) = worker.await {
+            tracing::error!(%error, "the worker failed");
+        }
+        Ok(served?)
+    }
+}
+
+/// What differs between memory and an endpoint.
+struct Parts {
+    publisher: Arc<dyn Publisher>,
+    destination: Destination,
+    store: Arc<dyn ResultStore>,
+    payloads: Arc<dyn PayloadStore>,
+    settings: RunnerSettings,
+}
+
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    key[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    key
+}

@@ -1,0 +1,32 @@
+# Every command of this project. CI calls the same ones.
+
+# The embedded stack on 127.0.0.1:50051.
+run:
+    cargo run
+
+# All tests. Needs the Rust toolchain and Python 3, and installs what else it needs.
+test:
+    cargo test --workspace
+
+# Formatting, lints, documentation, licences.
+check: fmt clippy doc deny
+
+fmt:
+    cargo fmt --all --check
+
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+deny:
+    cargo deny --workspace check licenses bans sources
+
+# Known vulnerabilities; needs the advisory database.
+advisories:
+    cargo deny --workspace check advisories
+
+# Ratios, side by side; not a test.
+bench *ARGS:
+    cargo bench -p queuebridge-tests --bench bridge -- {{ARGS}}

@@ -1,0 +1,120 @@
+//! A typed client: submit a prost message, await the typed answer.
+//!
+//! It works over anything that speaks gRPC: a `tonic` channel, or a service in
+//! the same process.
+//!
+//! ```no_run
+//! # use queuebridge_proto::client::{Client, Options};
+//! # async fn example<T>(channel: T) -> Result<(), tonic::Status>
+//! # where T: tonic::client::GrpcService<tonic::body::Body> + Clone, T::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+//! # T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static, <T::ResponseBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send {
+//! # type ThumbnailRequest = (); type ThumbnailResponse = ();
+//! let client = Client::new(channel);
+//! let job = client.submit("/demo.Images/Thumbnail", &ThumbnailRequest::default(), Options::default()).await?;
+//! let answer: ThumbnailResponse = client.result(&job.id).await?;
+//! # Ok(()) }
+//! ```
+
+use crate::outcome::from_rpc_status;
+use crate::time::duration_to_proto;
+use crate::v1::jobs_client::JobsClient;
+use crate::v1::submit_request::Expiry;
+use crate::v1::{GetResultRequest, Job, Metadatum, SubmitRequest, job::Outcome};
+use bytes::Bytes;
+use prost::Message;
+use std::time::Duration;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+
+type StdError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long one look-up waits; [`Client::result`] repeats it.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Submits typed requests and awaits typed answers.
+#[derive(Clone, Debug)]
+pub struct Client<T> {
+    inner: JobsClient<T>,
+}
+
+/// What a submission may say besides its method and request. The default leaves
+/// everything to the route.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Metadata for the handler.
+    pub metadata: Vec<Metadatum>,
+    /// Makes the submission idempotent; empty: it is not.
+    pub request_id: String,
+    /// For how long the work is wanted.
+    pub expire_after: Option<Duration>,
+    /// How long the result is kept after completion.
+    pub result_retention: Option<Duration>,
+    /// Not before this much time from now.
+    pub delay: Option<Duration>,
+    /// Jobs with the same key run one after the other.
+    pub ordering_key: String,
+}
+
+impl<T> Client<T>
+where
+    T: GrpcService<Body> + Clone,
+    T::Error: Into<StdError>,
+    T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
+{
+    /// A client over `transport`.
+    pub fn new(transport: T) -> Self {
+        Self { inner: JobsClient::new(transport) }
+    }
+
+    /// Submits one call of `method`.
+    ///
+    /// # Errors
+    /// The status of `Jobs.Submit`.
+    pub async fn submit<Req: Message>(
+        &self,
+        method: &str,
+        request: &Req,
+        options: Options,
+    ) -> Result<Job, Status> {
+        let request = SubmitRequest {
+            method: method.to_owned(),
+            request: request.encode_to_vec().into(),
+            metadata: options.metadata,
+            request_id: options.request_id,
+            expiry: options.expire_after.map(|d| Expiry::ExpireAfter(duration_to_proto(d))),
+            result_retention: options.result_retention.map(duration_to_proto),
+            delay: options.delay.map(duration_to_proto),
+            ordering_key: options.ordering_key,
+            ..SubmitRequest::default()
+        };
+        Ok(self.inner.clone().submit(request).await?.into_inner())
+    }
+
+    /// Waits until the job is finished and returns its answer.
+    ///
+    /// # Errors
+    /// The job's own error with its details, or the status of the look-up.
+    pub async fn result<Res: Message + Default>(&self, id: &str) -> Result<Res, Status> {
+        loop {
+            let request =
+                GetResultRequest { id: id.to_owned(), wait: Some(duration_to_proto(WAIT)) };
+            let job = self.inner.clone().get_result(request).await?.into_inner();
+            match job.outcome {
+                Some(Outcome::Response(response)) => {
+                    return Res::decode(response.message).map_err(|error| {
+                        Status::internal(format!("the answer is not of the expected type: {error}"))
+                    });
+                }
+                Some(Outcome::Error(status)) => return Err(from_rpc_status(&status)),
+                None => {}
+            }
+        }
+    }
+
+    /// The generated client, for everything else.
+    pub fn jobs(&self) -> JobsClient<T> {
+        self.inner.clone()
+    }
+}

@@ -1,0 +1,143 @@
+//! Errors as callers see them: a gRPC status whose details name a stable reason.
+
+use std::collections::HashMap;
+use std::time::Duration;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The `domain` of every [`tonic_types::ErrorInfo`] of Queuebridge.
+pub const DOMAIN: &str = "queuebridge";
+
+/// The trailer with which gRPC clients are told when, and whether, to retry.
+pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// Stable reasons, as they stand in `ErrorInfo.reason`.
+pub mod reason {
+    /// A field breaks its rule; `BadRequest` names it.
+    pub const INVALID_FIELD: &str = "INVALID_FIELD";
+    /// The bytes are not the message of the method.
+    pub const MALFORMED_MESSAGE: &str = "MALFORMED_MESSAGE";
+    /// No route takes the method.
+    pub const NO_ROUTE: &str = "NO_ROUTE";
+    /// The request, or its metadata, is larger than the route allows.
+    pub const PAYLOAD_TOO_LARGE: &str = "PAYLOAD_TOO_LARGE";
+    /// The answer is larger than the worker may store.
+    pub const RESPONSE_TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
+    /// The gateway has too much work in hand.
+    pub const OVERLOADED: &str = "OVERLOADED";
+    /// The gateway is shutting down.
+    pub const DRAINING: &str = "DRAINING";
+    /// The `request_id` was used with another method or request.
+    pub const REQUEST_ID_REUSED: &str = "REQUEST_ID_REUSED";
+    /// The queue refused the message.
+    pub const PUBLISH_FAILED: &str = "PUBLISH_FAILED";
+    /// The queue may or may not have taken the message.
+    pub const PUBLISH_OUTCOME_UNKNOWN: &str = "PUBLISH_OUTCOME_UNKNOWN";
+    /// The store could not be asked.
+    pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
+    /// The text is not a job id.
+    pub const MALFORMED_JOB_ID: &str = "MALFORMED_JOB_ID";
+    /// No such job was accepted here.
+    pub const JOB_NOT_FOUND: &str = "JOB_NOT_FOUND";
+    /// The job's result is past its retention, or was deleted.
+    pub const RESULT_PURGED: &str = "RESULT_PURGED";
+    /// The job's payload is gone from the payload store, or was altered.
+    pub const PAYLOAD_LOST: &str = "PAYLOAD_LOST";
+    /// The job's route keeps no state that could be cancelled.
+    pub const NOT_CANCELLABLE: &str = "NOT_CANCELLABLE";
+    /// The job was not finished by its work expiry.
+    pub const JOB_EXPIRED: &str = "JOB_EXPIRED";
+    /// The job was cancelled.
+    pub const JOB_CANCELLED: &str = "JOB_CANCELLED";
+    /// The handler panicked.
+    pub const HANDLER_PANICKED: &str = "HANDLER_PANICKED";
+    /// The handler did not finish within the time that the host allows.
+    pub const HANDLER_TIMED_OUT: &str = "HANDLER_TIMED_OUT";
+    /// The attempts were used up without a reported failure: workers died.
+    pub const ATTEMPTS_EXHAUSTED: &str = "ATTEMPTS_EXHAUSTED";
+}
+
+/// A status with its reason.
+#[must_use]
+pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    Status::with_error_details(code, message, info(reason, []))
+}
+
+/// A status with its reason and further facts for machines.
+#[must_use]
+pub fn status_with<const N: usize>(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    facts: [(&str, String); N],
+) -> Status {
+    Status::with_error_details(code, message, info(reason, facts))
+}
+
+/// `INVALID_ARGUMENT` that names the field and its rule.
+#[must_use]
+pub fn invalid_field(field: &str, rule: impl Into<String>) -> Status {
+    refused_field(Code::InvalidArgument, reason::INVALID_FIELD, field, rule)
+}
+
+/// A refusal for a reason of its own that still names the field.
+#[must_use]
+pub fn refused_field(code: Code, reason: &str, field: &str, rule: impl Into<String>) -> Status {
+    let rule = rule.into();
+    let mut details = info(reason, [("field", field.to_owned())]);
+    details.add_bad_request_violation(field, rule.clone());
+    Status::with_error_details(code, format!("{field}: {rule}"), details)
+}
+
+/// A status that asks the client to come back after `delay`.
+#[must_use]
+pub fn retry_after(code: Code, reason: &str, message: &str, delay: Duration) -> Status {
+    let mut details = info(reason, []);
+    details.set_retry_info(Some(delay));
+    let mut status = Status::with_error_details(code, message, details);
+    let pushback = MetadataValue::from(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+    status.metadata_mut().insert(RETRY_PUSHBACK, pushback);
+    status
+}
+
+/// The same status, with the order not to retry it automatically.
+#[must_use]
+pub fn do_not_retry(mut status: Status) -> Status {
+    status.metadata_mut().insert(RETRY_PUSHBACK, MetadataValue::from_static("-1"));
+    status
+}
+
+fn info<const N: usize>(reason: &str, facts: [(&str, String); N]) -> ErrorDetails {
+    let facts: HashMap<String, String> =
+        facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    ErrorDetails::with_error_info(reason, DOMAIN, facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_field_names_itself_twice_and_the_reason_once() {
+        let status = invalid_field("jobs[3].method", "expected a method");
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_FIELD", "queuebridge"));
+        assert_eq!(info.metadata["field"], "jobs[3].method");
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "jobs[3].method");
+    }
+
+    #[test]
+    fn overload_says_when_to_come_back() {
+        let status = retry_after(
+            Code::ResourceExhausted,
+            reason::OVERLOADED,
+            "busy",
+            Duration::from_millis(250),
+        );
+        assert_eq!(status.metadata().get(RETRY_PUSHBACK).unwrap(), "250");
+        let delay = status.get_error_details().retry_info().unwrap().retry_delay;
+        assert_eq!(delay, Some(Duration::from_millis(250)));
+    }
+}

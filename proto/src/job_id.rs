@@ -1,0 +1,227 @@
+//! Job ids: signed claims that this deployment accepted a job.
+//!
+//! A job id says when the job was accepted, until when it is wanted, how long
+//! its result is kept, and for which tenant and method, so that an unknown id, a
+//! pending job and an expired one are told apart without a record of the
+//! submission.
+//!
+//! ```text
+//! version 1 | key id 1 | flags 1 | UUIDv7 16 | tenant tag 4 | method tag 4 |
+//! work expiry, ms 6 | retention, s 4 | MAC 16      = 53 bytes, 71 characters
+//! ```
+
+use crate::keys::{Keyring, MAC_LEN};
+use crate::method::tag;
+use crate::time::UnixMillis;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::time::Duration;
+use uuid::Uuid;
+
+const VERSION: u8 = 1;
+const SIGNED_LEN: usize = 37;
+const LEN: usize = SIGNED_LEN + MAC_LEN;
+const TEXT_LEN: usize = 71;
+const DOMAIN: &[u8] = b"queuebridge job id\0";
+const FLAG_AT_LEAST_ONCE: u8 = 1;
+
+/// The parts of a job id. Whoever holds one has either minted it, verified it
+/// with [`JobId::verify`], or taken it from an authenticated envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct JobId {
+    bytes: [u8; LEN],
+}
+
+/// What an id is minted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Claims<'a> {
+    /// A fresh UUIDv7; its time is the submit time.
+    pub uuid: Uuid,
+    /// The authenticated tenant.
+    pub tenant: &'a str,
+    /// `/package.Service/Method`.
+    pub method: &'a str,
+    /// The work expiry.
+    pub expires_at: UnixMillis,
+    /// How long the result is kept, rounded up to whole seconds.
+    pub retention: Duration,
+    /// The guarantee is `at_least_once`: there is no claim and no Cancel.
+    pub at_least_once: bool,
+}
+
+/// Why a text is not an id of this deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobIdError {
+    /// Not the shape of a job id.
+    #[error("not a job id")]
+    Malformed,
+    /// Forged, of another deployment, or of another tenant: deliberately one
+    /// answer, so that nothing can be learned from it.
+    #[error("no such job")]
+    Unknown,
+}
+
+impl JobId {
+    /// Signs a new id.
+    #[must_use]
+    pub fn mint(claims: &Claims<'_>, keys: &Keyring) -> Self {
+        let mut bytes = [0; LEN];
+        bytes[0] = VERSION;
+        bytes[1] = keys.signing_id();
+        bytes[2] = if claims.at_least_once { FLAG_AT_LEAST_ONCE } else { 0 };
+        bytes[3..19].copy_from_slice(claims.uuid.as_bytes());
+        bytes[19..23].copy_from_slice(&tag(claims.tenant));
+        bytes[23..27].copy_from_slice(&tag(claims.method));
+        bytes[27..33].copy_from_slice(&claims.expires_at.0.to_be_bytes()[2..]);
+        let secs = claims.retention.as_secs() + u64::from(claims.retention.subsec_nanos() > 0);
+        let secs = u32::try_from(secs).unwrap_or(u32::MAX);
+        bytes[33..SIGNED_LEN].copy_from_slice(&secs.to_be_bytes());
+        let mac = keys.sign(&[DOMAIN, &bytes[..SIGNED_LEN]]);
+        bytes[SIGNED_LEN..].copy_from_slice(&mac);
+        Self { bytes }
+    }
+
+    /// Reads an id from a place that is itself authenticated, such as an
+    /// envelope: the signature is not checked.
+    ///
+    /// # Errors
+    /// [`JobIdError::Malformed`].
+    pub fn parse_trusted(text: &str) -> Result<Self, JobIdError> {
+        let mut bytes = [0; LEN];
+        if text.len() != TEXT_LEN {
+            return Err(JobIdError::Malformed);
+        }
+        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+            Ok(LEN) if bytes[0] == VERSION => Ok(Self { bytes }),
+            _ => Err(JobIdError::Malformed),
+        }
+    }
+
+    /// Reads an id that a caller sent and checks that this deployment signed it
+    /// for this tenant.
+    ///
+    /// # Errors
+    /// See [`JobIdError`].
+    pub fn verify(text: &str, tenant: &str, keys: &Keyring) -> Result<Self, JobIdError> {
+        let id = Self::parse_trusted(text)?;
+        let signed = [DOMAIN, &id.bytes[..SIGNED_LEN]];
+        let authentic = keys.verify(u32::from(id.bytes[1]), &signed, &id.bytes[SIGNED_LEN..]);
+        // Both are evaluated: the time taken does not tell forged from foreign.
+        if authentic & (id.bytes[19..23] == tag(tenant)) {
+            Ok(id)
+        } else {
+            Err(JobIdError::Unknown)
+        }
+    }
+
+    /// The UUIDv7 that names the job in the stores.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&self.bytes[3..19]);
+        Uuid::from_bytes(bytes)
+    }
+
+    /// When the gateway accepted the job.
+    #[must_use]
+    pub fn submitted_at(&self) -> UnixMillis {
+        UnixMillis(be(&self.bytes[3..9]))
+    }
+
+    /// The work expiry.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixMillis {
+        UnixMillis(be(&self.bytes[27..33]))
+    }
+
+    /// How long the result is kept after completion.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(be(&self.bytes[33..SIGNED_LEN]))
+    }
+
+    /// Whether the job runs without a claim.
+    #[must_use]
+    pub fn at_least_once(&self) -> bool {
+        self.bytes[2] & FLAG_AT_LEAST_ONCE != 0
+    }
+
+    /// The hint for which method this is: compare with [`tag`].
+    #[must_use]
+    pub fn method_tag(&self) -> [u8; 4] {
+        [self.bytes[23], self.bytes[24], self.bytes[25], self.bytes[26]]
+    }
+}
+
+fn be(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+impl std::fmt::Display for JobId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = [0; TEXT_LEN];
+        let written = URL_SAFE_NO_PAD.encode_slice(self.bytes, &mut text).unwrap_or(0);
+        f.write_str(std::str::from_utf8(&text[..written]).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys(seed: u8) -> Keyring {
+        Keyring::single(&[seed; 32])
+    }
+
+    fn claims(at_least_once: bool) -> Claims<'static> {
+        Claims {
+            uuid: Uuid::parse_str("018bcfe5-6800-7000-8000-0102030405ff").unwrap(),
+            tenant: "default",
+            method: "/a.B/C",
+            expires_at: UnixMillis(1_700_000_600_123),
+            retention: Duration::from_millis(3_600_001),
+            at_least_once,
+        }
+    }
+
+    #[test]
+    fn says_what_it_was_minted_for() {
+        let text = JobId::mint(&claims(true), &keys(1)).to_string();
+        assert_eq!(text.len(), TEXT_LEN);
+        let id = JobId::verify(&text, "default", &keys(1)).unwrap();
+        assert_eq!(id.uuid(), claims(true).uuid);
+        assert_eq!(id.submitted_at(), UnixMillis(1_700_000_000_000));
+        assert_eq!(id.expires_at(), UnixMillis(1_700_000_600_123));
+        assert_eq!(id.retention(), Duration::from_secs(3601));
+        assert!(id.at_least_once());
+        assert_eq!(id.method_tag(), tag("/a.B/C"));
+    }
+
+    #[test]
+    fn forged_and_foreign_are_the_same_answer() {
+        let text = JobId::mint(&claims(false), &keys(1)).to_string();
+        assert_eq!(JobId::verify(&text, "default", &keys(2)), Err(JobIdError::Unknown));
+        assert_eq!(JobId::verify(&text, "other", &keys(1)), Err(JobIdError::Unknown));
+        let mut forged = text.clone().into_bytes();
+        forged[40] = if forged[40] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(forged).unwrap();
+        assert_eq!(JobId::verify(&forged, "default", &keys(1)), Err(JobIdError::Unknown));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered_without_a_panic(text in ".{0,100}") {
+            prop_assert!(JobId::verify(&text, "default", &keys(1)).is_err());
+        }
+
+        #[test]
+        fn every_changed_character_is_noticed(position in 0usize..TEXT_LEN, letter in "[A-Za-z0-9_-]") {
+            let text = JobId::mint(&claims(false), &keys(1)).to_string();
+            let mut changed = text.clone();
+            changed.replace_range(position..=position, &letter);
+            prop_assume!(changed != text);
+            prop_assert!(JobId::verify(&changed, "default", &keys(1)).is_err());
+        }
+    }
+}

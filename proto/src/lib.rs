@@ -1,0 +1,35 @@
+//! The contract of Queuebridge: messages and services, the envelope that
+//! travels through the queue, signed job ids, and outcomes.
+//!
+//! Nothing here does I/O, reads a clock or the environment, or knows AWS: time
+//! and randomness come in as arguments, so that every function can be tested at
+//! its boundaries.
+
+pub mod client;
+pub mod codec;
+pub mod envelope;
+pub mod error;
+pub mod job_id;
+pub mod keys;
+pub mod metadata;
+pub mod method;
+pub mod outcome;
+pub mod time;
+
+pub use envelope::EnvelopeError;
+pub use job_id::{JobId, JobIdError};
+pub use keys::Keyring;
+pub use method::MethodName;
+pub use time::UnixMillis;
+
+/// The generated messages and services of `queuebridge.v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod v1 {
+    tonic::include_proto!("queuebridge.v1");
+}
+
+/// The serialized `FileDescriptorSet` of the contract, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The full name of the `Jobs` service, as health checks ask for it.
+pub const JOBS_SERVICE: &str = v1::jobs_server::SERVICE_NAME;

@@ -1,0 +1,170 @@
+//! Metadata between its Protobuf form and tonic's.
+
+use crate::v1::{Metadatum, metadatum::Value};
+use bytes::Bytes;
+use tonic::metadata::{
+    AsciiMetadataKey, BinaryMetadataKey, BinaryMetadataValue, KeyAndValueRef, MetadataMap,
+    MetadataValue,
+};
+
+/// The most entries a submission may carry.
+pub const MAX_ENTRIES: usize = 64;
+/// The most bytes that the keys and values of a submission may take together:
+/// what HTTP/2 peers commonly accept as a header block.
+pub const MAX_BYTES: usize = 8 * 1024;
+const MAX_KEY: usize = 128;
+
+/// Headers that belong to the hop, not to the call; they never cross the queue.
+const TRANSPORT: [&str; 10] = [
+    "content-type",
+    "content-length",
+    "te",
+    "user-agent",
+    "host",
+    "connection",
+    "transfer-encoding",
+    "date",
+    "accept-encoding",
+    "content-encoding",
+];
+
+/// Whether an entry of this key belongs to the transport.
+#[must_use]
+pub fn is_transport(key: &str) -> bool {
+    key.starts_with("grpc-") || key.starts_with(':') || TRANSPORT.contains(&key)
+}
+
+/// Checks the metadata of a submission. The error names the entry and its rule.
+///
+/// # Errors
+/// When an entry breaks a rule of [`Metadatum`]; sizes are judged apart by
+/// [`size`].
+pub fn check(entries: &[Metadatum]) -> Result<(), (usize, &'static str)> {
+    for (index, entry) in entries.iter().enumerate() {
+        let rule = |rule| Err((index, rule));
+        let legal = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.');
+        if entry.key.is_empty() || entry.key.len() > MAX_KEY || !entry.key.bytes().all(legal) {
+            return rule("a key has 1 to 128 characters of a-z, 0-9, '_', '-' and '.'");
+        }
+        if is_transport(&entry.key) {
+            return rule("the key belongs to the transport");
+        }
+        match (&entry.value, entry.key.ends_with("-bin")) {
+            (None, _) => return rule("the value is not set"),
+            (Some(Value::Ascii(_)), true) => {
+                return rule("a key ending in -bin has a binary value");
+            }
+            (Some(Value::Binary(_)), false) => {
+                return rule("a binary value needs a key ending in -bin");
+            }
+            (Some(Value::Ascii(text)), _) if !text.bytes().all(|c| matches!(c, 0x20..=0x7e)) => {
+                return rule("an ASCII value has printable characters only");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The bytes that the keys and values take together.
+#[must_use]
+pub fn size(entries: &[Metadatum]) -> usize {
+    let value = |entry: &Metadatum| match &entry.value {
+        Some(Value::Ascii(text)) => text.len(),
+        Some(Value::Binary(bytes)) => bytes.len(),
+        None => 0,
+    };
+    entries.iter().map(|entry| entry.key.len() + value(entry)).sum()
+}
+
+/// Tonic's form. Entries that cannot be metadata are left out; [`check`] lets
+/// none of them in.
+#[must_use]
+pub fn to_metadata_map(entries: &[Metadatum]) -> MetadataMap {
+    let mut map = MetadataMap::with_capacity(entries.len());
+    for entry in entries {
+        match &entry.value {
+            Some(Value::Ascii(text)) => {
+                if let (Ok(key), Ok(value)) =
+                    (entry.key.parse::<AsciiMetadataKey>(), MetadataValue::try_from(text.as_str()))
+                {
+                    map.append(key, value);
+                }
+            }
+            Some(Value::Binary(bytes)) => {
+                if let Ok(key) = entry.key.parse::<BinaryMetadataKey>() {
+                    map.append_bin(key, BinaryMetadataValue::from_bytes(bytes));
+                }
+            }
+            None => {}
+        }
+    }
+    map
+}
+
+/// The Protobuf form, without what belongs to the transport.
+#[must_use]
+pub fn from_metadata_map(map: &MetadataMap) -> Vec<Metadatum> {
+    map.iter()
+        .filter_map(|entry| match entry {
+            KeyAndValueRef::Ascii(key, value) if !is_transport(key.as_str()) => {
+                let text = value.to_str().ok()?.to_owned();
+                Some(Metadatum { key: key.as_str().to_owned(), value: Some(Value::Ascii(text)) })
+            }
+            KeyAndValueRef::Binary(key, value) if !is_transport(key.as_str()) => {
+                let bytes: Bytes = value.to_bytes().ok()?;
+                Some(Metadatum { key: key.as_str().to_owned(), value: Some(Value::Binary(bytes)) })
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ascii(key: &str, text: &str) -> Metadatum {
+        Metadatum { key: key.into(), value: Some(Value::Ascii(text.into())) }
+    }
+
+    fn binary(key: &str, bytes: &'static [u8]) -> Metadatum {
+        Metadatum { key: key.into(), value: Some(Value::Binary(Bytes::from_static(bytes))) }
+    }
+
+    #[test]
+    fn repeated_and_binary_values_survive_in_order() {
+        let entries = vec![ascii("a", "1"), ascii("a", "2"), binary("b-bin", &[0, 1, 255])];
+        assert_eq!(check(&entries), Ok(()));
+        assert_eq!(from_metadata_map(&to_metadata_map(&entries)), entries);
+        assert_eq!(size(&entries), 2 + 2 + 5 + 3);
+    }
+
+    #[test]
+    fn each_broken_rule_is_found_at_its_entry() {
+        let unset = Metadatum { key: "a".into(), value: None };
+        for bad in [
+            ascii("", "v"),
+            ascii("Upper", "v"),
+            ascii("sp ace", "v"),
+            ascii("grpc-timeout", "1S"),
+            ascii("content-type", "x"),
+            ascii("a-bin", "text"),
+            binary("a", b"x"),
+            ascii("a", "tab\t"),
+            ascii("a", "ü"),
+            unset,
+        ] {
+            assert_eq!(check(&[ascii("ok", "v"), bad.clone()]).unwrap_err().0, 1, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_transport_keeps_its_own_headers() {
+        let mut map = MetadataMap::new();
+        map.insert("grpc-status", "0".parse().unwrap());
+        map.insert("content-type", "application/grpc".parse().unwrap());
+        map.insert("mine", "1".parse().unwrap());
+        assert_eq!(from_metadata_map(&map), vec![ascii("mine", "1")]);
+    }
+}

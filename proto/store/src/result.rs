@@ -1,0 +1,185 @@
+//! The result store: who may run a job, and how it ended.
+//!
+//! ```text
+//!   (no record) ──claim──▶ RUNNING ──complete(token)──▶ SUCCEEDED | FAILED | CANCELLED
+//!      │  │  ▲               │  │
+//!      │  │  └─renew(release)┘  └──past the expiry: complete(expiry)──▶ EXPIRED
+//!      │  └──cancel──▶ CANCELLED
+//!      └──complete(unclaimed | expiry)──▶ SUCCEEDED | FAILED | EXPIRED
+//! ```
+//!
+//! A claim is granted when there is no record, when the last claim was
+//! released, or when its lease has lapsed. Every arrow is one conditional write.
+
+use crate::record::{Record, Token};
+use async_trait::async_trait;
+use queuebridge_proto::v1::{Outcome, Progress, State};
+use queuebridge_proto::{JobId, UnixMillis};
+
+/// The key of an idempotent submission: SHA-256 over tenant, method and
+/// `request_id`.
+pub type RequestKey = [u8; 32];
+
+/// Stores what is known about jobs.
+///
+/// Every method is safe to repeat: a caller that lost the response calls again
+/// and learns what is stored. Implementations do not retry beyond what their
+/// client library does; the caller decides.
+#[async_trait]
+pub trait ResultStore: Send + Sync + 'static {
+    /// Records an idempotent submission before it is published. The first one
+    /// under `key` wins and every later one learns of it, until the tombstone of
+    /// the winner's job ends. `digest` is the SHA-256 of method and request.
+    async fn accept(
+        &self,
+        key: &RequestKey,
+        job: &JobId,
+        digest: &[u8; 32],
+        now: UnixMillis,
+    ) -> Result<Accepted, StoreError>;
+
+    /// Notes that the job accepted under `key` is in its queue, so that repeats
+    /// need not publish it again. Losing this call costs a duplicate message,
+    /// which the claim absorbs.
+    async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError>;
+
+    /// Asks to run the job until `lease_until`. `token` is chosen by the caller:
+    /// a repeat with the same token, after a lost response, is granted the same
+    /// attempt again.
+    async fn claim(
+        &self,
+        job: &JobId,
+        method: &str,
+        token: Token,
+        lease_until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Claim, StoreError>;
+
+    /// Extends or releases a claim, and stores the progress if there is any.
+    async fn renew(
+        &self,
+        job: &JobId,
+        token: Token,
+        lease: Lease,
+        progress: Option<Progress>,
+        now: UnixMillis,
+    ) -> Result<Renewed, StoreError>;
+
+    /// Finishes the job, once. `state` is terminal and fits `outcome`. Past the
+    /// work expiry (and the skew) only [`State::Expired`] is taken.
+    ///
+    /// A repeat of a completion that was stored is answered
+    /// [`Completed::AlreadyFinished`].
+    async fn complete(
+        &self,
+        job: &JobId,
+        method: &str,
+        author: Author,
+        state: State,
+        outcome: Outcome,
+        now: UnixMillis,
+    ) -> Result<Completed, StoreError>;
+
+    /// The record as it stands, read consistently. `None`: nobody has claimed,
+    /// cancelled or finished the job, or its tombstone is over.
+    async fn get(&self, job: &JobId, now: UnixMillis) -> Result<Option<Record>, StoreError>;
+
+    /// Cancels a job that has not started; tells one that runs.
+    async fn cancel(&self, job: &JobId, now: UnixMillis) -> Result<Cancelled, StoreError>;
+}
+
+/// The answer of [`ResultStore::accept`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// This submission is the first: publish it, then mark it published.
+    New,
+    /// An earlier submission owns the key.
+    Existing {
+        /// The uuid, and with it the canonical id, of the earlier job.
+        job: JobId,
+        /// The digest of the earlier submission.
+        digest: [u8; 32],
+        /// Whether it is known to be in its queue.
+        published: bool,
+    },
+}
+
+/// The answer of [`ResultStore::claim`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Run it: this is attempt number `attempt`, from 1.
+    Granted {
+        /// How many claims were granted by now.
+        attempt: u32,
+    },
+    /// The job is finished: do not run it.
+    Finished,
+    /// Another attempt holds the claim until then.
+    HeldUntil(UnixMillis),
+    /// The job was cancelled before it started.
+    Cancelled,
+}
+
+/// What [`ResultStore::renew`] should do with the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// Hold it until then.
+    Until(UnixMillis),
+    /// Give it up: the next claim is granted at once.
+    Release,
+}
+
+/// The answer of [`ResultStore::renew`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// The claim stands (or is released, if that was asked).
+    Held {
+        /// Somebody wants the job cancelled.
+        cancel_requested: bool,
+    },
+    /// The claim belongs to someone else by now, or the job is finished.
+    Lost,
+}
+
+/// Who finishes a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// The holder of this claim; also after its lease lapsed, as long as nobody
+    /// else was granted one.
+    Claim(Token),
+    /// A worker without a claim (`at_least_once`), or one that found the
+    /// attempts used up.
+    Unclaimed,
+    /// Whoever finds the job past its work expiry plus the clock skew.
+    Expiry,
+}
+
+/// The answer of [`ResultStore::complete`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completed {
+    /// This completion is the job's end.
+    Stored,
+    /// The job had ended before; this completion changed nothing.
+    AlreadyFinished,
+    /// The claim belongs to someone else by now; nothing was changed.
+    Lost,
+    /// Too late: only [`State::Expired`] can be written now.
+    PastExpiry,
+}
+
+/// The answer of [`ResultStore::cancel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It will never run.
+    BeforeStart,
+    /// It runs, and its handler will be told.
+    Requested,
+    /// It had ended before.
+    AlreadyFinished,
+}
+
+/// The store could not be asked, or did not answer. Nothing is known about
+/// whether the call took effect.
+#[derive(Debug, thiserror::Error)]
+#[error("the result store could not be reached: {0}")]
+pub struct StoreError(pub String);

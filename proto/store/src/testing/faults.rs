@@ -1,0 +1,177 @@
+//! Stores behind a connection that loses requests and responses.
+//!
+//! The two are told apart because a lost response is where duplicates are born:
+//! the call took effect, and its caller cannot know.
+
+use crate::payload::{PayloadError, PayloadStore};
+use crate::record::{Record, Token};
+use crate::result::{
+    Accepted, Author, Cancelled, Claim, Completed, Lease, Renewed, RequestKey, ResultStore,
+    StoreError,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use queuebridge_proto::v1::{Outcome, PayloadRef, Progress, State};
+use queuebridge_proto::{JobId, UnixMillis};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What happens to one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: it goes through.
+    None,
+    /// It never reaches the store; its caller gets an error.
+    LoseRequest,
+    /// It takes effect; its caller gets an error.
+    LoseResponse,
+}
+
+/// A store whose calls meet faults: first those of the script, one per call,
+/// then the periodic one, if there is any.
+#[derive(Debug)]
+pub struct Faulty<S: ?Sized> {
+    plan: Mutex<Plan>,
+    inner: Arc<S>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    script: VecDeque<Fault>,
+    every: Option<(u64, Fault)>,
+    calls: u64,
+}
+
+impl<S: ?Sized> Faulty<S> {
+    /// `inner` without any fault yet.
+    #[must_use]
+    pub fn new(inner: Arc<S>) -> Self {
+        let plan = Plan { script: VecDeque::new(), every: None, calls: 0 };
+        Self { plan: Mutex::new(plan), inner }
+    }
+
+    /// Plans what the next calls meet, after what is planned already.
+    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.plan().script.extend(faults);
+    }
+
+    /// Every `period`-th call meets `fault`, counted over all calls; 0 ends it.
+    pub fn every(&self, period: u64, fault: Fault) {
+        self.plan().every = (period > 0).then_some((period, fault));
+    }
+
+    /// How many calls there were, lost ones included.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.plan().calls
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Fault {
+        let mut plan = self.plan();
+        plan.calls += 1;
+        if let Some(fault) = plan.script.pop_front() {
+            return fault;
+        }
+        match plan.every {
+            Some((period, fault)) if plan.calls.is_multiple_of(period) => fault,
+            _ => Fault::None,
+        }
+    }
+
+    /// Makes one call over the bad connection.
+    async fn call<T, E>(
+        &self,
+        lost: impl Fn(&str) -> E,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        match self.next() {
+            Fault::None => call.await,
+            Fault::LoseRequest => Err(lost("the request was lost")),
+            Fault::LoseResponse => {
+                // A real error of the store says more than a lost answer.
+                call.await?;
+                Err(lost("the response was lost"))
+            }
+        }
+    }
+}
+
+fn store_error(text: &str) -> StoreError {
+    StoreError(text.to_owned())
+}
+
+#[async_trait]
+impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
+    async fn accept(
+        &self,
+        key: &RequestKey,
+        job: &JobId,
+        digest: &[u8; 32],
+        now: UnixMillis,
+    ) -> Result<Accepted, StoreError> {
+        self.call(store_error, self.inner.accept(key, job, digest, now)).await
+    }
+
+    async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {
+        self.call(store_error, self.inner.mark_published(key, now)).await
+    }
+
+    async fn claim(
+        &self,
+        job: &JobId,
+        method: &str,
+        token: Token,
+        lease_until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Claim, StoreError> {
+        self.call(store_error, self.inner.claim(job, method, token, lease_until, now)).await
+    }
+
+    async fn renew(
+        &self,
+        job: &JobId,
+        token: Token,
+        lease: Lease,
+        progress: Option<Progress>,
+        now: UnixMillis,
+    ) -> Result<Renewed, StoreError> {
+        self.call(store_error, self.inner.renew(job, token, lease, progress, now)).await
+    }
+
+    async fn complete(
+        &self,
+        job: &JobId,
+        method: &str,
+        author: Author,
+        state: State,
+        outcome: Outcome,
+        now: UnixMillis,
+    ) -> Result<Completed, StoreError> {
+        let call = self.inner.complete(job, method, author, state, outcome, now);
+        self.call(store_error, call).await
+    }
+
+    async fn get(&self, job: &JobId, now: UnixMillis) -> Result<Option<Record>, StoreError> {
+        self.call(store_error, self.inner.get(job, now)).await
+    }
+
+    async fn cancel(&self, job: &JobId, now: UnixMillis) -> Result<Cancelled, StoreError> {
+        self.call(store_error, self.inner.cancel(job, now)).await
+    }
+}
+
+#[async_trait]
+impl<S: PayloadStore + ?Sized> PayloadStore for Faulty<S> {
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<PayloadRef, PayloadError> {
+        self.call(|text| PayloadError::Unavailable(text.to_owned()), self.inner.put(key, bytes))
+            .await
+    }
+
+    async fn get(&self, payload: &PayloadRef) -> Result<Bytes, PayloadError> {
+        self.call(|text| PayloadError::Unavailable(text.to_owned()), self.inner.get(payload)).await
+    }
+}

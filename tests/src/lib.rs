@@ -1,0 +1,5 @@
+//! What the tests over all parts share.
+
+pub mod emulator;
+
+pub use emulator::Emulator;

@@ -1,0 +1,115 @@
+//! The wire: what version 1 writes is pinned byte for byte, and stays readable.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use prost::Message;
+use queuebridge_proto::job_id::Claims;
+use queuebridge_proto::v1::call::Payload;
+use queuebridge_proto::v1::metadatum::Value;
+use queuebridge_proto::v1::{
+    AttemptRules, Call, Guarantee, Metadatum, Outcome, PayloadRef, TraceContext, outcome,
+};
+use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope};
+use std::time::Duration;
+
+const JOB_ID: &str = include_str!("../../fixtures/wire/v1/job_id.txt");
+const ENVELOPE: &str = include_str!("../../fixtures/wire/v1/envelope.txt");
+const ENVELOPE_BY_REFERENCE: &str =
+    include_str!("../../fixtures/wire/v1/envelope_by_reference.txt");
+const OUTCOME: &str = include_str!("../../fixtures/wire/v1/outcome.txt");
+const OUTCOME_ERROR: &str = include_str!("../../fixtures/wire/v1/outcome_error.txt");
+
+fn keys() -> Keyring {
+    Keyring::parse("7:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap()
+}
+
+fn job_id() -> JobId {
+    let claims = Claims {
+        uuid: uuid::Uuid::parse_str("018bcfe5-6800-7abc-8def-0123456789ab").unwrap(),
+        tenant: "acme",
+        method: "/queuebridge.demo.v1.Images/Thumbnail",
+        expires_at: UnixMillis(1_700_000_600_000),
+        retention: Duration::from_secs(86_400),
+        at_least_once: false,
+    };
+    JobId::mint(&claims, &keys())
+}
+
+fn metadata() -> Vec<Metadatum> {
+    let entry = |key: &str, value| Metadatum { key: key.into(), value: Some(value) };
+    vec![
+        entry("x-team", Value::Ascii("photos".into())),
+        entry("x-trace-bin", Value::Binary(Bytes::from_static(&[0, 255, 16]))),
+    ]
+}
+
+fn call(payload: Payload) -> Call {
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    Call {
+        job_id: job_id().to_string(),
+        method: "/queuebridge.demo.v1.Images/Thumbnail".into(),
+        tenant: "acme".into(),
+        payload: Some(payload),
+        metadata: metadata(),
+        attempts: Some(AttemptRules {
+            max_attempts: 5,
+            retry_on: vec![14, 10],
+            initial_backoff: seconds(1),
+            max_backoff: seconds(300),
+        }),
+        publish_number: 1,
+        guarantee: Guarantee::Claimed as i32,
+        trace: Some(TraceContext {
+            traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+            tracestate: "a=b".into(),
+        }),
+        ordering_key: "album-1".into(),
+    }
+}
+
+fn reference() -> PayloadRef {
+    PayloadRef {
+        key: "acme/requests/018bcfe568007abc8def0123456789ab".into(),
+        size: 1_048_577,
+        sha256: Bytes::from_static(&[0xab; 32]),
+    }
+}
+
+fn outcome() -> Outcome {
+    Outcome {
+        result: Some(outcome::Result::Response(Bytes::from_static(b"\x08\x96\x01"))),
+        initial_metadata: vec![metadata()[0].clone()],
+        trailing_metadata: vec![metadata()[1].clone()],
+    }
+}
+
+fn outcome_error() -> Outcome {
+    let status = queuebridge_proto::error::invalid_field("image", "not a picture");
+    queuebridge_proto::outcome::failure(&status, &tonic::metadata::MetadataMap::new())
+}
+
+#[test]
+fn job_ids() {
+    assert_eq!(job_id().to_string(), JOB_ID.trim());
+    assert_eq!(JobId::verify(JOB_ID.trim(), "acme", &keys()).unwrap(), job_id());
+}
+
+#[test]
+fn envelopes() {
+    let inline = call(Payload::Request(Bytes::from_static(b"\x0a\x03abc")));
+    let by_reference = call(Payload::RequestRef(reference()));
+    for (call, golden) in [(inline, ENVELOPE), (by_reference, ENVELOPE_BY_REFERENCE)] {
+        assert_eq!(envelope::seal(&call, &keys()), golden.trim());
+        assert_eq!(envelope::open(golden.trim(), &keys()).unwrap(), call);
+    }
+}
+
+#[test]
+fn outcomes() {
+    for (outcome, golden) in [(outcome(), OUTCOME), (outcome_error(), OUTCOME_ERROR)] {
+        assert_eq!(STANDARD.encode(outcome.encode_to_vec()), golden.trim());
+        let bytes = STANDARD.decode(golden.trim()).unwrap();
+        assert_eq!(Outcome::decode(&bytes[..]).unwrap(), outcome);
+    }
+}

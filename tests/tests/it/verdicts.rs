@@ -1,0 +1,428 @@
+//! Every row of the worker's verdict table, on batches without a host.
+
+use bytes::Bytes;
+use prost::Message;
+use queuebridge_demo::v1;
+use queuebridge_proto::job_id::Claims;
+use queuebridge_proto::time::duration_to_proto;
+use queuebridge_proto::v1::call::Payload;
+use queuebridge_proto::v1::outcome::Result as Kind;
+use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, PayloadRef, State};
+use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope};
+use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
+use queuebridge_store::testing::{Fault, Faulty};
+use queuebridge_store::{Cancelled, Clock, Record, ResultStore, Token};
+use queuebridge_worker::{Delivery, Reason, Runner, RunnerSettings, Verdict, batch};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, advance};
+use tonic::Code;
+
+const START: UnixMillis = UnixMillis(1_700_000_000_000);
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Worker {
+    keys: Keyring,
+    clock: Clock,
+    store: Arc<Faulty<MemoryResultStore>>,
+    runner: Arc<Runner>,
+    dir: tempfile::TempDir,
+}
+
+/// What a test says about a job besides its call.
+struct Job {
+    expires_in: Duration,
+    max_attempts: u32,
+    guarantee: Guarantee,
+    group: Option<&'static str>,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self { expires_in: HOUR, max_attempts: 3, guarantee: Guarantee::Claimed, group: None }
+    }
+}
+
+impl Worker {
+    fn new() -> Self {
+        Self::with(RunnerSettings::default())
+    }
+
+    fn with(settings: RunnerSettings) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keyring::single(&[1; 32]);
+        let clock = Clock::simulated(START);
+        let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(HOUR))));
+        let payloads = Arc::new(MemoryPayloadStore::new(HOUR, clock));
+        let routes = queuebridge_demo::routes_with_probe(dir.path());
+        let runner =
+            Runner::new(routes, store.clone(), Some(payloads), keys.clone(), clock, settings);
+        Self { keys, clock, store, runner, dir }
+    }
+
+    fn job(&self, method: &str, request: &impl Message, job: &Job) -> (JobId, Delivery) {
+        let payload = Payload::Request(request.encode_to_vec().into());
+        self.job_with(method, payload, job)
+    }
+
+    fn job_with(&self, method: &str, payload: Payload, job: &Job) -> (JobId, Delivery) {
+        let method = format!("/queuebridge.demo.v1.Probe/{method}");
+        let claims = Claims {
+            uuid: uuid::Uuid::now_v7(),
+            tenant: "t",
+            method: &method,
+            expires_at: self.clock.now().plus(job.expires_in),
+            retention: HOUR,
+            at_least_once: job.guarantee == Guarantee::AtLeastOnce,
+        };
+        let id = JobId::mint(&claims, &self.keys);
+        let call = Call {
+            job_id: id.to_string(),
+            method,
+            tenant: "t".into(),
+            payload: Some(payload),
+            attempts: Some(AttemptRules {
+                max_attempts: job.max_attempts,
+                retry_on: vec![Code::Unavailable as i32],
+                initial_backoff: Some(duration_to_proto(Duration::from_secs(8))),
+                max_backoff: Some(duration_to_proto(Duration::from_secs(60))),
+            }),
+            guarantee: job.guarantee as i32,
+            ..Call::default()
+        };
+        let body = envelope::seal(&call, &self.keys).into();
+        let fifo_group = job.group.map(str::to_owned);
+        (id, Delivery { body, receive_count: 1, fifo_group })
+    }
+
+    async fn run(&self, delivery: &Delivery) -> Verdict {
+        self.run_all(vec![delivery.clone()], None).await.pop().unwrap()
+    }
+
+    async fn run_all(&self, deliveries: Vec<Delivery>, ends: Option<Duration>) -> Vec<Verdict> {
+        batch::run(&self.runner, deliveries, ends.map(|after| Instant::now() + after)).await
+    }
+
+    async fn record(&self, id: &JobId) -> Option<Record> {
+        self.store.get(id, self.clock.now()).await.unwrap()
+    }
+
+    async fn ended(&self, id: &JobId) -> (State, Code, String) {
+        let record = self.record(id).await.expect("a record");
+        let Some(Kind::Error(status)) = record.outcome.and_then(|o| o.result) else {
+            panic!("not an error")
+        };
+        let status = queuebridge_proto::outcome::from_rpc_status(&status);
+        let details = tonic_types::StatusExt::get_error_details(&status);
+        let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
+        (record.state, status.code(), reason)
+    }
+
+    fn executions(&self, file: &str) -> usize {
+        std::fs::read_to_string(self.dir.path().join(file)).map_or(0, |text| text.lines().count())
+    }
+}
+
+fn append(file: &str) -> v1::AppendRequest {
+    v1::AppendRequest { file: file.into(), line: "x".into(), then_wait: None }
+}
+
+fn sleep_for(secs: i64) -> v1::SleepRequest {
+    let duration = prost_types::Duration { seconds: secs, nanos: 0 };
+    v1::SleepRequest { duration: Some(duration) }
+}
+
+fn flaky(failures: u32) -> v1::FlakyRequest {
+    v1::FlakyRequest { key: uuid::Uuid::new_v4().to_string(), failures }
+}
+
+#[track_caller]
+fn redelivered(verdict: &Verdict, expected: Reason) -> Duration {
+    match verdict {
+        Verdict::Redeliver { after, reason } if *reason == expected => *after,
+        other => panic!("expected {expected:?}, got {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_stored_with_its_metadata_and_acknowledged() {
+    let worker = Worker::new();
+    let request = v1::EchoRequest { payload: "hello".into(), ..Default::default() };
+    let (id, delivery) = worker.job("Echo", &request, &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    let record = worker.record(&id).await.unwrap();
+    assert_eq!((record.state, record.attempt), (State::Succeeded, 1));
+    let outcome = record.outcome.unwrap();
+    let Some(Kind::Response(response)) = outcome.result else { panic!() };
+    assert_eq!(v1::EchoResponse::decode(response).unwrap().payload, "hello");
+    assert!(outcome.trailing_metadata.iter().any(|entry| entry.key == "probe-trailer-bin"));
+    assert!(!outcome.initial_metadata.iter().any(|entry| entry.key.starts_with("probe-")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_error_is_a_result() {
+    let worker = Worker::new();
+    let request = v1::FailRequest { code: 5, message: "none".into(), reason: "NO_SUCH".into() };
+    let (id, delivery) = worker.job("Fail", &request, &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.ended(&id).await, (State::Failed, Code::NotFound, "NO_SUCH".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_method_is_unimplemented() {
+    let worker = Worker::new();
+    let (id, delivery) = worker.job("Nothing", &(), &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.ended(&id).await.1, Code::Unimplemented);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retried_status_releases_the_claim_and_backs_off() {
+    let worker = Worker::new();
+    let (id, delivery) = worker.job("Flaky", &flaky(1), &Job::default());
+    let after = redelivered(&worker.run(&delivery).await, Reason::Retry);
+    assert!((Duration::from_secs(4)..=Duration::from_secs(8)).contains(&after), "{after:?}");
+    assert_eq!(worker.record(&id).await.unwrap().state, State::Accepted);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack, "the claim was released");
+    let record = worker.record(&id).await.unwrap();
+    assert_eq!((record.state, record.attempt), (State::Succeeded, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_attempts_are_used_up_the_last_error_is_the_result() {
+    let worker = Worker::new();
+    let job = Job { max_attempts: 2, ..Job::default() };
+    let (id, delivery) = worker.job("Flaky", &flaky(9), &job);
+    redelivered(&worker.run(&delivery).await, Reason::Retry);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    let (state, code, _) = worker.ended(&id).await;
+    assert_eq!((state, code), (State::Failed, Code::Unavailable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_hurts_only_its_own_job_and_shows_no_text() {
+    let worker = Worker::new();
+    let job = Job { max_attempts: 2, ..Job::default() };
+    let panic = v1::PanicRequest { message: "secret".into() };
+    let (id, bad) = worker.job("Panic", &panic, &job);
+    let (_, good) = worker.job("Echo", &v1::EchoRequest::default(), &job);
+    let verdicts = worker.run_all(vec![bad.clone(), good], None).await;
+    redelivered(&verdicts[0], Reason::Panicked);
+    assert_eq!(verdicts[1], Verdict::Ack);
+    assert_eq!(worker.run(&bad).await, Verdict::Ack);
+    assert_eq!(worker.ended(&id).await, (State::Failed, Code::Internal, "HANDLER_PANICKED".into()));
+    assert!(!format!("{:?}", worker.record(&id).await).contains("secret"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hang_ends_with_the_hosts_time_and_hurts_no_neighbour() {
+    let worker = Worker::new();
+    let (id, slow) = worker.job("Sleep", &sleep_for(800), &Job::default());
+    let (_, good) = worker.job("Echo", &v1::EchoRequest::default(), &Job::default());
+    let begun = Instant::now();
+    let verdicts = worker.run_all(vec![slow, good], Some(Duration::from_secs(10))).await;
+    assert!(begun.elapsed() <= Duration::from_secs(11), "{:?}", begun.elapsed());
+    redelivered(&verdicts[0], Reason::OutOfTime);
+    assert_eq!(verdicts[1], Verdict::Ack);
+    assert_ne!(worker.record(&id).await.unwrap().state, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_claims_than_attempts_mean_that_workers_died() {
+    let worker = Worker::new();
+    let job = Job { max_attempts: 2, ..Job::default() };
+    let (id, delivery) = worker.job("Append", &append("died"), &job);
+    for _ in 0..2 {
+        let now = worker.clock.now();
+        let lease = now.plus(Duration::from_secs(1));
+        worker.store.claim(&id, "/m", Token::random(), lease, now).await.unwrap();
+        advance(Duration::from_secs(2)).await;
+    }
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.ended(&id).await.2, "ATTEMPTS_EXHAUSTED");
+    assert_eq!(worker.executions("died"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_past_its_expiry_never_starts() {
+    let worker = Worker::new();
+    let job = Job { expires_in: Duration::from_secs(5), ..Job::default() };
+    let (id, delivery) = worker.job("Append", &append("late"), &job);
+    advance(Duration::from_secs(5)).await;
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    let expected = (State::Expired, Code::DeadlineExceeded, "JOB_EXPIRED".to_owned());
+    assert_eq!(worker.ended(&id).await, expected);
+    assert_eq!(worker.executions("late"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_runs_into_its_expiry_is_expired() {
+    let worker = Worker::new();
+    let job = Job { expires_in: Duration::from_secs(5), ..Job::default() };
+    let (id, delivery) = worker.job("Sleep", &sleep_for(60), &job);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.ended(&id).await.0, State::Expired);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_never_runs() {
+    let worker = Worker::new();
+    let (id, delivery) = worker.job("Append", &append("cancelled"), &Job::default());
+    let cancelled = worker.store.cancel(&id, worker.clock.now()).await.unwrap();
+    assert_eq!(cancelled, Cancelled::BeforeStart);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.executions("cancelled"), 0);
+    assert_eq!(worker.ended(&id).await.0, State::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_job_gives_way_to_its_cancellation() {
+    let worker = Worker::new();
+    let (id, delivery) = worker.job("Sleep", &sleep_for(800), &Job::default());
+    let run = worker.run(&delivery);
+    let cancel = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        worker.store.cancel(&id, worker.clock.now()).await.unwrap()
+    };
+    let (verdict, cancelled) = tokio::join!(run, cancel);
+    assert_eq!((verdict, cancelled), (Verdict::Ack, Cancelled::Requested));
+    assert_eq!(worker.ended(&id).await.0, State::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_is_acknowledged_unrun() {
+    let worker = Worker::new();
+    let (_, delivery) = worker.job("Append", &append("twice"), &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.executions("twice"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_copies_at_once_run_once() {
+    let worker = Worker::new();
+    let wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let request = v1::AppendRequest { then_wait: wait, ..append("copies") };
+    let (_, delivery) = worker.job("Append", &request, &Job::default());
+    let verdicts = worker.run_all(vec![delivery.clone(); 5], None).await;
+    assert_eq!(verdicts.iter().filter(|v| v.is_ack()).count(), 1);
+    let held = verdicts.iter().find(|v| !v.is_ack()).unwrap();
+    let after = redelivered(held, Reason::Held);
+    assert!(after <= RunnerSettings::default().lease, "when the lease ends: {after:?}");
+    assert_eq!(worker.executions("copies"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_claim_is_kept_while_the_job_runs() {
+    let worker = Worker::new();
+    let lease = worker.runner.settings().lease;
+    let (id, delivery) = worker.job("Sleep", &sleep_for(600), &Job::default());
+    let rival = async {
+        tokio::time::sleep(lease * 5).await;
+        let now = worker.clock.now();
+        worker.store.claim(&id, "/m", Token::random(), now.plus(lease), now).await.unwrap()
+    };
+    let (verdict, rival) = tokio::join!(worker.run(&delivery), rival);
+    assert!(matches!(rival, queuebridge_store::Claim::HeldUntil(_)), "{rival:?}");
+    assert_eq!(verdict, Verdict::Ack);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_could_read_is_a_failure_that_says_so() {
+    let settings = RunnerSettings { max_response_bytes: 1000, ..RunnerSettings::default() };
+    let worker = Worker::with(settings);
+    let request = v1::EchoRequest { response_bytes: 5000, ..Default::default() };
+    let (id, delivery) = worker.job("Echo", &request, &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    let expected = (State::Failed, Code::ResourceExhausted, "RESPONSE_TOO_LARGE".to_owned());
+    assert_eq!(worker.ended(&id).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_answer_goes_to_the_payload_store() {
+    let worker = Worker::new();
+    let request = v1::EchoRequest { response_bytes: 100_000, ..Default::default() };
+    let (id, delivery) = worker.job("Echo", &request, &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    let outcome = worker.record(&id).await.unwrap().outcome.unwrap();
+    let Some(Kind::ResponseRef(at)) = outcome.result else { panic!("inline") };
+    assert!(at.key.starts_with("t/answers/") && at.size > 100_000, "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_gone_is_a_failure_that_says_so() {
+    let worker = Worker::new();
+    let at = PayloadRef { key: "t/requests/x".into(), size: 1, sha256: Bytes::from(vec![0; 32]) };
+    let (id, delivery) = worker.job_with("Echo", Payload::RequestRef(at), &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.ended(&id).await.2, "PAYLOAD_LOST");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_costs_a_redelivery_and_no_attempt() {
+    let worker = Worker::new();
+    let (id, delivery) = worker.job("Append", &append("down"), &Job::default());
+    worker.store.script([Fault::LoseRequest]);
+    redelivered(&worker.run(&delivery).await, Reason::StoreUnavailable);
+    assert_eq!(worker.record(&id).await, None);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.executions("down"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_of_the_store_does_not_repeat_the_work() {
+    let worker = Worker::new();
+    let (id, delivery) = worker.job("Append", &append("lost"), &Job::default());
+    worker.store.script([Fault::None, Fault::LoseResponse]);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.record(&id).await.unwrap().state, State::Succeeded);
+    assert_eq!(worker.executions("lost"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_ours_is_redelivered_until_it_is_dead_lettered() {
+    use queuebridge_proto::EnvelopeError::{Unauthentic, Undecodable};
+    let worker = Worker::new();
+    let (_, mut good) = worker.job("Echo", &v1::EchoRequest::default(), &Job::default());
+    let raw = |body: &str| Delivery { body: body.into(), receive_count: 1, fifo_group: None };
+    let stranger = Worker { keys: Keyring::single(&[9; 32]), ..Worker::new() };
+    let (_, forged) = stranger.job("Append", &append("forged"), &Job::default());
+    good.receive_count = 7;
+    let verdicts = worker.run_all(vec![raw("{}"), forged, raw(""), good], None).await;
+    redelivered(&verdicts[0], Reason::Envelope(Undecodable));
+    redelivered(&verdicts[1], Reason::Envelope(Unauthentic));
+    assert!(!verdicts[2].is_ack());
+    assert_eq!(verdicts[3], Verdict::Ack);
+    assert_eq!(worker.executions("forged"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ordered_group_stops_at_its_first_failure_and_others_go_on() {
+    let worker = Worker::new();
+    let ordered = |group| Job { group: Some(group), ..Job::default() };
+    let deliveries = vec![
+        worker.job("Append", &append("a"), &ordered("a")).1,
+        worker.job("Flaky", &flaky(1), &ordered("a")).1,
+        worker.job("Append", &append("a"), &ordered("a")).1,
+        worker.job("Append", &append("b"), &ordered("b")).1,
+    ];
+    let verdicts = worker.run_all(deliveries, None).await;
+    assert_eq!((&verdicts[0], &verdicts[3]), (&Verdict::Ack, &Verdict::Ack));
+    redelivered(&verdicts[1], Reason::Retry);
+    redelivered(&verdicts[2], Reason::FollowsFailure);
+    assert_eq!((worker.executions("a"), worker.executions("b")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_least_once_claims_nothing_and_the_first_completion_wins() {
+    let worker = Worker::new();
+    let job = Job { guarantee: Guarantee::AtLeastOnce, ..Job::default() };
+    let (id, delivery) = worker.job("Append", &append("alo"), &job);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    let first = worker.record(&id).await.unwrap();
+    assert_eq!((first.state, first.attempt), (State::Succeeded, 0));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.executions("alo"), 2, "it may run again");
+    assert_eq!(worker.record(&id).await.unwrap(), first);
+}

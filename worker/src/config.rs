@@ -1,0 +1,216 @@
+//! A worker's configuration: the one place that reads the environment.
+
+use queuebridge_proto::Keyring;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The variables, with their meanings; `QB_ENVELOPE_KEYS` and `QB_STORE_*` are
+/// those of the gateway.
+mod name {
+    /// The queue to poll. Not needed in a Lambda function.
+    pub(super) const QUEUE_URL: &str = "QB_QUEUE_URL";
+    /// Open envelopes: `id:base64[,…]`, as the gateway has them.
+    pub(super) const ENVELOPE_KEYS: &str = "QB_ENVELOPE_KEYS";
+    /// The DynamoDB table of the result store.
+    pub(super) const TABLE: &str = "QB_STORE_TABLE";
+    /// The S3 bucket of the payload store. Without it answers are limited to what
+    /// a record can hold.
+    pub(super) const BUCKET: &str = "QB_STORE_PAYLOAD_BUCKET";
+    /// The prefix of every key in the bucket; default `queuebridge/`.
+    pub(super) const PREFIX: &str = "QB_STORE_PAYLOAD_PREFIX";
+    /// Seconds for which a copy of a message can survive in its queues; default
+    /// 43 days.
+    pub(super) const COPIES_SURVIVE: &str = "QB_STORE_COPIES_SURVIVE";
+    /// Jobs that run at once; default 100.
+    pub(super) const CONCURRENCY: &str = "QB_WORKER_CONCURRENCY";
+    /// How long a job of a dead worker is held before it is run again, such as
+    /// `30s`; default 30 s, at least 1 s.
+    pub(super) const LEASE: &str = "QB_WORKER_LEASE";
+    /// How long a shutdown waits for running jobs; default 30 s.
+    pub(super) const DRAIN_TIMEOUT: &str = "QB_WORKER_DRAIN_TIMEOUT";
+    /// Set by Lambda.
+    pub(super) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+    /// What is logged, as `level` or `target=level,…`; default `info`.
+    pub(super) const LOG_FILTER: &str = "QB_LOG_FILTER";
+}
+
+/// What a worker needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where deliveries come from.
+    pub host: Host,
+    /// Open envelopes.
+    pub envelope_keys: Keyring,
+    /// The table of the result store.
+    pub table: String,
+    /// The bucket of the payload store.
+    pub payload_bucket: Option<String>,
+    /// The prefix of every key in the bucket.
+    pub payload_prefix: String,
+    /// How long a copy of a message can survive.
+    pub copies_survive: Duration,
+    /// Jobs that run at once.
+    pub concurrency: usize,
+    /// How long a claim holds without being renewed.
+    pub lease: Duration,
+    /// How long a shutdown waits for running jobs.
+    pub drain_timeout: Duration,
+    /// What is logged, as `level` or `target=level,…`.
+    pub log_filter: String,
+}
+
+/// Where deliveries come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Lambda pushes them.
+    Lambda,
+    /// The queue of this URL is polled.
+    Poller(String),
+}
+
+/// Every mistake in the environment, at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has mistakes:\n  {}", .0.join("\n  "))]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// See [`ConfigErrors`].
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    pub fn from_process() -> Result<Self, ConfigErrors> {
+        Self::from_variables(std::env::vars().collect())
+    }
+
+    /// Reads the given variables.
+    ///
+    /// # Errors
+    /// See [`ConfigErrors`].
+    pub fn from_variables(variables: BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let get = |name: &str| variables.get(name).map(String::as_str).filter(|v| !v.is_empty());
+        let host = match (get(name::RUNTIME_API), get(name::QUEUE_URL)) {
+            (Some(_), _) => Some(Host::Lambda),
+            (None, Some(url)) => Some(Host::Poller(url.to_owned())),
+            (None, None) => {
+                errors
+                    .push(format!("{}: the URL of the queue to poll is missing", name::QUEUE_URL));
+                None
+            }
+        };
+        let keys = match get(name::ENVELOPE_KEYS).map(Keyring::parse) {
+            Some(Ok(keys)) => Some(keys),
+            Some(Err(error)) => {
+                errors.push(format!("{}: {error}", name::ENVELOPE_KEYS));
+                None
+            }
+            None => {
+                errors.push(format!(
+                    "{}: the gateway's envelope keys are missing",
+                    name::ENVELOPE_KEYS
+                ));
+                None
+            }
+        };
+        let table = get(name::TABLE).map(str::to_owned);
+        if table.is_none() {
+            errors.push(format!("{}: the name of the table is missing", name::TABLE));
+        }
+        let mut time = |name: &str, default: u64| match get(name).map(seconds) {
+            None => Duration::from_secs(default),
+            Some(Some(value)) if value >= Duration::from_secs(1) => value,
+            Some(_) => {
+                errors.push(format!("{name}: expected a time of at least 1 s, such as 30s or 5m"));
+                Duration::from_secs(default)
+            }
+        };
+        let copies_survive = time(name::COPIES_SURVIVE, 43 * 24 * 60 * 60);
+        let lease = time(name::LEASE, 30);
+        let drain_timeout = time(name::DRAIN_TIMEOUT, 30);
+        let concurrency = match get(name::CONCURRENCY).map(str::parse) {
+            None => 100,
+            Some(Ok(count)) if (1..=10_000).contains(&count) => count,
+            Some(_) => {
+                errors.push(format!("{}: expected a number from 1 to 10,000", name::CONCURRENCY));
+                100
+            }
+        };
+        match (host, keys, table) {
+            (Some(host), Some(envelope_keys), Some(table)) if errors.is_empty() => Ok(Self {
+                host,
+                envelope_keys,
+                table,
+                payload_bucket: get(name::BUCKET).map(str::to_owned),
+                payload_prefix: get(name::PREFIX).unwrap_or("queuebridge/").to_owned(),
+                copies_survive,
+                concurrency,
+                lease,
+                drain_timeout,
+                log_filter: get(name::LOG_FILTER).unwrap_or("info").to_owned(),
+            }),
+            _ => Err(ConfigErrors(errors)),
+        }
+    }
+}
+
+/// `250ms`, `30s`, `5m`, `12h`, `30d`.
+fn seconds(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().ok()?;
+    let scale = match unit {
+        "ms" => return Some(Duration::from_millis(number)),
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    number.checked_mul(scale).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        Config::from_variables(
+            variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        )
+    }
+
+    const KEYS: (&str, &str) = ("QB_ENVELOPE_KEYS", "1:MDEyMzQ1Njc4OWFiY2RlZg==");
+
+    #[test]
+    fn the_environment_chooses_the_host() {
+        let table = ("QB_STORE_TABLE", "t");
+        let polled = read(&[KEYS, table, ("QB_QUEUE_URL", "http://q")]).unwrap();
+        assert_eq!(polled.host, Host::Poller("http://q".into()));
+        let lambda = read(&[KEYS, table, ("AWS_LAMBDA_RUNTIME_API", "h:1")]).unwrap();
+        assert_eq!(lambda.host, Host::Lambda);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once_and_no_secret_is_shown() {
+        let errors = read(&[
+            ("QB_ENVELOPE_KEYS", "1:c2hvcnQ="),
+            ("QB_WORKER_LEASE", "soon"),
+            ("QB_WORKER_CONCURRENCY", "0"),
+        ]);
+        let errors = errors.unwrap_err().0;
+        assert_eq!(errors.len(), 5, "{errors:?}");
+        assert!(!errors.concat().contains("c2hvcnQ"));
+        let config = read(&[KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "q")]).unwrap();
+        assert!(!format!("{config:?}").contains("MDEy"));
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(seconds("90s"), Some(Duration::from_secs(90)));
+        assert_eq!(seconds("2d"), Some(Duration::from_secs(172_800)));
+        for bad in ["", "s", "5", "5 s", "-1s", "99999999999999999999s", "1w"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Calling a tonic service in this process, without a socket.
+
+use bytes::{Buf, BufMut, Bytes};
+use queuebridge_proto::metadata::to_metadata_map;
+use queuebridge_proto::v1::{Metadatum, Outcome};
+use queuebridge_proto::{MethodName, outcome};
+use std::time::Duration;
+use tokio_stream::once;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
+use tonic::{Code, Request, Status};
+
+use crate::context::JobContext;
+
+/// Calls the services of a worker.
+#[derive(Clone)]
+pub(crate) struct Dispatcher(Routes);
+
+/// What came of a call: the outcome, and the code on which retries are decided.
+pub(crate) struct Answer {
+    pub(crate) code: Code,
+    pub(crate) outcome: Outcome,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(routes: Routes) -> Self {
+        Self(routes.prepare())
+    }
+
+    /// Calls `method`. `remaining` stands in the handler's `grpc-timeout`; it is
+    /// the caller who enforces it, as nothing on this way does.
+    pub(crate) async fn call(
+        &self,
+        method: &MethodName,
+        message: Bytes,
+        metadata: &[Metadatum],
+        remaining: Duration,
+        context: JobContext,
+    ) -> Answer {
+        let mut request = Request::new(once(message));
+        *request.metadata_mut() = to_metadata_map(metadata);
+        request.set_timeout(remaining);
+        request.extensions_mut().insert(context);
+        // The streaming call keeps initial and trailing metadata apart; the unary
+        // one would merge them.
+        let mut initial = MetadataMap::new();
+        match self.unary(method, request, &mut initial).await {
+            Ok((message, trailing)) => {
+                Answer { code: Code::Ok, outcome: outcome::success(message, &initial, &trailing) }
+            }
+            Err(status) => {
+                Answer { code: status.code(), outcome: outcome::failure(&status, &initial) }
+            }
+        }
+    }
+
+    async fn unary(
+        &self,
+        method: &MethodName,
+        request: Request<impl tokio_stream::Stream<Item = Bytes> + Send + 'static>,
+        initial: &mut MetadataMap,
+    ) -> Result<(Bytes, MetadataMap), Status> {
+        let path = http::uri::PathAndQuery::try_from(method.as_str())
+            .map_err(|_| Status::unimplemented("not a method"))?;
+        // The answer's size is judged where it is stored, with a precise reason.
+        let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(usize::MAX);
+        let response = grpc.streaming(request, path, RawCodec).await?;
+        let (metadata, mut stream, _) = response.into_parts();
+        *initial = metadata;
+        let message = stream.message().await?;
+        let second = if message.is_some() { stream.message().await? } else { None };
+        let trailing = stream.trailers().await?.unwrap_or_default();
+        match (message, second) {
+            (Some(message), None) => Ok((message, trailing)),
+            (None, _) => Err(Status::internal("the handler ended without an answer")),
+            (Some(_), Some(_)) => {
+                Err(Status::unimplemented("streaming answers do not travel through the queue"))
+            }
+        }
+    }
+}
+
+/// Messages as they are: nothing here knows the owner's types.
+#[derive(Clone, Copy, Debug)]
+struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        dst.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(src.copy_to_bytes(src.remaining())))
+    }
+}

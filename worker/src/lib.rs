@@ -1,0 +1,32 @@
+//! Runs ordinary tonic services on batches of queue messages.
+//!
+//! A service owner writes a tonic service as ever and hands it over:
+//!
+//! ```no_run
+//! # async fn example(routes: tonic::service::Routes) -> Result<(), queuebridge_worker::RunError> {
+//! queuebridge_worker::Worker::new(routes).run().await
+//! # }
+//! ```
+//!
+//! The same binary is a Lambda function behind an SQS event source, or a
+//! container that polls its queue: [`Worker::run`] chooses by the environment.
+//! Either way a message becomes a [`Delivery`], and [`batch`] runs deliveries and
+//! says for each what should happen next.
+
+pub mod batch;
+pub mod config;
+pub mod context;
+pub mod delivery;
+mod dispatch;
+mod finish;
+pub mod host;
+mod job;
+pub mod runner;
+pub mod verdict;
+mod worker;
+
+pub use context::JobContext;
+pub use delivery::Delivery;
+pub use runner::{Runner, RunnerSettings};
+pub use verdict::{Reason, Verdict};
+pub use worker::{RunError, Worker, shutdown_signal};

@@ -1,0 +1,78 @@
+//! What every batch shares: the services, the stores, the keys, the limits.
+
+use crate::dispatch::Dispatcher;
+use queuebridge_proto::Keyring;
+use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::service::Routes;
+
+/// Runs deliveries; shared by all batches of a process.
+pub struct Runner {
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) store: Arc<dyn ResultStore>,
+    pub(crate) payloads: Option<Arc<dyn PayloadStore>>,
+    pub(crate) envelope_keys: Keyring,
+    pub(crate) clock: Clock,
+    pub(crate) settings: RunnerSettings,
+}
+
+/// How a runner behaves.
+#[derive(Clone, Debug)]
+pub struct RunnerSettings {
+    /// How long a claim holds without being renewed: after this time a job of a
+    /// dead worker is run again. It is renewed at every third of it.
+    pub lease: Duration,
+    /// How many deliveries of one batch run at once.
+    pub concurrency: usize,
+    /// The largest answer that is stored in the record itself; larger ones go to
+    /// the payload store.
+    pub inline_response_bytes: usize,
+    /// The largest outcome that the result store can hold.
+    pub record_bytes: usize,
+    /// The largest answer at all.
+    pub max_response_bytes: usize,
+}
+
+impl Default for RunnerSettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            concurrency: 100,
+            // A DynamoDB write costs a unit per KiB and an S3 object eight of them.
+            inline_response_bytes: 32 * 1024,
+            // A DynamoDB item holds 400 KB, its other attributes included.
+            record_bytes: 380_000,
+            // What a gRPC client takes by default is 4 MiB, the Job around it
+            // included.
+            max_response_bytes: 4 * 1024 * 1024 - 32 * 1024,
+        }
+    }
+}
+
+impl Runner {
+    /// A runner of `routes` over the given stores.
+    #[must_use]
+    pub fn new(
+        routes: Routes,
+        store: Arc<dyn ResultStore>,
+        payloads: Option<Arc<dyn PayloadStore>>,
+        envelope_keys: Keyring,
+        clock: Clock,
+        settings: RunnerSettings,
+    ) -> Arc<Self> {
+        let dispatcher = Dispatcher::new(routes);
+        Arc::new(Self { dispatcher, store, payloads, envelope_keys, clock, settings })
+    }
+
+    /// How this runner behaves.
+    #[must_use]
+    pub fn settings(&self) -> &RunnerSettings {
+        &self.settings
+    }
+}
+
+/// A number from 0 to 1 for jitter.
+pub(crate) fn random() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}

@@ -1,0 +1,107 @@
+//! What should happen with a message next: the whole retry policy.
+//!
+//! | what was found | what is stored | verdict |
+//! |---|---|---|
+//! | handler answered OK | succeeded | ack |
+//! | handler answered an error not in `retry_on` (also `UNIMPLEMENTED`: the method is unknown here) | failed | ack |
+//! | handler answered an error in `retry_on` | claim released | redeliver after the backoff |
+//! | … and the attempts are used up | failed, with that error | ack |
+//! | handler panicked, or ran out of the host's time | claim released | redeliver after the backoff |
+//! | … and the attempts are used up | failed, `HANDLER_PANICKED` or `HANDLER_TIMED_OUT` | ack |
+//! | more claims than attempts: workers died | failed, `ATTEMPTS_EXHAUSTED` | ack |
+//! | work expiry passed, before the start or while running | expired | ack |
+//! | cancelled while running | cancelled | ack |
+//! | finished or cancelled before: a duplicate | nothing | ack |
+//! | another attempt holds the claim | nothing | redeliver when its lease ends |
+//! | lost the claim to another attempt | nothing | redeliver, to see what became of it |
+//! | answer too large to be stored | failed, `RESPONSE_TOO_LARGE` | ack |
+//! | request gone from the payload store, or altered | failed, `PAYLOAD_LOST` | ack |
+//! | a store cannot be reached | nothing | redeliver after the backoff |
+//! | body does not decode, is not authentic, or is of an unknown version | nothing | redeliver, until the queue dead-letters it |
+//! | an earlier message of the same ordered group was redelivered | nothing | redeliver unrun |
+//! | the host ran out of time before the start | nothing | redeliver unrun |
+
+use queuebridge_proto::EnvelopeError;
+use std::time::Duration;
+
+/// What the host does with a message. Every delivery ends in exactly one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Delete it: its job is finished.
+    Ack,
+    /// Make it visible again after this time.
+    Redeliver {
+        /// From now; the host rounds to whole seconds.
+        after: Duration,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Why a message is redelivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The handler answered a status that its route retries.
+    #[error("the handler asked for another attempt")]
+    Retry,
+    /// The handler panicked.
+    #[error("the handler panicked")]
+    Panicked,
+    /// The handler did not finish within the host's time.
+    #[error("the host's time ran out")]
+    OutOfTime,
+    /// Another attempt holds the claim.
+    #[error("another attempt holds the claim")]
+    Held,
+    /// The claim went to another attempt while this one ran.
+    #[error("the claim was lost to another attempt")]
+    ClaimLost,
+    /// A store could not be reached.
+    #[error("a store cannot be reached")]
+    StoreUnavailable,
+    /// The body is not an envelope to be run.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// An earlier message of the group was redelivered.
+    #[error("an earlier message of its group is redelivered")]
+    FollowsFailure,
+}
+
+impl Verdict {
+    /// Redelivery for a reason.
+    #[must_use]
+    pub fn redeliver(after: Duration, reason: Reason) -> Self {
+        Self::Redeliver { after, reason }
+    }
+
+    /// Whether the message is deleted.
+    #[must_use]
+    pub fn is_ack(&self) -> bool {
+        *self == Self::Ack
+    }
+}
+
+/// The pause after the attempt or receive number `count`, from 1: doubling from
+/// `initial` up to `max`, with a random part of up to half taken off so that jobs
+/// that failed together do not come back together. `random` is from 0 to 1.
+#[must_use]
+pub fn backoff(count: u32, initial: Duration, max: Duration, random: f64) -> Duration {
+    let doublings = count.saturating_sub(1).min(31);
+    let pause = initial.saturating_mul(1 << doublings).min(max);
+    pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_limit_and_keeps_at_least_half() {
+        let secs = Duration::from_secs;
+        assert_eq!(backoff(1, secs(1), secs(60), 0.0), secs(1));
+        assert_eq!(backoff(4, secs(1), secs(60), 0.0), secs(8));
+        assert_eq!(backoff(40, secs(1), secs(60), 0.0), secs(60));
+        assert_eq!(backoff(4, secs(1), secs(60), 1.0), secs(4));
+        assert_eq!(backoff(u32::MAX, Duration::MAX, secs(60), 0.0), secs(60));
+    }
+}
