@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// A batch that is running. Dropping it ends all of its tasks: nothing outlives
 /// an invocation.
@@ -19,8 +20,12 @@ pub struct Batch {
     verdicts: mpsc::UnboundedReceiver<(usize, Verdict)>,
     missing: Vec<bool>,
     ends_at: Option<Instant>,
+    stop: CancellationToken,
     tasks: JoinSet<()>,
 }
+
+/// How long a stopped batch may take to release its claims.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// Starts a batch. Verdicts come as the deliveries finish. Deliveries of one
 /// ordered group run one after the other, and after the first that is
@@ -31,15 +36,17 @@ pub fn start(runner: &Arc<Runner>, deliveries: Vec<Delivery>, ends_at: Option<In
     let (sender, verdicts) = mpsc::unbounded_channel();
     let missing = vec![true; deliveries.len()];
     let places = Arc::new(Semaphore::new(runner.settings.concurrency));
+    let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     for lane in lanes(deliveries) {
         let (runner, sender, places) = (runner.clone(), sender.clone(), places.clone());
+        let limits = Limits { ends_at, stop: stop.clone() };
         tasks.spawn(async move {
             let _place = places.acquire().await;
-            run_lane(&runner, lane, ends_at, &sender).await;
+            run_lane(&runner, lane, &limits, &sender).await;
         });
     }
-    Batch { verdicts, missing, ends_at, tasks }
+    Batch { verdicts, missing, ends_at, stop, tasks }
 }
 
 /// Runs a whole batch and returns one verdict per delivery, in order.
@@ -87,9 +94,11 @@ impl Batch {
         Some((index, verdict))
     }
 
-    /// Ends all tasks at once; their deliveries are redelivered.
-    pub fn abort(&mut self) {
-        self.ends_at = Some(Instant::now());
+    /// Ends what runs, and starts no more: the claims are released, and the
+    /// deliveries are redelivered.
+    pub fn stop(&mut self) {
+        self.stop.cancel();
+        self.ends_at = Some(Instant::now() + STOP_GRACE);
     }
 }
 
@@ -118,19 +127,29 @@ fn lanes(deliveries: Vec<Delivery>) -> Vec<Lane> {
     lanes
 }
 
+/// What ends a delivery from outside.
+pub(crate) struct Limits {
+    /// The end of the host's time.
+    pub(crate) ends_at: Option<Instant>,
+    /// Fires when the host gives up before that.
+    pub(crate) stop: CancellationToken,
+}
+
 async fn run_lane(
     runner: &Runner,
     lane: Lane,
-    ends_at: Option<Instant>,
+    limits: &Limits,
     verdicts: &mpsc::UnboundedSender<(usize, Verdict)>,
 ) {
     let mut failed = false;
     for (index, delivery) in lane {
         let verdict = if failed {
             Verdict::redeliver(Duration::ZERO, Reason::FollowsFailure)
+        } else if limits.stop.is_cancelled() {
+            unfinished()
         } else {
             // The handler has a guard of its own; this one is for our mistakes.
-            let run = AssertUnwindSafe(job::run(runner, &delivery, ends_at)).catch_unwind();
+            let run = AssertUnwindSafe(job::run(runner, &delivery, limits)).catch_unwind();
             run.await.unwrap_or_else(|_| {
                 tracing::error!("running a delivery panicked");
                 Verdict::redeliver(Duration::from_secs(1), Reason::Panicked)

@@ -1,5 +1,6 @@
 //! One delivery's life, top to bottom.
 
+use crate::batch::Limits;
 use crate::context::JobContext;
 use crate::delivery::Delivery;
 use crate::dispatch::Answer;
@@ -41,7 +42,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// Runs one delivery and says what should happen with its message.
-pub(crate) async fn run(runner: &Runner, delivery: &Delivery, ends_at: Option<Instant>) -> Verdict {
+pub(crate) async fn run(runner: &Runner, delivery: &Delivery, limits: &Limits) -> Verdict {
     let (id, method, call) = match open(runner, delivery) {
         Ok(opened) => opened,
         Err(error) => {
@@ -78,7 +79,7 @@ pub(crate) async fn run(runner: &Runner, delivery: &Delivery, ends_at: Option<In
             return finish::store(&job, Ending::Failed(status)).await;
         }
     };
-    match handle(&job, request, &call.metadata, ends_at).await {
+    match handle(&job, request, &call.metadata, limits).await {
         Handled::Answered(answer) if job.retries(answer.code) => {
             job.retry(Reason::Retry, Some(Ending::Answered(answer))).await
         }
@@ -92,6 +93,10 @@ pub(crate) async fn run(runner: &Runner, delivery: &Delivery, ends_at: Option<In
             let message = "the handler did not finish within its host's time";
             let status = error::status(Code::DeadlineExceeded, reason::HANDLER_TIMED_OUT, message);
             job.retry(Reason::OutOfTime, Some(Ending::Failed(status))).await
+        }
+        Handled::Stopped => {
+            job.release().await;
+            Verdict::redeliver(Duration::ZERO, Reason::OutOfTime)
         }
         Handled::Expired => finish::store(&job, Ending::Expired).await,
         Handled::Cancelled => finish::store(&job, Ending::Cancelled).await,
@@ -146,6 +151,7 @@ enum Handled {
     Answered(Answer),
     Panicked,
     OutOfTime,
+    Stopped,
     Expired,
     Cancelled,
     ClaimLost,
@@ -156,12 +162,12 @@ async fn handle(
     job: &Job<'_>,
     request: Bytes,
     metadata: &[queuebridge_proto::v1::Metadatum],
-    ends_at: Option<Instant>,
+    limits: &Limits,
 ) -> Handled {
     let runner = job.runner;
     let now = runner.clock.now();
     let to_expiry = now.until(job.id.expires_at());
-    let to_end = ends_at.map(|end| end.saturating_duration_since(Instant::now()));
+    let to_end = limits.ends_at.map(|end| end.saturating_duration_since(Instant::now()));
     let (remaining, late) = match to_end {
         Some(to_end) if to_end < to_expiry => (to_end, Handled::OutOfTime),
         _ => (to_expiry, Handled::Expired),
@@ -186,6 +192,7 @@ async fn handle(
         },
         () = sleep(remaining) => late,
         ended = keep_claim(job, &cancelled) => ended,
+        () = limits.stop.cancelled() => Handled::Stopped,
     }
 }
 
@@ -225,14 +232,18 @@ impl Job<'_> {
         if let Some(last) = last.filter(|_| self.attempt >= self.rules.max_attempts) {
             return finish::store(self, last).await;
         }
-        if let Author::Claim(token) = self.author {
-            let released = self.runner.store.renew(&self.id, token, Lease::Release, None, now);
-            if let Err(error) = released.await {
-                // The next attempt then waits for the lease to lapse.
-                tracing::warn!(job = %self.id, %error, "a claim was not released");
-            }
-        }
+        self.release().await;
         Verdict::redeliver(self.pause(now), reason)
+    }
+
+    /// Gives the claim up, so that the next attempt need not wait for its lease.
+    async fn release(&self) {
+        let Author::Claim(token) = self.author else { return };
+        let now = self.runner.clock.now();
+        let released = self.runner.store.renew(&self.id, token, Lease::Release, None, now);
+        if let Err(error) = released.await {
+            tracing::warn!(job = %self.id, %error, "a claim was not released");
+        }
     }
 
     fn pause(&self, now: UnixMillis) -> Duration {

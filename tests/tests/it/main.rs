@@ -1,7 +1,9 @@
 //! What the parts promise together, by subject.
 
 mod aws;
+mod fixture;
 mod golden;
+mod poller;
 mod publishers;
 mod simulation;
 mod store;

@@ -1,140 +1,19 @@
 //! Every row of the worker's verdict table, on batches without a host.
 
+use crate::fixture::{Job, Worker, append, flaky, sleep_for};
 use bytes::Bytes;
 use prost::Message;
 use queuebridge_demo::v1;
-use queuebridge_proto::job_id::Claims;
-use queuebridge_proto::time::duration_to_proto;
+use queuebridge_proto::Keyring;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::outcome::Result as Kind;
-use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, PayloadRef, State};
-use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope};
-use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
-use queuebridge_store::testing::{Fault, Faulty};
-use queuebridge_store::{Cancelled, Clock, Record, ResultStore, Token};
-use queuebridge_worker::{Delivery, Reason, Runner, RunnerSettings, Verdict, batch};
-use std::sync::Arc;
+use queuebridge_proto::v1::{Guarantee, PayloadRef, State};
+use queuebridge_store::testing::Fault;
+use queuebridge_store::{Cancelled, ResultStore, Token};
+use queuebridge_worker::{Delivery, Reason, RunnerSettings, Verdict};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
 use tonic::Code;
-
-const START: UnixMillis = UnixMillis(1_700_000_000_000);
-const HOUR: Duration = Duration::from_secs(3600);
-
-struct Worker {
-    keys: Keyring,
-    clock: Clock,
-    store: Arc<Faulty<MemoryResultStore>>,
-    runner: Arc<Runner>,
-    dir: tempfile::TempDir,
-}
-
-/// What a test says about a job besides its call.
-struct Job {
-    expires_in: Duration,
-    max_attempts: u32,
-    guarantee: Guarantee,
-    group: Option<&'static str>,
-}
-
-impl Default for Job {
-    fn default() -> Self {
-        Self { expires_in: HOUR, max_attempts: 3, guarantee: Guarantee::Claimed, group: None }
-    }
-}
-
-impl Worker {
-    fn new() -> Self {
-        Self::with(RunnerSettings::default())
-    }
-
-    fn with(settings: RunnerSettings) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = Keyring::single(&[1; 32]);
-        let clock = Clock::simulated(START);
-        let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(HOUR))));
-        let payloads = Arc::new(MemoryPayloadStore::new(HOUR, clock));
-        let routes = queuebridge_demo::routes_with_probe(dir.path());
-        let runner =
-            Runner::new(routes, store.clone(), Some(payloads), keys.clone(), clock, settings);
-        Self { keys, clock, store, runner, dir }
-    }
-
-    fn job(&self, method: &str, request: &impl Message, job: &Job) -> (JobId, Delivery) {
-        let payload = Payload::Request(request.encode_to_vec().into());
-        self.job_with(method, payload, job)
-    }
-
-    fn job_with(&self, method: &str, payload: Payload, job: &Job) -> (JobId, Delivery) {
-        let method = format!("/queuebridge.demo.v1.Probe/{method}");
-        let claims = Claims {
-            uuid: uuid::Uuid::now_v7(),
-            tenant: "t",
-            method: &method,
-            expires_at: self.clock.now().plus(job.expires_in),
-            retention: HOUR,
-            at_least_once: job.guarantee == Guarantee::AtLeastOnce,
-        };
-        let id = JobId::mint(&claims, &self.keys);
-        let call = Call {
-            job_id: id.to_string(),
-            method,
-            tenant: "t".into(),
-            payload: Some(payload),
-            attempts: Some(AttemptRules {
-                max_attempts: job.max_attempts,
-                retry_on: vec![Code::Unavailable as i32],
-                initial_backoff: Some(duration_to_proto(Duration::from_secs(8))),
-                max_backoff: Some(duration_to_proto(Duration::from_secs(60))),
-            }),
-            guarantee: job.guarantee as i32,
-            ..Call::default()
-        };
-        let body = envelope::seal(&call, &self.keys).into();
-        let fifo_group = job.group.map(str::to_owned);
-        (id, Delivery { body, receive_count: 1, fifo_group })
-    }
-
-    async fn run(&self, delivery: &Delivery) -> Verdict {
-        self.run_all(vec![delivery.clone()], None).await.pop().unwrap()
-    }
-
-    async fn run_all(&self, deliveries: Vec<Delivery>, ends: Option<Duration>) -> Vec<Verdict> {
-        batch::run(&self.runner, deliveries, ends.map(|after| Instant::now() + after)).await
-    }
-
-    async fn record(&self, id: &JobId) -> Option<Record> {
-        self.store.get(id, self.clock.now()).await.unwrap()
-    }
-
-    async fn ended(&self, id: &JobId) -> (State, Code, String) {
-        let record = self.record(id).await.expect("a record");
-        let Some(Kind::Error(status)) = record.outcome.and_then(|o| o.result) else {
-            panic!("not an error")
-        };
-        let status = queuebridge_proto::outcome::from_rpc_status(&status);
-        let details = tonic_types::StatusExt::get_error_details(&status);
-        let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
-        (record.state, status.code(), reason)
-    }
-
-    fn executions(&self, file: &str) -> usize {
-        std::fs::read_to_string(self.dir.path().join(file)).map_or(0, |text| text.lines().count())
-    }
-}
-
-fn append(file: &str) -> v1::AppendRequest {
-    v1::AppendRequest { file: file.into(), line: "x".into(), then_wait: None }
-}
-
-fn sleep_for(secs: i64) -> v1::SleepRequest {
-    let duration = prost_types::Duration { seconds: secs, nanos: 0 };
-    v1::SleepRequest { duration: Some(duration) }
-}
-
-fn flaky(failures: u32) -> v1::FlakyRequest {
-    v1::FlakyRequest { key: uuid::Uuid::new_v4().to_string(), failures }
-}
 
 #[track_caller]
 fn redelivered(verdict: &Verdict, expected: Reason) -> Duration {

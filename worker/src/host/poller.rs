@@ -141,7 +141,7 @@ impl<S: Source> Poller<S> {
                 _ = heartbeat.tick() => self.extend(&open).await,
                 () = self.giving_up.cancelled(), if !gave_up => {
                     gave_up = true;
-                    batch.abort();
+                    batch.stop();
                 }
             }
         }

@@ -27,11 +27,13 @@ pub(super) struct Arrow {
     set: Vec<String>,
     remove: &'static [&'static str],
     values: HashMap<String, AttributeValue>,
+    returns: ReturnValue,
 }
 
 impl Arrow {
     pub(super) fn new(condition: &'static str) -> Self {
-        Self { condition, set: Vec::new(), remove: &[], values: HashMap::new() }
+        let returns = ReturnValue::AllNew;
+        Self { condition, set: Vec::new(), remove: &[], values: HashMap::new(), returns }
     }
 
     /// Sets an attribute; in the condition too the value is called `:name`.
@@ -58,6 +60,12 @@ impl Arrow {
         self
     }
 
+    /// Leaves the new item out of the answer, because its writer knows it.
+    pub(super) fn silent(mut self) -> Self {
+        self.returns = ReturnValue::None;
+        self
+    }
+
     /// Gives a value that the expressions use.
     pub(super) fn with(mut self, name: &str, value: AttributeValue) -> Self {
         self.values.insert(format!(":{name}"), value);
@@ -78,7 +86,7 @@ impl Arrow {
         arrow.set_to("#method = if_not_exists(#method, :method)").with("method", method)
     }
 
-    /// Takes the arrow, and returns the new item; or, if it was refused, the
+    /// Takes the arrow, and returns the new item (empty if silent); or, if it was refused, the
     /// record that refused it.
     pub(super) async fn write(
         self,
@@ -92,7 +100,7 @@ impl Arrow {
         }
     }
 
-    /// Takes the arrow, and returns the new item; or, if it was refused, the
+    /// Takes the arrow, and returns the new item (empty if silent); or, if it was refused, the
     /// item that refused it, if there is one.
     pub(super) async fn write_item(
         self,
@@ -114,7 +122,7 @@ impl Arrow {
             .update_expression(update)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(self.values))
-            .return_values(ReturnValue::AllNew)
+            .return_values(self.returns)
             .return_values_on_condition_check_failure(OnRefusal::AllOld);
         match call.send().await {
             Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),

@@ -91,6 +91,7 @@ impl DynamoResultStore {
             .set("completed", item::time(completed_at))
             .set("outcome", item::message(outcome))
             .remove(&["token", "lease"])
+            .silent()
     }
 }
 
