@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Code;
 
-const START: UnixMillis = UnixMillis(1_700_000_000_000);
+pub(crate) const START: UnixMillis = UnixMillis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Worker {

@@ -8,3 +8,4 @@ mod publishers;
 mod simulation;
 mod store;
 mod verdicts;
+mod waiting;

@@ -117,7 +117,7 @@ impl Arrow {
             .client
             .update_item()
             .table_name(&store.table)
-            .key(item::PK, key)
+            .key(item::PK, key.clone())
             .condition_expression(self.condition)
             .update_expression(update)
             .set_expression_attribute_names(Some(names))
@@ -128,7 +128,12 @@ impl Arrow {
             Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Err(refused.item.clone()))
+                    match refused.item.clone() {
+                        Some(found) => Ok(Err(Some(found))),
+                        // There is none, or the endpoint is one of those that do not
+                        // hand it out with the refusal.
+                        None => Ok(Err(store.read_item(key).await?)),
+                    }
                 }
                 _ => Err(unreachable(error)),
             },

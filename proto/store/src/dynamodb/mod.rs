@@ -26,6 +26,8 @@ use arrow::{Arrow, job_key};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_dynamodb::types::AttributeValue;
+use item::Item;
 use queuebridge_proto::v1::{Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis, outcome};
 use std::time::Duration;
@@ -58,9 +60,14 @@ impl DynamoResultStore {
 
     /// The stored record, whatever a reader may see of it.
     async fn read(&self, job: &JobId) -> Result<Option<Record>, StoreError> {
+        let item = self.read_item(job_key(job)).await?;
+        item.map(|item| item::record(&item)).transpose()
+    }
+
+    async fn read_item(&self, key: AttributeValue) -> Result<Option<Item>, StoreError> {
         let call = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let output = call.key(item::PK, job_key(job)).send().await.map_err(unreachable)?;
-        output.item.map(|item| item::record(&item)).transpose()
+        let output = call.key(item::PK, key).send().await.map_err(unreachable)?;
+        Ok(output.item)
     }
 
     /// An arrow that leaves a record behind which rests until its tombstone ends.
