@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
+use queuebridge_proto::Keyring;
 use queuebridge_store::dynamodb::{self, DynamoResultStore};
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::{PayloadStore, ResultStore};
@@ -13,6 +14,7 @@ const DEAD_LETTER_QUEUE: &str = "queuebridge-jobs-dead";
 const TABLE: &str = "queuebridge";
 const BUCKET: &str = "queuebridge-payloads";
 const PREFIX: &str = "queuebridge/";
+const KEYS: &str = "local/keys";
 /// The default retention of the queue and fourteen days in its dead letters.
 const COPIES_SURVIVE: Duration = Duration::from_secs(18 * 24 * 60 * 60);
 
@@ -26,6 +28,9 @@ pub struct Endpoint {
     pub store: Arc<dyn ResultStore>,
     /// The payload store.
     pub payloads: Arc<dyn PayloadStore>,
+    /// The keys for job ids and envelopes. They rest in the bucket, so that what
+    /// one process has accepted is known to the next.
+    pub keys: Keyring,
 }
 
 /// Why an endpoint cannot be used.
@@ -91,12 +96,40 @@ pub async fn prepare(
             return Err(failed("the bucket cannot be made", &DisplayErrorContext(&error)));
         }
     }
+    let keys = stored_keys(&s3).await.map_err(|e| failed("the keys cannot be kept", &e))?;
     Ok(Endpoint {
+        keys,
         sqs,
         queue_url,
         store: Arc::new(DynamoResultStore::new(tables, TABLE, COPIES_SURVIVE)),
         payloads: Arc::new(S3PayloadStore::new(s3, BUCKET, PREFIX)),
     })
+}
+
+/// The keys that the first stack at this endpoint has made.
+async fn stored_keys(s3: &aws_sdk_s3::Client) -> Result<Keyring, String> {
+    let text = |error: &dyn std::error::Error| DisplayErrorContext(error).to_string();
+    let object = || s3.get_object().bucket(BUCKET).key(KEYS).send();
+    let found = match object().await {
+        Ok(found) => found,
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => {
+            let secret = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+            let secret = base64(&secret.map(uuid::Uuid::into_bytes).concat());
+            let put = s3.put_object().bucket(BUCKET).key(KEYS).if_none_match("*");
+            // Whoever comes second takes what the first has put.
+            let _ = put.body(format!("1:{secret}").into_bytes().into()).send().await;
+            object().await.map_err(|e| text(&e))?
+        }
+        Err(error) => return Err(text(&error)),
+    };
+    let bytes = found.body.collect().await.map_err(|e| text(&e))?.into_bytes();
+    let keys = std::str::from_utf8(&bytes).map_err(|e| e.to_string())?;
+    Keyring::parse(keys).map_err(|e| e.to_string())
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 async fn create_queue(

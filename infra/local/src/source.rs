@@ -6,6 +6,7 @@ use queuebridge_worker::Delivery;
 use queuebridge_worker::host::source::{Received, Source};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Messages per receive. As an event source may hand over up to 10,000, this is
 /// a compromise: fewer wake-ups, and still work for both cores.
@@ -27,9 +28,13 @@ impl Source for LoopbackSource {
         &self,
         max: usize,
         visibility: Duration,
+        stopping: &CancellationToken,
     ) -> Result<Vec<Received<Receipt>>, String> {
-        let messages =
-            self.0.receive_batch_for(max, WAIT, visibility).await.map_err(|e| e.to_string())?;
+        let messages = tokio::select! {
+            messages = self.0.receive_batch_for(max, WAIT, visibility) => messages,
+            () = stopping.cancelled() => return Ok(Vec::new()),
+        };
+        let messages = messages.map_err(|e| e.to_string())?;
         let fifo = self.0.is_fifo();
         let received = messages.into_iter().map(|message| Received {
             receipt: message.receipt_handle,

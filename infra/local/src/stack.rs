@@ -150,6 +150,7 @@ impl Stack {
                 record_bytes: usize::MAX,
                 ..RunnerSettings::default()
             },
+            keys: Keyring::single(&random_key()),
         };
         self.run(parts, LoopbackSource(queue), listener, routes, shutdown).await
     }
@@ -168,6 +169,7 @@ impl Stack {
             store: made.store,
             payloads: made.payloads,
             settings: RunnerSettings::default(),
+            keys: made.keys,
         };
         let source = SqsSource::new(made.sqs, made.queue_url);
         self.run(parts, source, listener, routes, shutdown).await
@@ -181,9 +183,6 @@ impl Stack {
         routes: Routes,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), LocalError> {
-        // Both programs are this process: keys made now are enough, except at an
-        // endpoint that outlives it, whose leftovers then cannot be opened.
-        let envelope_keys = Keyring::single(&random_key());
         let clock = Clock::system();
         let route = RouteConfig {
             default_expiry: self.default_expiry,
@@ -194,8 +193,8 @@ impl Stack {
         let gateway = Gateway::new(
             Settings {
                 tenant: "default".to_owned(),
-                job_id_keys: Keyring::single(&random_key()),
-                envelope_keys: envelope_keys.clone(),
+                job_id_keys: parts.keys.clone(),
+                envelope_keys: parts.keys.clone(),
                 max_message_bytes: 4 * 1024 * 1024,
                 max_pending: 10_000,
                 drain_timeout: self.drain_timeout,
@@ -208,14 +207,8 @@ impl Stack {
         let store = Announcing { store: parts.store, waiter: gateway.waiter() };
         let settings =
             RunnerSettings { lease: self.lease, concurrency: self.concurrency, ..parts.settings };
-        let runner = Runner::new(
-            routes,
-            Arc::new(store),
-            Some(parts.payloads),
-            envelope_keys,
-            clock,
-            settings,
-        );
+        let runner =
+            Runner::new(routes, Arc::new(store), Some(parts.payloads), parts.keys, clock, settings);
         let settings =
             PollerSettings { concurrency: self.concurrency, drain_timeout: self.drain_timeout };
         // The gateway first: what it accepts while draining is still run, or stays
@@ -239,6 +232,8 @@ struct Parts {
     store: Arc<dyn ResultStore>,
     payloads: Arc<dyn PayloadStore>,
     settings: RunnerSettings,
+    /// For job ids and envelopes alike: both programs are this process.
+    keys: Keyring,
 }
 
 fn random_key() -> [u8; 32] {

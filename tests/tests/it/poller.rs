@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -127,7 +128,12 @@ impl Source for Down {
         10
     }
 
-    async fn receive(&self, _: usize, _: Duration) -> Result<Vec<Received<()>>, String> {
+    async fn receive(
+        &self,
+        _: usize,
+        _: Duration,
+        _: &CancellationToken,
+    ) -> Result<Vec<Received<()>>, String> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Err("down".to_owned())
     }

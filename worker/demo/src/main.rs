@@ -1,8 +1,14 @@
 //! The worker binary of the demo services.
 
+mod config;
+
 use queuebridge_worker::{RunError, Worker};
 
 #[tokio::main]
 async fn main() -> Result<(), RunError> {
-    Worker::new(queuebridge_demo::routes()).run().await
+    let routes = match config::append_dir() {
+        Some(dir) => queuebridge_demo::routes_with_probe(dir),
+        None => queuebridge_demo::routes(),
+    };
+    Worker::new(routes).run().await
 }

@@ -79,11 +79,11 @@ impl<S: Source> Poller<S> {
                 places = self.free_places() => places,
                 () = stopping.cancelled() => break,
             };
-            let received = tokio::select! {
-                received = self.source.receive(places.len(), self.lease()) => received,
-                () = stopping.cancelled() => break,
-            };
-            match received {
+            match self.source.receive(places.len(), self.lease(), &stopping).await {
+                Ok(messages) if stopping.is_cancelled() => {
+                    let back = |m: Received<S::Receipt>| (m.receipt, Duration::ZERO);
+                    self.source.change_visibility(messages.into_iter().map(back).collect()).await;
+                }
                 Ok(messages) => {
                     failures = 0;
                     if !messages.is_empty() {

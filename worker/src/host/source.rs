@@ -3,6 +3,7 @@
 use crate::delivery::Delivery;
 use async_trait::async_trait;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// A queue, as the loop needs it. The loop is the same over SQS and over the
 /// queue in this process, so that its promises can be tested in simulated time.
@@ -15,12 +16,13 @@ pub trait Source: Send + Sync + 'static {
     fn receive_max(&self) -> usize;
 
     /// Waits for messages, for some seconds, and hides the received ones for
-    /// `visibility`. An empty answer is no error. Dropping the future in the
-    /// middle loses no message: what it took comes back after `visibility`.
+    /// `visibility`. An empty answer is no error. Once `stopping` fires it returns
+    /// as soon as it can without losing sight of a message.
     async fn receive(
         &self,
         max: usize,
         visibility: Duration,
+        stopping: &CancellationToken,
     ) -> Result<Vec<Received<Self::Receipt>>, String>;
 
     /// Deletes messages. What cannot be deleted is received again and found

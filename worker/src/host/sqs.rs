@@ -8,6 +8,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as Attribute};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Messages per receive call, which is SQS's limit.
 const RECEIVE: usize = 10;
@@ -54,6 +55,10 @@ impl Source for SqsSource {
         &self,
         max: usize,
         visibility: Duration,
+        // A long poll that is abandoned goes on at the other side, and what it then
+        // takes is hidden from everyone until its visibility ends. So a shutdown
+        // waits for it.
+        _stopping: &CancellationToken,
     ) -> Result<Vec<Received<String>>, String> {
         let call = self
             .client

@@ -1,0 +1,124 @@
+//! The calls over gRPC: the bare echo, and the same echo through the bridge.
+
+use crate::Failure;
+use crate::load::Caller;
+use bytes::Bytes;
+use prost::Message;
+use queuebridge_demo::v1::EchoRequest;
+use queuebridge_demo::v1::probe_client::ProbeClient;
+use queuebridge_proto::v1::jobs_client::JobsClient;
+use queuebridge_proto::v1::{GetResultRequest, Job, State, SubmitRequest};
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+const METHOD: &str = "/queuebridge.demo.v1.Probe/Echo";
+const PAYLOAD_BYTES: usize = 256;
+const WAIT_SECONDS: i64 = 10;
+
+/// The payload of every call and message.
+pub(crate) fn payload() -> Bytes {
+    // Not text, and not the same byte all over.
+    (0..=u8::MAX).cycle().take(PAYLOAD_BYTES).collect()
+}
+
+/// Connections to one server.
+pub(crate) struct Connections(Vec<Channel>);
+
+impl Connections {
+    pub(crate) async fn open(url: String, number: usize) -> Result<Self, Failure> {
+        let endpoint = Endpoint::from_shared(url)?;
+        let mut channels = Vec::with_capacity(number);
+        for _ in 0..number {
+            channels.push(endpoint.connect().await?);
+        }
+        Ok(Self(channels))
+    }
+
+    /// As many callers, which take turns at the connections.
+    pub(crate) fn callers<C>(&self, number: usize, new: impl Fn(Channel) -> C) -> Vec<C> {
+        self.0.iter().cycle().take(number).cloned().map(new).collect()
+    }
+}
+
+/// (a) The bare call.
+pub(crate) struct Echo {
+    client: ProbeClient<Channel>,
+    request: EchoRequest,
+}
+
+impl Echo {
+    pub(crate) fn new(channel: Channel) -> Self {
+        let request = EchoRequest { payload: payload(), ..EchoRequest::default() };
+        Self { client: ProbeClient::new(channel), request }
+    }
+}
+
+impl Caller for Echo {
+    async fn call(&mut self) -> Result<u64, String> {
+        self.client.echo(self.request.clone()).await.map_err(refused)?;
+        Ok(1)
+    }
+}
+
+/// How a job's result comes back to its caller.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// (b) Not at all.
+    None,
+    /// (c) GetResult after Submit.
+    SecondCall,
+    /// (c') Submit itself waits.
+    SameCall,
+}
+
+/// (b), (c) and (d): jobs.
+pub(crate) struct Submitter {
+    client: JobsClient<Channel>,
+    request: SubmitRequest,
+    answer: Answer,
+}
+
+impl Submitter {
+    pub(crate) fn new(channel: Channel, answer: Answer) -> Self {
+        let echo = EchoRequest { payload: payload(), ..EchoRequest::default() };
+        let request = SubmitRequest {
+            method: METHOD.to_owned(),
+            request: echo.encode_to_vec().into(),
+            wait: (answer == Answer::SameCall).then(wait),
+            ..SubmitRequest::default()
+        };
+        Self { client: JobsClient::new(channel), request, answer }
+    }
+}
+
+impl Caller for Submitter {
+    async fn call(&mut self) -> Result<u64, String> {
+        let submitted = self.client.submit(self.request.clone()).await.map_err(refused)?;
+        let job = submitted.into_inner();
+        match self.answer {
+            Answer::None => {}
+            Answer::SameCall => succeeded(&job)?,
+            Answer::SecondCall => {
+                let request = GetResultRequest { id: job.id, wait: Some(wait()) };
+                let answer = self.client.get_result(request).await.map_err(refused)?;
+                succeeded(answer.get_ref())?;
+            }
+        }
+        Ok(1)
+    }
+}
+
+fn succeeded(job: &Job) -> Result<(), String> {
+    match job.state() {
+        State::Succeeded => Ok(()),
+        other => Err(format!("a job is {}", other.as_str_name())),
+    }
+}
+
+fn wait() -> prost_types::Duration {
+    prost_types::Duration { seconds: WAIT_SECONDS, nanos: 0 }
+}
+
+fn refused(status: Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
+}

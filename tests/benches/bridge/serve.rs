@@ -1,0 +1,79 @@
+//! The servers that are measured, each as its own process.
+
+mod counted;
+mod echo;
+mod gateway;
+
+use crate::Failure;
+use crate::child::Counters;
+use counted::Counted;
+use echo::BareEcho;
+use queuebridge_demo::Probe;
+use queuebridge_demo::v1::probe_server::ProbeServer;
+use queuebridge_local::Stack;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+/// A tonic server with nothing else. It counts nothing.
+pub(crate) const ECHO: &str = "echo";
+/// The embedded stack; with an argument, expiry and retentions are that many
+/// seconds. It counts the jobs that were started.
+pub(crate) const STACK: &str = "stack";
+/// A gateway over queues at an endpoint: its URL, and the queues' URLs. It
+/// counts requests to the queue, and the messages in them.
+pub(crate) const GATEWAY: &str = "gateway";
+
+/// Serves until the standard input is closed.
+pub(crate) async fn run(role: &[String]) -> Result<(), Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    match role.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [ECHO] => {
+            let service = ProbeServer::new(BareEcho);
+            let incoming = TcpIncoming::from(announce(listener, || [0, 0])?);
+            let incoming = incoming.with_nodelay(Some(true));
+            Server::builder().add_service(service).serve_with_incoming(incoming).await?;
+        }
+        [STACK, keep @ ..] => {
+            let mut stack = Stack::default();
+            if let [seconds] = keep {
+                let keep = Duration::from_secs(seconds.parse()?);
+                stack.queue_retention = keep;
+                stack.default_expiry = keep;
+                stack.default_retention = keep;
+            }
+            let (probe, started) = Counted::new(Probe::new(None).into_service());
+            let listener = announce(listener, move || [started.get(), 0])?;
+            stack.serve_on(listener, Routes::new(probe), std::future::pending()).await?;
+        }
+        [GATEWAY, endpoint, queues @ ..] => {
+            let (gateway, requests) = gateway::build(endpoint, queues).await?;
+            let listener = announce(listener, move || requests.counters())?;
+            gateway.serve(listener, std::future::pending()).await?;
+        }
+        other => return Err(format!("there is no server {other:?}").into()),
+    }
+    Ok(())
+}
+
+/// Says where the server listens, and answers for its counters from now on.
+fn announce(
+    listener: TcpListener,
+    counters: impl Fn() -> Counters + Send + 'static,
+) -> Result<TcpListener, Failure> {
+    println!("{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        for _question in std::io::stdin().lines() {
+            let [first, second] = counters();
+            println!("{first} {second}");
+            let _ = std::io::stdout().flush();
+        }
+        // There is nothing to drain: what is measured is over.
+        std::process::exit(0);
+    });
+    Ok(listener)
+}

@@ -1,0 +1,41 @@
+//! The bare tonic service that the bridge is compared with.
+
+use queuebridge_demo::v1;
+use queuebridge_demo::v1::probe_server::Probe;
+use tonic::{Request, Response, Status};
+
+/// Returns the payload, and that is all.
+pub(super) struct BareEcho;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn absent<T>() -> Answer<T> {
+    Err(Status::unimplemented("only Echo is measured"))
+}
+
+#[tonic::async_trait]
+impl Probe for BareEcho {
+    async fn echo(&self, request: Request<v1::EchoRequest>) -> Answer<v1::EchoResponse> {
+        Ok(Response::new(v1::EchoResponse { payload: request.into_inner().payload }))
+    }
+
+    async fn fail(&self, _: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
+        absent()
+    }
+
+    async fn panic(&self, _: Request<v1::PanicRequest>) -> Answer<v1::PanicResponse> {
+        absent()
+    }
+
+    async fn sleep(&self, _: Request<v1::SleepRequest>) -> Answer<v1::SleepResponse> {
+        absent()
+    }
+
+    async fn flaky(&self, _: Request<v1::FlakyRequest>) -> Answer<v1::FlakyResponse> {
+        absent()
+    }
+
+    async fn append(&self, _: Request<v1::AppendRequest>) -> Answer<v1::AppendResponse> {
+        absent()
+    }
+}

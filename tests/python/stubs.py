@@ -1,0 +1,38 @@
+"""The stubs of the project's protos, generated on first use into the target directory."""
+
+import hashlib
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = [
+    (ROOT / "proto", ["queuebridge/v1/job.proto", "queuebridge/v1/jobs.proto"]),
+    (
+        ROOT / "worker/demo/proto",
+        ["queuebridge/demo/v1/images.proto", "queuebridge/demo/v1/probe.proto"],
+    ),
+]
+
+
+def generate():
+    """Generates the stubs unless they are there, and makes them importable."""
+    texts = [(base / name).read_bytes() for base, names in SOURCES for name in names]
+    version = hashlib.sha256(b"".join(texts)).hexdigest()[:16]
+    out = ROOT / "target" / f"stubs-{version}"
+    if not (out / "complete").exists():
+        import importlib.resources
+
+        from grpc_tools import protoc
+
+        out.mkdir(parents=True, exist_ok=True)
+        well_known = importlib.resources.files("grpc_tools") / "_proto"
+        for base, names in SOURCES:
+            arguments = ["protoc", f"-I{base}", f"-I{well_known}"]
+            arguments += [f"--python_out={out}", f"--grpc_python_out={out}", *names]
+            if protoc.main(arguments) != 0:
+                raise SystemExit("the stubs could not be generated")
+        (out / "complete").touch()
+    sys.path.insert(0, str(out))
+
+
+generate()

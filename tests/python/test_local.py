@@ -1,0 +1,98 @@
+"""The whole bridge in one process, and the command line."""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+import stubs
+import grpc
+from processes import BINARIES, Process, until
+from queuebridge.demo.v1 import images_pb2
+import thumbnail
+
+ENDPOINT = os.environ["QB_TEST_ENDPOINT"]
+ECHO = ["--method", "/queuebridge.demo.v1.Probe/Echo", "--data-base64", "CgVoZWxsbw=="]
+
+
+class Local(unittest.TestCase):
+    arguments = []
+
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = tempfile.TemporaryDirectory(prefix="qb-")
+        cls.addClassCleanup(cls.dir.cleanup)
+        log = pathlib.Path(cls.dir.name, "local.log")
+        arguments = ["--listen", "127.0.0.1:0", *cls.arguments]
+        cls.local = Process("queuebridge-local", arguments, {}, log)
+        cls.addClassCleanup(cls.local.kill)
+        said = until(lambda: cls.greeting(), "the greeting")
+        cls.address = said.split("listens on ")[1].split(".\n")[0].split(". ")[0]
+
+    @classmethod
+    def greeting(cls):
+        text = cls.local.log.read_text()
+        return text if "thumbnail.py" in text else None
+
+    def run_client(self, *arguments, code=0):
+        command = [BINARIES / "queuebridge", *arguments, "--gateway", f"http://{self.address}"]
+        run = subprocess.run(command, capture_output=True, timeout=60)
+        self.assertEqual(run.returncode, code, run)
+        return run.stdout
+
+    def json(self, *arguments, code=0):
+        return json.loads(self.run_client(*arguments, "--json", code=code))
+
+    def test_a_picture_becomes_a_thumbnail(self):
+        out = pathlib.Path(self.dir.name, "out.png")
+        thumbnail.main(self.address, stubs.ROOT / "tests/fixtures/shapes.png", out)
+        self.assertTrue(out.read_bytes().startswith(b"\x89PNG"))
+        self.assertLess(out.stat().st_size, 100_000)
+
+    def test_the_command_line_submits_waits_and_gets(self):
+        job = self.json("submit", *ECHO)
+        self.assertEqual(job["state"], "STATE_ACCEPTED")
+        done = self.json("wait", job["id"], "--timeout", "30s")
+        self.assertEqual((done["state"], done["id"]), ("STATE_SUCCEEDED", job["id"]))
+        self.assertEqual(done["response"], {"message": "CgVoZWxsbw=="})
+        self.assertEqual(self.json("get", job["id"]), done)
+        self.assertEqual(self.run_client("get", job["id"], "--output", "-"), b"\x0a\x05hello")
+
+    def test_the_command_line_says_by_its_exit_code_what_happened(self):
+        fail = ["--method", "/queuebridge.demo.v1.Probe/Fail", "--data-base64", "CAU=", "--wait", "30s"]
+        self.assertEqual(self.json("submit", *fail, code=1)["state"], "STATE_FAILED")
+        job = self.json("submit", *ECHO, "--delay", "60s")
+        self.run_client("wait", job["id"], "--timeout", "1s", code=4)
+        self.assertEqual(self.json("cancel", job["id"])["state"], "STATE_CANCELLED")
+        self.run_client("get", job["id"], code=1)
+        self.run_client("get", "nonsense", code=3)
+        self.run_client("submit", code=2)
+
+    def test_a_taken_port_is_a_clear_error(self):
+        command = [BINARIES / "queuebridge-local", "--listen", self.address]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn(self.address, run.stderr)
+
+    def test_two_hundred_pictures_at_once(self):
+        from concurrent.futures import ThreadPoolExecutor
+
+        picture = (stubs.ROOT / "tests/fixtures/target.webp").read_bytes()
+        request = images_pb2.DescribeRequest(image=picture)
+        method = "/queuebridge.demo.v1.Images/Describe"
+        with grpc.insecure_channel(self.address) as channel, ThreadPoolExecutor(16) as pool:
+            describe = lambda _: thumbnail.call(channel, method, request, images_pb2.DescribeResponse)
+            hashes = {answer.perceptual_hash for answer in pool.map(describe, range(200))}
+        self.assertEqual(len(hashes), 1)
+
+
+class LocalAtAnEndpoint(Local):
+    arguments = ["--endpoint", ENDPOINT]
+
+    def test_what_one_process_accepted_is_known_to_the_next(self):
+        job = self.json("submit", *ECHO, "--wait", "30s")
+        self.assertEqual(self.local.stop(), 0)
+        self.setUpClass()
+        self.assertEqual(self.json("get", job["id"]), job)

@@ -1,0 +1,68 @@
+//! Python for the end-to-end tests: a client that nobody here wrote.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+
+/// The root of the workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.canonicalize().unwrap_or(root)
+}
+
+/// The Python interpreter of a virtual environment with these requirements, made
+/// below the target directory on first use.
+///
+/// # Errors
+/// When `python3` or one of the packages is missing.
+pub fn environment(requirements: &str) -> io::Result<PathBuf> {
+    let target = root().join("target");
+    fs::create_dir_all(&target)?;
+    let lock = File::create(target.join(format!("{requirements}.lock")))?;
+    lock.lock()?;
+    let home = target.join(format!("python-{requirements}"));
+    let source = root().join("tests").join(requirements);
+    let wanted = fs::read_to_string(&source)?;
+    let complete = home.join("complete");
+    if fs::read_to_string(&complete).unwrap_or_default() != wanted {
+        if home.exists() {
+            fs::remove_dir_all(&home)?;
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+        run(Command::new(home.join("bin/python")).args(pip).arg(&source))?;
+        fs::write(&complete, wanted)?;
+    }
+    Ok(home.join("bin/python"))
+}
+
+/// The folder of this profile's binaries, all of them built.
+///
+/// # Panics
+/// When they do not build.
+#[must_use]
+pub fn binaries() -> &'static Path {
+    static BINARIES: OnceLock<PathBuf> = OnceLock::new();
+    BINARIES.get_or_init(|| {
+        let built = run(Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--workspace", "--bins"])
+            .current_dir(root()));
+        built.unwrap_or_else(|error| panic!("the binaries: {error}"));
+        root().join("target/debug")
+    })
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// When it cannot be started, or does not end well.
+pub fn run(command: &mut Command) -> io::Result<()> {
+    let status: ExitStatus = command.status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{command:?} ended with {status}")))
+}

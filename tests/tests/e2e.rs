@@ -1,0 +1,76 @@
+//! End to end with real processes: gateway binary, worker binary and an AWS
+//! endpoint, driven by Python with stubs generated from the contract.
+
+use queuebridge_tests::{Emulator, python};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// A module takes seconds; this is for machines that do much else.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Modules take turns, so that none disturbs another's timing.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+async fn modules(names: &[&str], environment: &[(&str, PathBuf)]) {
+    let emulator = Emulator::shared().await;
+    let prepare = || (python::environment("requirements.txt"), python::binaries());
+    let (interpreter, binaries) = tokio::task::spawn_blocking(prepare).await.unwrap();
+    let interpreter = interpreter.unwrap();
+    for name in names {
+        let output = Command::new(&interpreter)
+            .args(["-m", "unittest", "--verbose", name])
+            .current_dir(python::root().join("tests/python"))
+            .env("QB_TEST_ENDPOINT", emulator.endpoint())
+            .env("QB_TEST_BINARIES", binaries)
+            .envs(environment.iter().cloned())
+            // Otherwise gRPC's threads disturb the processes that the tests start.
+            .env("GRPC_ENABLE_FORK_SUPPORT", "0")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = timeout(PATIENCE, output).await.expect("too slow").unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stdout));
+        assert!(!said.contains("Ran 0 tests"), "{said}");
+        let summary = said.lines().find(|line| line.starts_with("Ran ")).unwrap_or_default();
+        println!("{name}: {summary}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_in_another_language_gets_what_the_contract_says() {
+    let _turn = TURN.lock().await;
+    modules(&["test_jobs", "test_refusals"], &[]).await;
+}
+
+#[tokio::test]
+async fn nothing_accepted_is_lost_when_processes_are_killed() {
+    let _turn = TURN.lock().await;
+    modules(&["test_faults"], &[]).await;
+}
+
+#[tokio::test]
+async fn the_whole_bridge_runs_in_one_process() {
+    let _turn = TURN.lock().await;
+    modules(&["test_local"], &[]).await;
+}
+
+#[tokio::test]
+async fn the_release_binary_is_a_lambda_function() {
+    let _turn = TURN.lock().await;
+    let build = || {
+        python::run(
+            std::process::Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "--release", "-p", "queuebridge-demo"])
+                .current_dir(python::root()),
+        )
+    };
+    tokio::task::spawn_blocking(build).await.unwrap().unwrap();
+    let bootstrap = python::root().join("target/release/queuebridge-demo");
+    modules(&["test_lambda"], &[("QB_TEST_BOOTSTRAP", bootstrap)]).await;
+}
