@@ -1,6 +1,6 @@
 //! Calling a tonic service in this process, without a socket.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use queuebridge_proto::metadata::to_metadata_map;
 use queuebridge_proto::v1::{Metadatum, Outcome};
 use queuebridge_proto::{MethodName, outcome};
@@ -82,6 +82,10 @@ impl Dispatcher {
     }
 }
 
+/// Answers up to this size are copied: a slice of the buffer in which tonic has
+/// encoded them would keep all of its 8 KiB alive for as long as the answer rests.
+const SMALL: usize = 4 * 1024;
+
 /// Messages as they are: nothing here knows the owner's types.
 #[derive(Clone, Copy, Debug)]
 struct RawCodec;
@@ -116,6 +120,12 @@ impl Decoder for RawCodec {
     type Error = Status;
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(src.copy_to_bytes(src.remaining())))
+        let len = src.remaining();
+        if len > SMALL {
+            return Ok(Some(src.copy_to_bytes(len)));
+        }
+        let mut small = BytesMut::with_capacity(len);
+        small.put(src);
+        Ok(Some(small.freeze()))
     }
 }

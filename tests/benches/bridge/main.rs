@@ -28,6 +28,11 @@ use targets::Targets;
 /// What went wrong, for a person to read: a broken set-up, never a slow one.
 type Failure = Box<dyn Error + Send + Sync>;
 
+// Many small allocations on several threads: the allocator of
+// the programs that are measured, for the echo server too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
