@@ -32,6 +32,7 @@ pub struct Waiter {
 struct Subscription {
     signal: watch::Sender<Signal>,
     waiters: usize,
+    polled: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -64,21 +65,27 @@ impl Waiter {
         let mut place = self.subscribe(id.uuid());
         let mut found = self.lookup.find(id).await?;
         let until = Instant::now() + wait;
-        let mut polled = false;
+        // Most answers are announced before the first poll would be due.
+        let mut next = until.min(Instant::now() + FIRST_POLL);
         while matches!(found, Found::Pending | Found::Underway(_)) {
-            if !std::mem::replace(&mut polled, true) && place.first {
-                tokio::spawn(self.clone().poll(*id, place.signal.clone()));
-            }
-            let signal = tokio::select! {
-                changed = timeout_at(until, place.signal.changed()) => changed.is_ok(),
-                () = self.draining.cancelled() => false,
+            let signalled = tokio::select! {
+                changed = timeout_at(next, place.signal.changed()) => changed.is_ok(),
+                () = self.draining.cancelled() => {
+                    next = until;
+                    false
+                }
             };
-            let now = place.signal.borrow_and_update().clone();
-            found = match now {
+            if !signalled && next < until {
+                next = until;
+                self.ensure_poll(id);
+                continue;
+            }
+            let signal = place.signal.borrow_and_update().clone();
+            found = match signal {
                 Signal::Found(found) => Found::clone(&found),
                 Signal::Look | Signal::Nothing => self.lookup.find(id).await?,
             };
-            if !signal {
+            if !signalled {
                 break;
             }
         }
@@ -101,15 +108,25 @@ impl Waiter {
         let subscription = all.entry(job).or_insert_with(|| Subscription {
             signal: watch::channel(Signal::Nothing).0,
             waiters: 0,
+            polled: false,
         });
         subscription.waiters += 1;
-        let first = subscription.waiters == 1;
-        Place { signal: subscription.signal.subscribe(), first, job, waiter: self.clone() }
+        Place { signal: subscription.signal.subscribe(), job, waiter: self.clone() }
+    }
+
+    /// Starts the one task that polls for this job, if it has not been started.
+    fn ensure_poll(&self, id: &JobId) {
+        let mut all = self.lock();
+        if let Some(subscription) = all.get_mut(&id.uuid())
+            && !std::mem::replace(&mut subscription.polled, true)
+        {
+            tokio::spawn(self.clone().poll(*id, subscription.signal.subscribe()));
+        }
     }
 
     /// Polls for a job as long as someone waits for it.
     async fn poll(self, id: JobId, mut signal: watch::Receiver<Signal>) {
-        let mut pause = FIRST_POLL;
+        let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
                 () = sleep(jittered(pause, &id)) => {}
@@ -123,7 +140,7 @@ impl Waiter {
                     continue;
                 }
             }
-            pause = (pause * 3 / 2).min(SLOWEST_POLL);
+            pause = (pause * 3 / 2).clamp(FIRST_POLL, SLOWEST_POLL);
             let found = self.lookup.find(&id).await;
             let all = self.lock();
             let Some(subscription) = all.get(&id.uuid()) else { return };
@@ -144,7 +161,6 @@ fn jittered(pause: Duration, id: &JobId) -> Duration {
 /// One waiter's place in a subscription; the last one to leave ends it.
 struct Place {
     signal: watch::Receiver<Signal>,
-    first: bool,
     job: Uuid,
     waiter: Waiter,
 }

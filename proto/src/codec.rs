@@ -7,9 +7,15 @@ use crate::error::{self, reason};
 use bytes::Buf;
 use prost::Message;
 use std::marker::PhantomData;
-use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic::{Code, Status};
 use tonic_prost::ProstEncoder;
+
+/// Most messages here are small: tonic's default of 8 KiB per message is past what
+/// allocators keep at hand. Larger ones grow the buffer, as they would there.
+fn buffers() -> BufferSettings {
+    BufferSettings::new(1024, 32 * 1024)
+}
 
 /// Encodes `T` and decodes `U`.
 #[derive(Debug)]
@@ -32,7 +38,7 @@ where
     type Decoder = ProtoDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        ProstEncoder::new(buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -53,6 +59,10 @@ impl<U: Message + Default> Decoder for ProtoDecoder<U> {
         // `bytes` fields share the frame's memory.
         let frame = src.copy_to_bytes(src.remaining());
         U::decode(frame).map(Some).map_err(|error| malformed(&error))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
     }
 }
 

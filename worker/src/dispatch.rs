@@ -7,7 +7,7 @@ use queuebridge_proto::{MethodName, outcome};
 use std::time::Duration;
 use tokio_stream::once;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Request, Status};
@@ -113,6 +113,11 @@ impl Encoder for RawCodec {
         dst.put(item);
         Ok(())
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        // Most requests are small, and this buffer lives as long as the call.
+        BufferSettings::new(1024, 32 * 1024)
+    }
 }
 
 impl Decoder for RawCodec {
@@ -127,5 +132,9 @@ impl Decoder for RawCodec {
         let mut small = BytesMut::with_capacity(len);
         small.put(src);
         Ok(Some(small.freeze()))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(1024, 32 * 1024)
     }
 }
