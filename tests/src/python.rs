@@ -51,7 +51,9 @@ pub fn binaries() -> &'static Path {
             .args(["build", "--quiet", "--workspace", "--bins"])
             .current_dir(root()));
         built.unwrap_or_else(|error| panic!("the binaries: {error}"));
-        root().join("target/debug")
+        // This program is `<target>/<profile>/deps/<name>`.
+        let program = std::env::current_exe().unwrap_or_default();
+        program.ancestors().nth(2).map_or_else(|| root().join("target/debug"), Path::to_owned)
     })
 }
 
