@@ -45,7 +45,7 @@ async fn modules(names: &[&str], environment: &[(&str, PathBuf)]) {
 #[tokio::test]
 async fn a_client_in_another_language_gets_what_the_contract_says() {
     let _turn = TURN.lock().await;
-    modules(&["test_jobs", "test_refusals"], &[]).await;
+    modules(&["test_jobs", "test_ordered", "test_refusals"], &[]).await;
 }
 
 #[tokio::test]
