@@ -3,6 +3,7 @@
 use crate::admission::Place;
 use crate::identity::Identity;
 use crate::lookup::{Lookup, bad_id};
+use crate::oversize;
 use crate::submission::duration;
 use crate::submit::{FrontDoor, Ticket};
 use crate::view;
@@ -19,8 +20,10 @@ use queuebridge_proto::v1::{
     SubmitResult, TraceContext,
 };
 use queuebridge_proto::{JobId, Keyring};
-use std::sync::Arc;
+use std::future::ready;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -84,11 +87,10 @@ impl JobsService {
         &self,
         index: u64,
         caller: &Identity,
-        request: Result<SubmitRequest, Status>,
+        request: SubmitRequest,
         trace: Option<TraceContext>,
     ) -> SubmitResult {
         let result = async {
-            let request = request?;
             let place = self.0.door.admission.wait(request.encoded_len()).await?;
             let ticket = self.submit_one(caller, request, trace, place).await?;
             self.job_of(ticket).await
@@ -110,10 +112,12 @@ impl Jobs for JobsService {
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<Job>, Status> {
         let caller = Identity::of(&request)?;
         let trace = trace_of(request.metadata());
-        let deadline = deadline_of(request.metadata());
+        let (begun, deadline) = (Instant::now(), deadline_of(request.metadata()));
         let place = self.0.door.admission.enter(request.get_ref().request.len())?;
         let ticket = self.submit_one(&caller, request.into_inner(), trace, place).await?;
-        let job = match cap(ticket.wait, deadline) {
+        // Publishing has taken its part of the caller's time.
+        let left = deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
+        let job = match cap(ticket.wait, left) {
             wait if wait.is_zero() => self.job_of(ticket).await?,
             wait => self.0.waiter.wait(&ticket.id, wait).await?,
         };
@@ -132,7 +136,7 @@ impl Jobs for JobsService {
         }
         let items = (0..).zip(jobs);
         let results = stream::iter(items)
-            .map(|(index, job)| self.item(index, &caller, Ok(job), trace.clone()))
+            .map(|(index, job)| self.item(index, &caller, job, trace.clone()))
             .buffered(ITEMS_AT_ONCE)
             .collect()
             .await;
@@ -150,26 +154,32 @@ impl Jobs for JobsService {
         let service = self.clone();
         let drained = self.0.draining.clone();
         let draining = self.0.draining.clone();
+        let broken = Arc::new(OnceLock::new());
+        let seen = broken.clone();
         let acks = request
             .into_inner()
             // On shutdown no further submission is read; those in hand are
             // acknowledged first.
             .take_until(async move { draining.cancelled().await })
+            // Nor after a message that cannot be read.
+            .scan((), move |(), job| {
+                ready(job.map_err(|status| seen.set(oversize::of_message(status))).ok())
+            })
             .enumerate()
             .map(move |(index, job)| {
                 let (service, caller, trace) = (service.clone(), caller.clone(), trace.clone());
-                async move {
-                    let job = job?;
-                    Ok(service.item(index as u64, &caller, Ok(job), trace).await)
-                }
+                async move { Ok(service.item(index as u64, &caller, job, trace).await) }
             })
             .buffer_unordered(ITEMS_AT_ONCE);
         let last = stream::once(async move {
             let message = "the gateway is shutting down; what was not acknowledged was not taken";
             let status = || error::status(Code::Unavailable, reason::DRAINING, message);
-            if drained.is_cancelled() { Some(Err(status())) } else { None }
+            match broken.get() {
+                Some(status) => Some(Err(status.clone())),
+                None => drained.is_cancelled().then(|| Err(status())),
+            }
         });
-        Ok(Response::new(acks.chain(last.filter_map(std::future::ready)).boxed()))
+        Ok(Response::new(acks.chain(last.filter_map(ready)).boxed()))
     }
 
     async fn get_result(

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod jobs;
 pub mod lookup;
 pub mod message;
+mod oversize;
 pub mod publish;
 pub mod route;
 pub mod server;

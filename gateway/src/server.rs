@@ -5,6 +5,7 @@ use crate::config::{Config, Destination, StoreConfig};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, Parts};
 use crate::lookup::Lookup;
+use crate::oversize;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tower::util::MapResponseLayer;
 
 /// Connections that say nothing are probed after this time, which is shorter
 /// than the idle time-outs of common load balancers (60 s).
@@ -152,6 +154,7 @@ impl Gateway {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS))
+            .layer(MapResponseLayer::new(oversize::of_response))
             .add_service(jobs)
             .add_service(health_service)
             .add_service(reflection()?.build_v1()?)

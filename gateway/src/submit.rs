@@ -82,6 +82,12 @@ impl FrontDoor {
         trace: Option<TraceContext>,
         now: UnixMillis,
     ) -> Result<Ticket, Status> {
+        // A refusal must come before the record, which would use the request_id up.
+        let limit = job.route.batcher.limits().message_bytes;
+        let size = || message::size_of(&call(caller, &id, &job, trace.clone()));
+        if self.payloads.is_none() && size() > limit {
+            return Err(too_large("request", "larger than its queue's messages may be"));
+        }
         let key = request_key(&caller.tenant, job.method.as_str(), request_id);
         let digest = digest(job.method.as_str(), &job.request);
         let accepted = self.store.accept(&key, &id, &digest, now).await.map_err(unreachable)?;

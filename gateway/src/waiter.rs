@@ -63,8 +63,8 @@ impl Waiter {
         }
         // Subscribed before the first look, so that nothing happens in between.
         let mut place = self.subscribe(id.uuid());
-        let mut found = self.lookup.find(id).await?;
         let until = Instant::now() + wait;
+        let mut found = self.lookup.find(id).await?;
         // Most answers are announced before the first poll would be due.
         let mut next = until.min(Instant::now() + FIRST_POLL);
         while matches!(found, Found::Pending | Found::Underway(_)) {

@@ -75,7 +75,9 @@ class Faults(Bridge):
             thread.start()
         for _ in range(40):
             busy.acquire()
-        self.assertEqual(gateway.stop(), 0)
+        drain = 10
+        self.assertEqual(self.gateway_environment["QB_DRAIN_TIMEOUT"], f"{drain}s")
+        self.assertEqual(gateway.stop(patience=drain), 0)
         for thread in [waiter, *callers]:
             thread.join(30)
         self.assertEqual(set(refused), {grpc.StatusCode.UNAVAILABLE})

@@ -75,6 +75,31 @@ class Jobs(Bridge):
         kinds = [acks[i].WhichOneof("result") for i in range(3)]
         self.assertEqual(kinds, ["error", "job", "error"])
 
+    def test_a_message_that_cannot_be_read_ends_a_stream_after_what_came_before_it(self):
+        channel = grpc.insecure_channel(self.gateway.address)
+        self.addCleanup(channel.close)
+        method = "/queuebridge.v1.Jobs/SubmitStream"
+        raw = channel.stream_stream(method, None, jobs_pb2.SubmitResult.FromString)
+        good = self.request("Echo").SerializeToString()
+        for bad, code, why in [
+            (b"\x0a\x02\xff\xfe", "INVALID_ARGUMENT", "MALFORMED_MESSAGE"),
+            (bytes(5 << 20), "RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE"),
+        ]:
+            acks = []
+            with self.assertRaises(grpc.RpcError) as raised:
+                for ack in raw(iter([good] * 20 + [bad])):
+                    acks.append(ack.index)
+            self.assertEqual((raised.exception.code().name, reason(raised.exception)[0]), (code, why))
+            self.assertEqual(sorted(acks), list(range(20)))
+
+    def test_the_largest_batch_is_answered_in_order_and_a_larger_one_refused(self):
+        batch = lambda count: jobs_pb2.SubmitBatchRequest(jobs=[self.request("Echo")] * count)
+        answer = self.jobs.SubmitBatch(batch(1000))
+        self.assertEqual([result.index for result in answer.results], list(range(1000)))
+        self.assertEqual(len({result.job.id for result in answer.results}), 1000)
+        invalid = ("INVALID_ARGUMENT", "INVALID_FIELD", "jobs")
+        self.refused(*invalid, self.jobs.SubmitBatch, batch(1001))
+
     def test_a_wait_ends_with_the_state_before_the_callers_deadline(self):
         job = self.submit("Sleep", probe_pb2.SleepRequest(duration=seconds(6)))
         request = jobs_pb2.GetResultRequest(id=job.id, wait=seconds(60))
@@ -108,6 +133,9 @@ class Jobs(Bridge):
         job = self.finished(self.submit("Fail", request).id)
         self.assertEqual((job.state, job.error.code), (job_pb2.STATE_FAILED, 9))
         self.assertEqual((job.error.message, reason(job.error)[0]), ("not now", "CLOSED"))
+        trailing = {m.key: m.ascii or m.binary for m in job.trailing_metadata}
+        self.assertEqual(trailing["probe-trailer-bin"], bytes([0, 255]))
+        self.assertNotIn("grpc-status-details-bin", trailing)
 
     def test_a_retried_status_is_tried_again(self):
         request = probe_pb2.FlakyRequest(key="e2e", failures=2)

@@ -70,6 +70,15 @@ class Refusals(Bridge):
         )
         self.assertIn(("grpc-retry-pushback-ms", "-1"), error.trailing_metadata())
 
+    def test_a_message_that_is_too_large_for_the_gateway_is_not_to_be_retried(self):
+        request = self.request("Echo")
+        request.request = bytes(5 << 20)
+        batch = jobs_pb2.SubmitBatchRequest(jobs=[request])
+        for call, message in [(self.jobs.Submit, request), (self.jobs.SubmitBatch, batch)]:
+            too_large = ("RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE", "request")
+            error = self.refused(*too_large, call, message)
+            self.assertIn(("grpc-retry-pushback-ms", "-1"), error.trailing_metadata())
+
     def test_an_empty_batch(self):
         batch = jobs_pb2.SubmitBatchRequest()
         self.refused(*INVALID, "jobs", self.jobs.SubmitBatch, batch)
@@ -95,7 +104,8 @@ class Refusals(Bridge):
         seen = set()
         for jobs, asked in [(self.jobs, forged), (other, id), (tenant, id)]:
             error = self.refused("NOT_FOUND", "JOB_NOT_FOUND", "", self.get, asked, jobs=jobs)
-            seen.add((error.details(), tuple(error.trailing_metadata())[0].value))
+            told = {entry for entry in error.trailing_metadata() if entry.key != "date"}
+            seen.add((error.details(), frozenset(told)))
             cancel = jobs_pb2.CancelRequest(id=asked)
             self.refused("NOT_FOUND", "JOB_NOT_FOUND", "", jobs.Cancel, cancel)
         self.assertEqual(len(seen), 1, seen)
@@ -187,6 +197,32 @@ class Refusals(Bridge):
         self.assertIn(environment["QB_STORE_TABLE"], run.stdout)
         for name in ["QB_JOB_ID_KEYS", "QB_ENVELOPE_KEYS"]:
             self.assertNotIn(environment[name].split(":")[1], run.stdout)
+
+    def test_a_misspelt_variable_is_a_mistake(self):
+        environment = {**self.gateway_environment, "QB_LISTN": "127.0.0.1:0"}
+        run = subprocess.run(
+            [BINARIES / "queuebridge", "serve"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=60,
+        )
+        self.assertEqual(run.returncode, 2, run)
+        self.assertIn("QB_LISTN", run.stderr)
+
+    def test_a_worker_with_mistakes_names_all_of_them_and_no_secret(self):
+        environment = {"QB_ENVELOPE_KEYS": "1:c2hvcnQ=", "QB_WORKER_LEASE": "soon"}
+        run = subprocess.run(
+            [BINARIES / "queuebridge-demo"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=60,
+        )
+        self.assertNotEqual(run.returncode, 0)
+        for name in [*environment, "QB_QUEUE_URL", "QB_STORE_TABLE"]:
+            self.assertIn(name, run.stderr)
+        self.assertNotIn("c2hvcnQ", run.stdout + run.stderr)
 
     def test_a_taken_port_is_a_clear_error(self):
         environment = {**self.gateway_environment, "QB_LISTEN": self.gateway.address}

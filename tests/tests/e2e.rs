@@ -55,6 +55,12 @@ async fn nothing_accepted_is_lost_when_processes_are_killed() {
 }
 
 #[tokio::test]
+async fn nothing_is_lost_or_done_twice_when_the_network_loses_calls() {
+    let _turn = TURN.lock().await;
+    modules(&["test_repeats"], &[]).await;
+}
+
+#[tokio::test]
 async fn the_whole_bridge_runs_in_one_process() {
     let _turn = TURN.lock().await;
     modules(&["test_local"], &[]).await;

@@ -1,0 +1,59 @@
+//! Messages beyond the server's limit, refused as the contract has it.
+//!
+//! Tonic stops reading them before any service sees them, with `OUT_OF_RANGE` and
+//! no details; nothing else here answers with that code.
+
+use crate::submission::too_large;
+use tonic::{Code, Status};
+
+/// What the status of an unreadable message becomes.
+#[must_use]
+pub(crate) fn of_message(status: Status) -> Status {
+    if status.code() == Code::OutOfRange {
+        too_large("request", "the message is larger than this gateway takes")
+    } else {
+        status
+    }
+}
+
+/// The same for the response to a call with one message.
+#[must_use]
+pub(crate) fn of_response<B>(mut response: http::Response<B>) -> http::Response<B> {
+    let headers = response.headers_mut();
+    if let Some(status) = Status::from_header_map(headers)
+        && status.code() == Code::OutOfRange
+    {
+        headers.remove("grpc-message");
+        let refusal = of_message(status);
+        // Its text and details are valid header values, whatever they say.
+        let _ = refusal.add_header(headers);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queuebridge_proto::error::reason;
+    use tonic_types::StatusExt;
+
+    #[test]
+    fn a_message_beyond_the_limit_is_refused_for_good() {
+        let response: http::Response<()> = Status::out_of_range("too long").into_http();
+        let response = of_response(response);
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let info = status.get_error_details().error_info().cloned().unwrap();
+        assert_eq!(info.reason, reason::PAYLOAD_TOO_LARGE);
+        assert_eq!(response.headers()["grpc-retry-pushback-ms"], "-1");
+        assert_eq!(response.headers().get_all("grpc-status").iter().count(), 1);
+    }
+
+    #[test]
+    fn every_other_response_stays_as_it_is() {
+        let before: http::Response<()> = Status::not_found("no such job").into_http();
+        let headers = before.headers().clone();
+        assert_eq!(of_response(before).headers(), &headers);
+        assert!(of_response(http::Response::new(())).headers().is_empty());
+    }
+}

@@ -1,0 +1,186 @@
+"""Submissions that are repeated, over a network that loses requests and answers."""
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from bridge import ENDPOINT, Bridge, error_details_pb2, reason, rpc_status, seconds
+from lossy import Lossy
+from processes import until
+from queuebridge.demo.v1 import probe_pb2
+from queuebridge.v1 import job_pb2
+
+SEND = "SendMessageBatch"
+WRITE = "UpdateItem"
+
+
+class Repeats(Bridge):
+    """A second gateway reaches queue and store through the network."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.network = Lossy(ENDPOINT)
+        cls.addClassCleanup(cls.network.close)
+        cls.far = cls.connect(cls.new_far_gateway())
+
+    @classmethod
+    def new_far_gateway(cls):
+        return cls.new_gateway(AWS_ENDPOINT_URL=cls.network.url)
+
+    def setUp(self):
+        self.network.seen.clear()
+        self.addCleanup(self.network.heal)
+
+    def ran_once(self, id, file):
+        self.assertEqual(self.finished(id).state, job_pb2.STATE_SUCCEEDED)
+        # A second copy of the message, if there was one, is older than this one.
+        self.finished(self.submit("Echo").id)
+        self.assertEqual(self.executions(file), 1)
+
+    def test_one_request_id_at_two_gateways_at_once_is_one_job(self):
+        request = self.append("race")
+        start = threading.Barrier(32)
+
+        def caller(number):
+            start.wait(60)
+            jobs = self.jobs if number % 2 else self.far
+            return self.submit("Append", request, jobs=jobs, request_id="race").id
+
+        with ThreadPoolExecutor(32) as pool:
+            ids = set(pool.map(caller, range(32)))
+        self.assertEqual(len(ids), 1)
+        self.ran_once(ids.pop(), "race")
+
+    def killed(self, lost):
+        """A gateway that is killed with a submission held at its queue."""
+        gateway, release = self.new_far_gateway(), threading.Event()
+        self.addCleanup(release.set)
+        self.network.lose(lost, SEND, held=release)
+        request = self.request("Append", self.append(lost), request_id=lost)
+        call = self.connect(gateway).Submit.future(request)
+        until(lambda: SEND in self.network.seen, "the submission to reach the queue")
+        if lost == "response":
+            until(lambda: self.executions(lost), "the queue to have taken it")
+        gateway.stop(signal.SIGKILL)
+        self.assertIsInstance(call.exception(), grpc.RpcError)
+        return time.time_ns()
+
+    def test_a_gateway_killed_between_accepting_and_publishing_loses_no_request_id(self):
+        at = self.killed("request")
+        self.assertEqual(self.executions("request"), 0)
+        job = self.submit("Append", self.append("request"), request_id="request")
+        self.assertLess(job.submit_time.ToNanoseconds(), at, "the job of the killed gateway")
+        self.ran_once(job.id, "request")
+
+    def test_a_gateway_killed_before_it_knew_that_the_queue_took_it_repeats_nothing(self):
+        at = self.killed("response")
+        job = self.submit("Append", self.append("response"), request_id="response")
+        self.assertLess(job.submit_time.ToNanoseconds(), at, "the job of the killed gateway")
+        self.ran_once(job.id, "response")
+
+    def test_an_answer_of_the_queue_that_is_lost_once_is_no_matter_for_the_caller(self):
+        self.network.lose("response", SEND)
+        job = self.submit("Append", self.append("lost-once"), jobs=self.far)
+        self.assertEqual(self.network.seen.count(SEND), 2, "asked again")
+        self.ran_once(job.id, "lost-once")
+
+    def test_a_lost_answer_of_the_store_is_no_matter_for_a_request_id(self):
+        for lost in ["request", "response"]:
+            file = f"accept-{lost}"
+            self.network.lose(lost, WRITE)
+            job = self.submit("Append", self.append(file), jobs=self.far, request_id=file)
+            again = self.submit("Append", self.append(file), request_id=file)
+            self.assertEqual(again.id, job.id)
+            self.ran_once(job.id, file)
+
+    def unknown(self, lost):
+        """A submission of which nobody knows whether the queue has it: its id."""
+        self.network.lose(lost, SEND, times=100)
+        file = f"unknown-{lost}"
+        arguments = ("UNAVAILABLE", "PUBLISH_OUTCOME_UNKNOWN", "", self.submit)
+        error = self.refused(*arguments, "Append", self.append(file), jobs=self.far)
+        self.network.heal()
+        self.assertIn(("grpc-retry-pushback-ms", "-1"), error.trailing_metadata())
+        info = error_details_pb2.ErrorInfo()
+        rpc_status.from_call(error).details[0].Unpack(info)
+        return file, info.metadata["job_id"]
+
+    def test_a_job_that_the_queue_took_unheard_is_found_by_the_id_of_the_error(self):
+        file, id = self.unknown("response")
+        self.assertEqual(self.finished(id).state, job_pb2.STATE_SUCCEEDED)
+        again = self.submit("Append", self.append(file), job_id=id)
+        self.assertEqual(again.id, id)
+        self.ran_once(id, file)
+
+    def test_a_job_that_never_reached_the_queue_runs_once_when_submitted_again(self):
+        file, id = self.unknown("request")
+        self.assertEqual(self.get(id).state, job_pb2.STATE_ACCEPTED)
+        for _ in range(3):
+            self.assertEqual(self.submit("Append", self.append(file), job_id=id).id, id)
+        self.ran_once(id, file)
+
+    def test_a_job_id_to_submit_again_is_checked_like_any_other(self):
+        id = self.submit("Echo").id
+        invalid = ("INVALID_ARGUMENT", "INVALID_FIELD", "job_id")
+        self.refused(*invalid, self.submit, "Append", self.append("never"), job_id=id)
+        malformed = ("INVALID_ARGUMENT", "MALFORMED_JOB_ID", "job_id")
+        self.refused(*malformed, self.submit, "Echo", job_id=id[1:])
+        forged = id[:30] + ("A" if id[30] != "A" else "B") + id[31:]
+        self.refused("NOT_FOUND", "JOB_NOT_FOUND", "", self.submit, "Echo", job_id=forged)
+        self.assertEqual(self.executions("never"), 0)
+
+    def test_a_slow_queue_does_not_let_a_wait_overrun_the_callers_deadline(self):
+        release = threading.Event()
+        self.network.slow(SEND, release)
+        request = self.request(
+            "Sleep", probe_pb2.SleepRequest(duration=seconds(8)), wait=seconds(60)
+        )
+        call = self.far.Submit.future(request, timeout=4)
+        until(lambda: SEND in self.network.seen, "the queue to be asked")
+        # Half of the caller's time goes by while the queue takes the job.
+        threading.Timer(2, release.set).start()
+        self.assertLess(call.result().state, job_pb2.STATE_SUCCEEDED)
+
+    def test_a_submission_that_is_refused_does_not_use_its_request_id_up(self):
+        small = self.connect(self.new_gateway(QB_STORE_PAYLOAD_BUCKET=""))
+        large = probe_pb2.EchoRequest(payload=bytes(900_000))
+        tries = [
+            (small, "RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE", "request", large, {}),
+            (self.jobs, "INVALID_ARGUMENT", "INVALID_FIELD", "delay", large, {"delay": seconds(-1)}),
+        ]
+        for jobs, code, why, field, request, fields in tries:
+            arguments = {"jobs": jobs, "request_id": f"refused-{field}"}
+            self.refused(code, why, field, self.submit, "Echo", request, **arguments, **fields)
+            job = self.submit("Echo", probe_pb2.EchoRequest(payload=b"x"), **arguments)
+            self.assertEqual(self.finished(job.id).state, job_pb2.STATE_SUCCEEDED)
+
+
+class LossyWorker(Bridge):
+    """The worker reaches queue and store through the network."""
+
+    @classmethod
+    def new_worker(cls, **environment):
+        cls.network = Lossy(ENDPOINT)
+        cls.addClassCleanup(cls.network.close)
+        return super().new_worker(AWS_ENDPOINT_URL=cls.network.url, **environment)
+
+    def test_whatever_call_of_a_worker_is_lost_its_job_runs_once(self):
+        # A job writes twice: the claim, and the outcome.
+        faults = [(WRITE, 0), (WRITE, 1), ("DeleteMessageBatch", 0), ("ReceiveMessage", 0)]
+        passed = threading.Event()
+        passed.set()
+        for lost in ["request", "response"]:
+            for operation, skipped in faults:
+                file = f"{operation}-{skipped}-{lost}"
+                for _ in range(skipped):
+                    self.network.slow(operation, passed)
+                self.network.lose(lost, operation)
+                job = self.finished(self.submit("Append", self.append(file)).id)
+                until(self.network.spent, f"{file} to be lost")
+                with self.subTest(file):
+                    self.assertEqual((job.state, job.attempt), (job_pb2.STATE_SUCCEEDED, 1))
+                    self.assertEqual(self.executions(file), 1)
+                    self.assertEqual(reason(job.error), ("", ""))
