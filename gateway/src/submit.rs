@@ -203,6 +203,7 @@ fn call(caller: &Identity, id: &JobId, job: &Submission, trace: Option<TraceCont
         } as i32,
         trace,
         ordering_key: job.ordering_key.clone(),
+        ..Call::default()
     }
 }
 

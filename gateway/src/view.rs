@@ -33,6 +33,7 @@ pub fn recorded(id: &JobId, method: String, record: Record) -> Job {
         start_time: record.started_at.map(|at| at.to_proto()),
         complete_time: record.completed_at.map(|at| at.to_proto()),
         purge_time: purge_at.map(|at| at.to_proto()),
+        retry_of: outcome.retry_of,
         attempt: record.attempt,
         progress: record.progress,
         cancel_requested: record.cancel_requested,

@@ -34,6 +34,7 @@ pub fn success(message: Bytes, initial: &MetadataMap, trailing: &MetadataMap) ->
         result: Some(Kind::Response(message)),
         initial_metadata: from_metadata_map(initial),
         trailing_metadata: from_metadata_map(trailing),
+        ..Outcome::default()
     }
 }
 
@@ -45,6 +46,7 @@ pub fn failure(status: &Status, initial: &MetadataMap) -> Outcome {
         result: Some(Kind::Error(to_rpc_status(status))),
         initial_metadata: from_metadata_map(initial),
         trailing_metadata: from_metadata_map(status.metadata()),
+        ..Outcome::default()
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn job(job: &Job) -> Value {
     object.put("cancelRequested", job.cancel_requested.then_some(true));
     object.list("initialMetadata", &job.initial_metadata, metadatum);
     object.list("trailingMetadata", &job.trailing_metadata, metadatum);
+    object.text("retryOf", &job.retry_of);
     match &job.outcome {
         Some(Outcome::Response(response)) => {
             let mut inner = Object::default();

@@ -45,6 +45,9 @@ pub(super) fn job(job: &Job, output: &Output) -> String {
     if job.cancel_requested {
         line("cancel", "requested");
     }
+    if !job.retry_of.is_empty() {
+        line("retry of", &job.retry_of);
+    }
     for (name, entries) in
         [("initial", &job.initial_metadata), ("trailing", &job.trailing_metadata)]
     {

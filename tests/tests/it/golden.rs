@@ -65,6 +65,7 @@ fn call(payload: Payload) -> Call {
             tracestate: "a=b".into(),
         }),
         ordering_key: "album-1".into(),
+        ..Call::default()
     }
 }
 
@@ -81,6 +82,7 @@ fn outcome() -> Outcome {
         result: Some(outcome::Result::Response(Bytes::from_static(b"\x08\x96\x01"))),
         initial_metadata: vec![metadata()[0].clone()],
         trailing_metadata: vec![metadata()[1].clone()],
+        ..Outcome::default()
     }
 }
 

@@ -37,6 +37,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             value: Some(metadatum::Value::Binary(vec![255].into())),
         }],
         outcome: Some(Outcome::Response(Response { message: vec![0, 1, 254].into() })),
+        retry_of: "abb".into(),
     };
     assert_eq!(
         job(&full),
@@ -55,6 +56,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             "cancelRequested": true,
             "initialMetadata": [{"key": "k", "ascii": ""}],
             "trailingMetadata": [{"key": "k-bin", "binary": "/w=="}],
+            "retryOf": "abb",
             "response": {"message": "AAH+"},
         })
     );

@@ -1,13 +1,13 @@
-//! The Lambda host: an SQS event in, the ids to redeliver out.
+//! An SQS event in, the ids to redeliver out.
 
-use super::settle;
 use crate::batch;
 use crate::delivery::Delivery;
+use crate::host::settle;
 use crate::runner::Runner;
 use crate::verdict::Verdict;
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
 use aws_sdk_sqs::Client;
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::Error;
 use queuebridge_proto::UnixMillis;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,33 +17,28 @@ use tokio::time::Instant;
 /// What is kept of the invocation's time for settling and answering.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// Serves invocations until the runtime ends the process. Invocations may run
-/// side by side where the function is configured so.
-///
-/// # Errors
-/// When the Runtime API cannot be reached.
-pub async fn run(runner: Arc<Runner>, client: Client) -> Result<(), Error> {
-    let host = Arc::new(Host { runner, client, urls: Mutex::default() });
-    let handler = service_fn(move |event: LambdaEvent<SqsEvent>| {
-        let host = host.clone();
-        async move { host.invoke(event).await }
-    });
-    lambda_runtime::run_concurrent(handler).await
-}
-
-struct Host {
+/// The door for SQS events.
+pub(super) struct Queue {
     runner: Arc<Runner>,
     client: Client,
     /// Queue URLs by queue ARN.
     urls: Mutex<HashMap<String, String>>,
 }
 
-impl Host {
-    async fn invoke(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+impl Queue {
+    pub(super) fn new(runner: Arc<Runner>, client: Client) -> Self {
+        Self { runner, client, urls: Mutex::default() }
+    }
+
+    /// Runs the records of one event; `deadline` is the invocation's.
+    pub(super) async fn invoke(
+        &self,
+        records: Vec<SqsMessage>,
+        deadline: UnixMillis,
+    ) -> Result<SqsBatchResponse, Error> {
         let now = self.runner.clock.now();
-        let left = now.until(UnixMillis(event.context.deadline)).saturating_sub(MARGIN);
+        let left = now.until(deadline).saturating_sub(MARGIN);
         let ends_at = Instant::now() + left;
-        let records = event.payload.records;
         // An empty or repeated id in the answer would fail, or confuse, the whole
         // batch; so a record without one fails it before anything has run.
         if records.iter().any(|record| record.message_id.as_deref().is_none_or(str::is_empty)) {
