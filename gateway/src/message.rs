@@ -1,14 +1,9 @@
 //! A call as a queue message: body, attributes, group, trace.
 
 use crate::publish::{Limits, Message};
+use queuebridge_proto::envelope::attribute::{JOB, METHOD, VERSION};
 use queuebridge_proto::v1::{Call, TraceContext};
 use queuebridge_proto::{JobId, Keyring, envelope};
-
-/// The attributes, for routing and people only: SQS and SNS encrypt just the
-/// body at rest, so nothing of the caller's stands here.
-const VERSION: &str = "qb-version";
-const METHOD: &str = "qb-method";
-const JOB: &str = "qb-job";
 
 /// How large the message of a call will be, without making it.
 #[must_use]

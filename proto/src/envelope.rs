@@ -14,8 +14,21 @@ pub const MINOR: u32 = 0;
 
 const DOMAIN: &[u8] = b"queuebridge envelope\0";
 
-/// Why a body is not an envelope that may be run. None of these is retried by
-/// us: the message is redelivered until it is parked for a person.
+/// The message attributes beside the body, for routing and people only: queues
+/// encrypt just the body at rest, so nothing of the caller's stands there, and
+/// nothing here is trusted.
+pub mod attribute {
+    /// [`super::MAJOR`].
+    pub const VERSION: &str = "qb-version";
+    /// The called method.
+    pub const METHOD: &str = "qb-method";
+    /// The job id.
+    pub const JOB: &str = "qb-job";
+    /// Only in a parking queue: why the message was parked, in `UPPER_SNAKE`.
+    pub const PARKED: &str = "qb-parked";
+}
+
+/// Why a body is not an envelope that may be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
     /// Not Base64 of an envelope with a call in it.
@@ -27,9 +40,20 @@ pub enum EnvelopeError {
     /// Its content is encoded in a way that this version cannot read.
     #[error("the envelope has the unknown encoding {0}")]
     UnknownEncoding(i32),
-    /// No envelope key made its MAC.
+    /// Sealed with a key that is not known here.
+    #[error("the envelope was sealed with the unknown key {0}")]
+    UnknownKey(u32),
+    /// The envelope key that it names did not make its MAC.
     #[error("the envelope is not authentic")]
     Unauthentic,
+}
+
+impl EnvelopeError {
+    /// Whether another worker, newer or with newer keys, may be able to open it.
+    #[must_use]
+    pub fn may_be_newer(&self) -> bool {
+        matches!(self, Self::UnknownVersion(_) | Self::UnknownEncoding(_) | Self::UnknownKey(_))
+    }
 }
 
 /// Seals a call into the body of a queue message.
@@ -64,8 +88,14 @@ pub fn sealed_len(encoded_len: usize) -> usize {
 pub fn open(body: &str, keys: &Keyring) -> Result<Call, EnvelopeError> {
     let bytes = STANDARD.decode(body).map_err(|_| EnvelopeError::Undecodable)?;
     let envelope = Envelope::decode(Bytes::from(bytes)).map_err(|_| EnvelopeError::Undecodable)?;
+    if envelope.major == 0 {
+        return Err(EnvelopeError::Undecodable);
+    }
     if envelope.major != MAJOR {
         return Err(EnvelopeError::UnknownVersion(envelope.major));
+    }
+    if !keys.knows(envelope.key_id) {
+        return Err(EnvelopeError::UnknownKey(envelope.key_id));
     }
     let header = header(envelope.major, envelope.encoding);
     if !keys.verify(envelope.key_id, &[DOMAIN, &header, &envelope.content], &envelope.mac) {
@@ -126,10 +156,10 @@ mod tests {
         let unauthentic = Err(EnvelopeError::Unauthentic);
         assert_eq!(open(&seal(&call(vec![1]), &Keyring::single(&[8; 32])), &keys()), unauthentic);
         assert_eq!(open(&reseal(|e| e.encoding = 1), &keys()), unauthentic);
-        assert_eq!(open(&reseal(|e| e.key_id = 9), &keys()), unauthentic);
+        assert_eq!(open(&reseal(|e| e.key_id = 9), &keys()), Err(EnvelopeError::UnknownKey(9)));
         assert_eq!(open(&reseal(|e| e.mac = Bytes::new()), &keys()), unauthentic);
         assert_eq!(open("not base64!", &keys()), Err(EnvelopeError::Undecodable));
-        assert_eq!(open("", &keys()), Err(EnvelopeError::UnknownVersion(0)));
+        assert_eq!(open("", &keys()), Err(EnvelopeError::Undecodable));
     }
 
     proptest! {

@@ -54,6 +54,13 @@ pub mod reason {
     pub const HANDLER_PANICKED: &str = "HANDLER_PANICKED";
     /// The handler did not finish within the time that the host allows.
     pub const HANDLER_TIMED_OUT: &str = "HANDLER_TIMED_OUT";
+    /// The handler asked for what its queue cannot do.
+    pub const SNOOZE_REFUSED: &str = "SNOOZE_REFUSED";
+    /// The worker that held the claim was not heard of again, and the route's
+    /// lease policy is `fail`.
+    pub const WORKER_LOST: &str = "WORKER_LOST";
+    /// The message came to the dead letter queue before the job was finished.
+    pub const DEAD_LETTERED: &str = "DEAD_LETTERED";
     /// The attempts were used up without a reported failure: workers died.
     pub const ATTEMPTS_EXHAUSTED: &str = "ATTEMPTS_EXHAUSTED";
 }

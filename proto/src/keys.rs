@@ -73,6 +73,13 @@ impl Keyring {
         self.keys[0].0
     }
 
+    /// Whether there is a key of this id. A peer may have been given a new key
+    /// before this process was.
+    #[must_use]
+    pub fn knows(&self, key_id: u32) -> bool {
+        self.keys.iter().any(|(id, _)| u32::from(*id) == key_id)
+    }
+
     /// Signs the concatenation of `parts` with the first key.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; MAC_LEN] {

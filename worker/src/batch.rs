@@ -1,9 +1,9 @@
 //! Running a batch of deliveries: each in its own task, with its own verdict.
 
 use crate::delivery::Delivery;
-use crate::job;
-use crate::runner::Runner;
+use crate::runner::{Role, Runner};
 use crate::verdict::{Reason, Verdict};
+use crate::{dead_letters, job};
 use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -24,13 +24,16 @@ pub struct Batch {
     tasks: JoinSet<()>,
 }
 
+/// How long a batch goes on after its handlers were ended, to give their claims
+/// back and to write what became of them.
+pub const FINISH_GRACE: Duration = Duration::from_millis(500);
 /// How long a stopped batch may take to release its claims.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// Starts a batch. Verdicts come as the deliveries finish. Deliveries of one
 /// ordered group run one after the other, and after the first that is
-/// redelivered the rest of the group is redelivered unrun. `ends_at` is the end
-/// of the host's time, if it has one.
+/// redelivered the rest of the group is redelivered unrun. At `ends_at` handlers
+/// are ended, and the batch itself [`FINISH_GRACE`] later.
 #[must_use]
 pub fn start(runner: &Arc<Runner>, deliveries: Vec<Delivery>, ends_at: Option<Instant>) -> Batch {
     let (sender, verdicts) = mpsc::unbounded_channel();
@@ -46,19 +49,33 @@ pub fn start(runner: &Arc<Runner>, deliveries: Vec<Delivery>, ends_at: Option<In
             run_lane(&runner, lane, &limits, &sender).await;
         });
     }
+    let ends_at = ends_at.map(|end| end + FINISH_GRACE);
     Batch { verdicts, missing, ends_at, stop, tasks }
 }
 
-/// Runs a whole batch and returns one verdict per delivery, in order.
+/// Runs a whole batch and returns one verdict per delivery, in order. `stopping`
+/// ends it early, as [`Batch::stop`] does.
 pub async fn run(
     runner: &Arc<Runner>,
     deliveries: Vec<Delivery>,
     ends_at: Option<Instant>,
+    stopping: &CancellationToken,
 ) -> Vec<Verdict> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; deliveries.len()];
     let mut batch = start(runner, deliveries, ends_at);
-    while let Some((index, verdict)) = batch.next().await {
-        verdicts[index] = Some(verdict);
+    let mut stopped = false;
+    loop {
+        tokio::select! {
+            biased;
+            next = batch.next() => match next {
+                Some((index, verdict)) => verdicts[index] = Some(verdict),
+                None => break,
+            },
+            () = stopping.cancelled(), if !stopped => {
+                stopped = true;
+                batch.stop();
+            }
+        }
     }
     verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(unfinished)).collect()
 }
@@ -98,7 +115,8 @@ impl Batch {
     /// deliveries are redelivered.
     pub fn stop(&mut self) {
         self.stop.cancel();
-        self.ends_at = Some(Instant::now() + STOP_GRACE);
+        let grace = Instant::now() + STOP_GRACE;
+        self.ends_at = Some(self.ends_at.map_or(grace, |end| end.min(grace)));
     }
 }
 
@@ -129,10 +147,16 @@ fn lanes(deliveries: Vec<Delivery>) -> Vec<Lane> {
 
 /// What ends a delivery from outside.
 pub(crate) struct Limits {
-    /// The end of the host's time.
+    /// When handlers are ended.
     pub(crate) ends_at: Option<Instant>,
     /// Fires when the host gives up before that.
     pub(crate) stop: CancellationToken,
+}
+
+impl Limits {
+    fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || self.ends_at.is_some_and(|end| end <= Instant::now())
+    }
 }
 
 async fn run_lane(
@@ -145,19 +169,28 @@ async fn run_lane(
     for (index, delivery) in lane {
         let verdict = if failed {
             Verdict::redeliver(Duration::ZERO, Reason::FollowsFailure)
-        } else if limits.stop.is_cancelled() {
+        } else if limits.is_over() {
             unfinished()
         } else {
             // The handler has a guard of its own; this one is for our mistakes.
-            let run = AssertUnwindSafe(job::run(runner, &delivery, limits)).catch_unwind();
-            run.await.unwrap_or_else(|_| {
-                tracing::error!("running a delivery panicked");
-                Verdict::redeliver(Duration::from_secs(1), Reason::Panicked)
-            })
+            AssertUnwindSafe(run_one(runner, &delivery, limits))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    tracing::error!("running a delivery panicked");
+                    Verdict::redeliver(Duration::from_secs(1), Reason::Panicked)
+                })
         };
         failed |= !verdict.is_ack();
         // Nobody listens any more once the batch was dropped.
         let _ = verdicts.send((index, verdict));
+    }
+}
+
+async fn run_one(runner: &Runner, delivery: &Delivery, limits: &Limits) -> Verdict {
+    match runner.settings.role {
+        Role::Jobs => job::run(runner, delivery, limits).await,
+        Role::DeadLetters => dead_letters::run(runner, delivery).await,
     }
 }
 
@@ -168,9 +201,8 @@ mod tests {
     #[test]
     fn only_deliveries_of_one_group_wait_for_each_other() {
         let delivery = |group: Option<&str>| Delivery {
-            body: "".into(),
-            receive_count: 1,
             fifo_group: group.map(str::to_owned),
+            ..Delivery::new("")
         };
         let groups = [Some("a"), None, Some("b"), Some("a"), None];
         let lanes = lanes(groups.map(delivery).into());

@@ -1,5 +1,6 @@
 //! A worker's configuration: the one place that reads the environment.
 
+use crate::runner::Role;
 use queuebridge_proto::Keyring;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +29,11 @@ mod name {
     pub(super) const LEASE: &str = "QB_WORKER_LEASE";
     /// How long a shutdown waits for running jobs; default 30 s.
     pub(super) const DRAIN_TIMEOUT: &str = "QB_WORKER_DRAIN_TIMEOUT";
+    /// What the deliveries are: `jobs`, which is the default, or `dead-letters`.
+    pub(super) const ROLE: &str = "QB_WORKER_ROLE";
+    /// The URL of the standard queue in which messages that failed for good are
+    /// parked. Required for the role `dead-letters`.
+    pub(super) const PARKING: &str = "QB_PARKING_QUEUE_URL";
     /// Set by Lambda.
     pub(super) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
     /// What is logged, as `level` or `target=level,…`; default `info`.
@@ -39,6 +45,10 @@ mod name {
 pub struct Config {
     /// Where deliveries come from.
     pub host: Host,
+    /// What the deliveries are.
+    pub role: Role,
+    /// The URL of the parking queue.
+    pub parking: Option<String>,
     /// Open envelopes.
     pub envelope_keys: Keyring,
     /// The table of the result store.
@@ -136,9 +146,26 @@ impl Config {
                 100
             }
         };
+        let role = match get(name::ROLE) {
+            None | Some("jobs") => Role::Jobs,
+            Some("dead-letters") => Role::DeadLetters,
+            Some(_) => {
+                errors.push(format!("{}: expected `jobs` or `dead-letters`", name::ROLE));
+                Role::Jobs
+            }
+        };
+        let parking = get(name::PARKING);
+        if role == Role::DeadLetters && parking.is_none() {
+            errors.push(format!("{}: dead letters need a queue to be parked in", name::PARKING));
+        }
+        if parking.is_some_and(|url| url.ends_with(".fifo")) {
+            errors.push(format!("{}: expected a standard queue, not FIFO", name::PARKING));
+        }
         match (host, keys, table) {
             (Some(host), Some(envelope_keys), Some(table)) if errors.is_empty() => Ok(Self {
                 host,
+                role,
+                parking: parking.map(str::to_owned),
                 envelope_keys,
                 table,
                 payload_bucket: get(name::BUCKET).map(str::to_owned),
@@ -189,6 +216,20 @@ mod tests {
         assert_eq!(polled.host, Host::Poller("http://q".into()));
         let lambda = read(&[KEYS, table, ("AWS_LAMBDA_RUNTIME_API", "h:1")]).unwrap();
         assert_eq!(lambda.host, Host::Lambda);
+    }
+
+    #[test]
+    fn dead_letters_need_a_standard_queue_to_be_parked_in() {
+        let role = |more: &[(&str, &str)]| {
+            let table = ("QB_STORE_TABLE", "t");
+            let base = [KEYS, table, ("QB_QUEUE_URL", "q"), ("QB_WORKER_ROLE", "dead-letters")];
+            read(&[&base[..], more].concat())
+        };
+        let parking = "QB_PARKING_QUEUE_URL";
+        assert_eq!(role(&[(parking, "https://q/p")]).unwrap().role, Role::DeadLetters);
+        for mistake in [&[][..], &[(parking, "https://q/p.fifo")], &[("QB_WORKER_ROLE", "boss")]] {
+            assert_eq!(role(mistake).unwrap_err().0.len(), 1, "{mistake:?}");
+        }
     }
 
     #[test]

@@ -13,14 +13,16 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
 use crate::context::JobContext;
+use crate::next::{self, Next};
 
 /// Calls the services of a worker.
 #[derive(Clone)]
 pub(crate) struct Dispatcher(Routes);
 
-/// What came of a call: the outcome, and the code on which retries are decided.
+/// What came of a call: the outcome, and what retries are decided on.
 pub(crate) struct Answer {
     pub(crate) code: Code,
+    pub(crate) next: Option<Next>,
     pub(crate) outcome: Outcome,
 }
 
@@ -48,10 +50,13 @@ impl Dispatcher {
         let mut initial = MetadataMap::new();
         match self.unary(method, request, &mut initial).await {
             Ok((message, trailing)) => {
-                Answer { code: Code::Ok, outcome: outcome::success(message, &initial, &trailing) }
+                let outcome = outcome::success(message, &initial, &trailing);
+                Answer { code: Code::Ok, next: None, outcome }
             }
-            Err(status) => {
-                Answer { code: status.code(), outcome: outcome::failure(&status, &initial) }
+            Err(mut status) => {
+                let next = next::take(status.metadata_mut());
+                let outcome = outcome::failure(&status, &initial);
+                Answer { code: status.code(), next, outcome }
             }
         }
     }

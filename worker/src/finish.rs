@@ -36,6 +36,11 @@ pub(crate) enum Ending {
 
 /// Stores the ending, once.
 pub(crate) async fn store(job: &Job<'_>, ending: Ending) -> Verdict {
+    store_as(job, job.author, ending).await
+}
+
+/// Stores the ending in the name of `author`.
+pub(crate) async fn store_as(job: &Job<'_>, author: Author, ending: Ending) -> Verdict {
     let (state, outcome) = match ending {
         Ending::Answered(answer) if answer.code == Code::Ok => {
             match place_response(job, answer.outcome).await {
@@ -51,17 +56,18 @@ pub(crate) async fn store(job: &Job<'_>, ending: Ending) -> Verdict {
         Ending::Expired => (State::Expired, outcome::expired()),
         Ending::Cancelled => (State::Cancelled, outcome::cancelled()),
     };
-    let (state, outcome) = bounded(job, state, outcome);
-    complete(job, state, outcome).await
+    let (state, mut outcome) = bounded(job, state, outcome);
+    outcome.retry_of.clone_from(&job.call.retry_of);
+    complete(job, author, state, outcome).await
 }
 
-async fn complete(job: &Job<'_>, state: State, outcome: Outcome) -> Verdict {
+async fn complete(job: &Job<'_>, author: Author, state: State, outcome: Outcome) -> Verdict {
     let store = &job.runner.store;
     let method = job.method.as_str();
     let (mut state, mut outcome) = (state, outcome);
     for attempt in 1.. {
         let now = job.runner.clock.now();
-        let stored = store.complete(&job.id, method, job.author, state, outcome.clone(), now);
+        let stored = store.complete(&job.id, method, author, state, outcome.clone(), now);
         match stored.await {
             Ok(Completed::Stored | Completed::AlreadyFinished) => return Verdict::Ack,
             Ok(Completed::Lost) => {
@@ -102,7 +108,7 @@ async fn place_response(
             Author::Claim(token) => token.to_string(),
             Author::Unclaimed | Author::Expiry => uuid::Uuid::new_v4().simple().to_string(),
         };
-        let key = format!("{}/answers/{}/{attempt}", job.tenant, job.id.uuid());
+        let key = format!("{}/answers/{}/{attempt}", job.call.tenant, job.id.uuid());
         let stored = payloads.put(&key, Bytes::clone(response)).await?;
         outcome.result = Some(Kind::ResponseRef(stored));
     }

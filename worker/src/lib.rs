@@ -14,19 +14,28 @@
 //! says for each what should happen next.
 
 pub mod batch;
+mod claim;
 pub mod config;
 pub mod context;
+mod dead_letters;
 pub mod delivery;
 mod dispatch;
 mod finish;
+mod handle;
 pub mod host;
 mod job;
+pub mod next;
+pub mod outbox;
+mod park;
+mod progress;
 pub mod runner;
+mod snooze;
 pub mod verdict;
 mod worker;
 
 pub use context::JobContext;
 pub use delivery::Delivery;
-pub use runner::{Runner, RunnerSettings};
+pub use outbox::Outbox;
+pub use runner::{Role, Runner, RunnerSettings};
 pub use verdict::{Reason, Verdict};
 pub use worker::{RunError, Worker, shutdown_signal};

@@ -1,6 +1,7 @@
 //! What every batch shares: the services, the stores, the keys, the limits.
 
 use crate::dispatch::Dispatcher;
+use crate::outbox::Outbox;
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, PayloadStore, ResultStore};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ pub struct Runner {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) store: Arc<dyn ResultStore>,
     pub(crate) payloads: Option<Arc<dyn PayloadStore>>,
+    pub(crate) outbox: Arc<dyn Outbox>,
     pub(crate) envelope_keys: Keyring,
     pub(crate) clock: Clock,
     pub(crate) settings: RunnerSettings,
@@ -20,8 +22,11 @@ pub struct Runner {
 /// How a runner behaves.
 #[derive(Clone, Debug)]
 pub struct RunnerSettings {
-    /// How long a claim holds without being renewed: after this time a job of a
-    /// dead worker is run again. It is renewed at every third of it.
+    /// What the deliveries are.
+    pub role: Role,
+    /// How long a claim holds without being renewed, where the host has no end of
+    /// its own: after this time a job of a dead worker is run again. At every third
+    /// of it the claim is renewed, and a cancellation noticed.
     pub lease: Duration,
     /// How many deliveries of one batch run at once.
     pub concurrency: usize,
@@ -34,9 +39,21 @@ pub struct RunnerSettings {
     pub max_response_bytes: usize,
 }
 
+/// What a worker does with deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It runs their jobs.
+    #[default]
+    Jobs,
+    /// They are dead letters: it finishes their jobs without running them, and
+    /// parks the messages.
+    DeadLetters,
+}
+
 impl Default for RunnerSettings {
     fn default() -> Self {
         Self {
+            role: Role::Jobs,
             lease: Duration::from_secs(30),
             concurrency: 100,
             // A DynamoDB write costs a unit per KiB and an S3 object eight of them.
@@ -57,12 +74,13 @@ impl Runner {
         routes: Routes,
         store: Arc<dyn ResultStore>,
         payloads: Option<Arc<dyn PayloadStore>>,
+        outbox: Arc<dyn Outbox>,
         envelope_keys: Keyring,
         clock: Clock,
         settings: RunnerSettings,
     ) -> Arc<Self> {
         let dispatcher = Dispatcher::new(routes);
-        Arc::new(Self { dispatcher, store, payloads, envelope_keys, clock, settings })
+        Arc::new(Self { dispatcher, store, payloads, outbox, envelope_keys, clock, settings })
     }
 
     /// How this runner behaves.

@@ -5,21 +5,46 @@
 //! | handler answered OK | succeeded | ack |
 //! | handler answered an error not in `retry_on` (also `UNIMPLEMENTED`: the method is unknown here) | failed | ack |
 //! | handler answered an error in `retry_on` | claim released | redeliver after the backoff |
-//! | … and the attempts are used up | failed, with that error | ack |
+//! | … and the attempts are used up | failed, with that error | park |
+//! | handler said [`next::fail`](crate::next::fail) | failed | ack |
+//! | handler said [`next::retry_after`](crate::next::retry_after) | claim released | redeliver after that time |
+//! | handler said [`next::snooze`](crate::next::snooze) | claim returned, the attempt not counted | send again with a delay, ack |
+//! | … on an ordered queue | failed, `SNOOZE_REFUSED` | ack |
+//! | a snoozed job's time has not come | nothing | send again with a delay, ack |
 //! | handler panicked, or ran out of the host's time | claim released | redeliver after the backoff |
-//! | … and the attempts are used up | failed, `HANDLER_PANICKED` or `HANDLER_TIMED_OUT` | ack |
-//! | more claims than attempts: workers died | failed, `ATTEMPTS_EXHAUSTED` | ack |
+//! | … and the attempts are used up | failed, `HANDLER_PANICKED` or `HANDLER_TIMED_OUT` | park |
+//! | more claims than attempts: workers died | failed, `ATTEMPTS_EXHAUSTED` | park |
+//! | the last claim's lease ran out, lease policy `fail` | failed, `WORKER_LOST` | park |
+//! | … lease policy `hold` | nothing | park |
 //! | work expiry passed, before the start or while running | expired | ack |
-//! | cancelled while running | cancelled | ack |
+//! | cancelled while running, or before its next attempt | cancelled | ack |
 //! | finished or cancelled before: a duplicate | nothing | ack |
+//! | … and a person sent it back from the parking queue | nothing | park |
 //! | another attempt holds the claim | nothing | redeliver when its lease ends |
 //! | lost the claim to another attempt | nothing | redeliver, to see what became of it |
 //! | answer too large to be stored | failed, `RESPONSE_TOO_LARGE` | ack |
 //! | request gone from the payload store, or altered | failed, `PAYLOAD_LOST` | ack |
 //! | a store cannot be reached | nothing | redeliver after the backoff |
-//! | body does not decode, is not authentic, or is of an unknown version | nothing | redeliver, until the queue dead-letters it |
+//! | body does not decode, or is not authentic | nothing | park |
+//! | body is of an unknown version, or sealed with an unknown key | nothing | redeliver, for a newer worker, until the queue dead-letters it |
 //! | an earlier message of the same ordered group was redelivered | nothing | redeliver unrun |
 //! | the host ran out of time before the start | nothing | redeliver unrun |
+//! | the host stopped while it ran | claim returned, the attempt not counted | redeliver |
+//!
+//! In the role of the dead-letter handler:
+//!
+//! | what was found | what is stored | verdict |
+//! |---|---|---|
+//! | succeeded or cancelled | nothing | ack |
+//! | failed or expired | nothing | park |
+//! | another attempt holds the claim | nothing | redeliver when its lease ends |
+//! | its lease ran out, lease policy `hold` | nothing | park |
+//! | anything else | failed, `DEAD_LETTERED`; or expired | park |
+//! | the body cannot be opened, for whatever reason | nothing | park |
+//!
+//! *Park* means: copy the message to the parking queue, then write, then ack; or
+//! redeliver if it cannot be copied. Without a parking queue it is a plain ack
+//! after what was stored, and a redelivery where nothing was.
 
 use queuebridge_proto::EnvelopeError;
 use std::time::Duration;
@@ -59,6 +84,12 @@ pub enum Reason {
     /// A store could not be reached.
     #[error("a store cannot be reached")]
     StoreUnavailable,
+    /// The parking queue could not be reached.
+    #[error("the parking queue cannot be reached")]
+    ParkingUnavailable,
+    /// The handler asked to be called later, and no delayed copy could be sent.
+    #[error("the handler asked to be called later")]
+    Snoozed,
     /// The body is not an envelope to be run.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),

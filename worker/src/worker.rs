@@ -1,7 +1,7 @@
 //! A worker process: read config, build, run, drain.
 
 use crate::config::{Config, ConfigErrors, Host};
-use crate::host::{lambda, poller, sqs::SqsSource};
+use crate::host::{lambda, outbox::SqsOutbox, poller, sqs::SqsSource};
 use crate::runner::{Runner, RunnerSettings};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls;
@@ -47,7 +47,8 @@ impl Worker {
         log_to_stderr(&config);
         let sdk = sdk_config().await;
         let sqs = aws_sdk_sqs::Client::new(&sdk);
-        let runner = runner(self.routes, &config, &sdk);
+        let outbox = SqsOutbox::new(sqs.clone(), config.parking.clone());
+        let runner = runner(self.routes, &config, &sdk, outbox);
         match config.host {
             Host::Lambda => lambda::run(runner, sqs).await.map_err(RunError::Lambda),
             Host::Poller(queue_url) => {
@@ -62,7 +63,7 @@ impl Worker {
     }
 }
 
-fn runner(routes: Routes, config: &Config, sdk: &SdkConfig) -> Arc<Runner> {
+fn runner(routes: Routes, config: &Config, sdk: &SdkConfig, outbox: SqsOutbox) -> Arc<Runner> {
     let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
     let store = DynamoResultStore::new(dynamodb, config.table.clone(), config.copies_survive);
     let payloads = config.payload_bucket.as_ref().map(|bucket| {
@@ -73,12 +74,14 @@ fn runner(routes: Routes, config: &Config, sdk: &SdkConfig) -> Arc<Runner> {
         Arc::new(store) as Arc<dyn PayloadStore>
     });
     let settings = RunnerSettings {
+        role: config.role,
         lease: config.lease,
         concurrency: config.concurrency,
         ..RunnerSettings::default()
     };
     let keys = config.envelope_keys.clone();
-    Runner::new(routes, Arc::new(store), payloads, keys, Clock::system(), settings)
+    let outbox = Arc::new(outbox);
+    Runner::new(routes, Arc::new(store), payloads, outbox, keys, Clock::system(), settings)
 }
 
 /// The SDK's configuration with the TLS backend of this workspace.

@@ -5,8 +5,8 @@ use queuebridge_gateway::waiter::Waiter;
 use queuebridge_proto::v1::{Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::{
-    Accepted, Author, Cancelled, Claim, Completed, Lease, Record, Renewed, RequestKey, ResultStore,
-    StoreError, Token,
+    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Record, Renewed, RequestKey,
+    ResultStore, StoreError, Token,
 };
 use std::sync::Arc;
 
@@ -53,9 +53,10 @@ impl ResultStore for Announcing {
         method: &str,
         token: Token,
         lease_until: UnixMillis,
+        lapsed: Lapsed,
         now: UnixMillis,
     ) -> Result<Claim, StoreError> {
-        self.store.claim(job, method, token, lease_until, now).await
+        self.store.claim(job, method, token, lease_until, lapsed, now).await
     }
 
     async fn renew(

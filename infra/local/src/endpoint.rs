@@ -11,12 +11,15 @@ use std::time::Duration;
 
 const QUEUE: &str = "queuebridge-jobs";
 const DEAD_LETTER_QUEUE: &str = "queuebridge-jobs-dead";
+const PARKING_QUEUE: &str = "queuebridge-jobs-parked";
 const TABLE: &str = "queuebridge";
 const BUCKET: &str = "queuebridge-payloads";
 const PREFIX: &str = "queuebridge/";
 const KEYS: &str = "local/keys";
-/// The default retention of the queue and fourteen days in its dead letters.
-const COPIES_SURVIVE: Duration = Duration::from_secs(18 * 24 * 60 * 60);
+/// The default retention of the queue, and fourteen days in each of the others.
+const COPIES_SURVIVE: Duration = Duration::from_secs(32 * 24 * 60 * 60);
+/// Fourteen days, the longest retention that SQS has, in seconds.
+const KEPT: &str = "1209600";
 
 /// What the stack uses at an endpoint.
 pub struct Endpoint {
@@ -24,6 +27,10 @@ pub struct Endpoint {
     pub sqs: aws_sdk_sqs::Client,
     /// The queue.
     pub queue_url: String,
+    /// Its dead letter queue.
+    pub dead_letter_url: String,
+    /// Where failed messages wait for a person.
+    pub parking_url: String,
     /// The result store.
     pub store: Arc<dyn ResultStore>,
     /// The payload store.
@@ -42,8 +49,8 @@ pub struct EndpointError {
     error: String,
 }
 
-/// Creates what is missing: a queue with its dead letter queue, a table, a
-/// bucket.
+/// Creates what is missing: a queue with its dead letter and parking queues, a
+/// table, a bucket.
 ///
 /// # Errors
 /// See [`EndpointError`].
@@ -60,7 +67,9 @@ pub async fn prepare(
     let sdk = queuebridge_gateway::aws::sdk_config_at(url).await;
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let queue_failed = |error| failed("the queue cannot be made", &error);
-    let dead = create_queue(&sqs, DEAD_LETTER_QUEUE, &[]).await.map_err(queue_failed)?;
+    let kept = [(QueueAttributeName::MessageRetentionPeriod, KEPT.to_owned())];
+    let dead = create_queue(&sqs, DEAD_LETTER_QUEUE, &kept).await.map_err(queue_failed)?;
+    let parking_url = create_queue(&sqs, PARKING_QUEUE, &kept).await.map_err(queue_failed)?;
     let attributes = sqs
         .get_queue_attributes()
         .queue_url(&dead)
@@ -101,6 +110,8 @@ pub async fn prepare(
         keys,
         sqs,
         queue_url,
+        dead_letter_url: dead,
+        parking_url,
         store: Arc::new(DynamoResultStore::new(tables, TABLE, COPIES_SURVIVE)),
         payloads: Arc::new(S3PayloadStore::new(s3, BUCKET, PREFIX)),
     })

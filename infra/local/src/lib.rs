@@ -13,8 +13,10 @@
 mod announce;
 pub mod endpoint;
 pub mod loopback;
+mod outbox;
 mod source;
 mod stack;
 
+pub use outbox::LoopbackOutbox;
 pub use source::LoopbackSource;
 pub use stack::{LocalError, Stack, serve};

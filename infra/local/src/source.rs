@@ -2,6 +2,7 @@
 
 use crate::loopback::{Loopback, Receipt};
 use async_trait::async_trait;
+use queuebridge_proto::envelope::attribute::PARKED;
 use queuebridge_worker::Delivery;
 use queuebridge_worker::host::source::{Received, Source};
 use std::sync::Arc;
@@ -39,9 +40,12 @@ impl Source for LoopbackSource {
         let received = messages.into_iter().map(|message| Received {
             receipt: message.receipt_handle,
             delivery: Delivery {
-                body: message.body,
                 receive_count: message.receive_count,
                 fifo_group: message.group_id.filter(|_| fifo).map(|group| group.to_string()),
+                message_id: Some(message.message_id.to_string()),
+                trace_header: message.trace_header.map(|header| header.to_string()),
+                parked: message.attributes.iter().any(|(name, _)| *name == PARKED),
+                ..Delivery::new(message.body)
             },
         });
         Ok(received.collect())

@@ -3,7 +3,9 @@
 use crate::announce::Announcing;
 use crate::endpoint::{self, EndpointError};
 use crate::loopback::{ConfigError, Loopback, QueueConfig, Redrive};
+use crate::outbox::LoopbackOutbox;
 use crate::source::LoopbackSource;
+use futures_util::future;
 use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
@@ -12,10 +14,11 @@ use queuebridge_gateway::server::{Gateway, ServeError, Settings};
 use queuebridge_proto::Keyring;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use queuebridge_worker::host::outbox::SqsOutbox;
 use queuebridge_worker::host::poller::{self, PollerSettings};
 use queuebridge_worker::host::source::Source;
 use queuebridge_worker::host::sqs::SqsSource;
-use queuebridge_worker::{Runner, RunnerSettings};
+use queuebridge_worker::{Outbox, Role, Runner, RunnerSettings};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,6 +30,8 @@ use tonic::service::Routes;
 /// How often a message is received before it is dead-lettered. Receives are no
 /// attempts, so this is a high backstop.
 const MAX_RECEIVE_COUNT: u32 = 50;
+/// How long dead letters and parked messages are kept: as long as SQS can.
+const KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A stack in this process. The fields are its settings; [`Stack::default`] gives
 /// the embedded one on `127.0.0.1:50051`.
@@ -129,16 +134,22 @@ impl Stack {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), LocalError> {
         let clock = Clock::system();
-        let dead_letter = Loopback::new(QueueConfig::standard("jobs-dead", clock))?;
+        let kept = |name| QueueConfig { retention: KEPT, ..QueueConfig::standard(name, clock) };
+        let dead_letter = Loopback::new(kept("jobs-dead"))?;
+        let parking = Loopback::new(kept("jobs-parked"))?;
         let queue = Loopback::new(QueueConfig {
             visibility_timeout: self.lease,
             retention: self.queue_retention,
-            redrive: Some(Redrive { max_receive_count: MAX_RECEIVE_COUNT, dead_letter }),
+            redrive: Some(Redrive {
+                max_receive_count: MAX_RECEIVE_COUNT,
+                dead_letter: dead_letter.clone(),
+            }),
             ..QueueConfig::standard("jobs", clock)
         })?;
         let parts = Parts {
             publisher: queue.clone(),
             destination: Destination::Queue("loopback:jobs".to_owned()),
+            outbox: Arc::new(LoopbackOutbox { source: queue.clone(), parking }),
             store: Arc::new(MemoryResultStore::new(self.queue_retention)),
             payloads: Arc::new(MemoryPayloadStore::new(
                 self.queue_retention + self.default_retention,
@@ -152,7 +163,8 @@ impl Stack {
             },
             keys: Keyring::single(&random_key()),
         };
-        self.run(parts, LoopbackSource(queue), listener, routes, shutdown).await
+        let sources = [LoopbackSource(queue), LoopbackSource(dead_letter)];
+        self.run(parts, sources, listener, routes, shutdown).await
     }
 
     async fn at_endpoint(
@@ -166,19 +178,21 @@ impl Stack {
         let parts = Parts {
             publisher: Arc::new(SqsPublisher::new(made.sqs.clone(), made.queue_url.clone())),
             destination: Destination::Queue(made.queue_url.clone()),
+            outbox: Arc::new(SqsOutbox::new(made.sqs.clone(), Some(made.parking_url))),
             store: made.store,
             payloads: made.payloads,
             settings: RunnerSettings::default(),
             keys: made.keys,
         };
-        let source = SqsSource::new(made.sqs, made.queue_url);
-        self.run(parts, source, listener, routes, shutdown).await
+        let sources = [made.queue_url, made.dead_letter_url];
+        let sources = sources.map(|url| SqsSource::new(made.sqs.clone(), url));
+        self.run(parts, sources, listener, routes, shutdown).await
     }
 
     async fn run<S: Source>(
         self,
         parts: Parts,
-        source: S,
+        [jobs, dead_letters]: [S; 2],
         listener: TcpListener,
         routes: Routes,
         shutdown: impl Future<Output = ()> + Send,
@@ -205,20 +219,29 @@ impl Stack {
             clock,
         );
         let store = Announcing { store: parts.store, waiter: gateway.waiter() };
+        let store: Arc<dyn ResultStore> = Arc::new(store);
         let settings =
             RunnerSettings { lease: self.lease, concurrency: self.concurrency, ..parts.settings };
-        let runner =
-            Runner::new(routes, Arc::new(store), Some(parts.payloads), parts.keys, clock, settings);
+        let runner = |role| {
+            let settings = RunnerSettings { role, ..settings.clone() };
+            let payloads = Some(parts.payloads.clone());
+            let (outbox, keys) = (parts.outbox.clone(), parts.keys.clone());
+            Runner::new(routes.clone(), store.clone(), payloads, outbox, keys, clock, settings)
+        };
         let settings =
             PollerSettings { concurrency: self.concurrency, drain_timeout: self.drain_timeout };
+        let few = PollerSettings { concurrency: 1, ..settings.clone() };
         // The gateway first: what it accepts while draining is still run, or stays
         // in a queue that outlives the process.
         let stopped = CancellationToken::new();
-        let worker =
-            tokio::spawn(poller::run(runner, source, settings, stopped.clone().cancelled_owned()));
+        let stop = || stopped.clone().cancelled_owned();
+        let workers = tokio::spawn(future::join(
+            poller::run(runner(Role::Jobs), jobs, settings, stop()),
+            poller::run(runner(Role::DeadLetters), dead_letters, few, stop()),
+        ));
         let served = gateway.serve(listener, shutdown).await;
         stopped.cancel();
-        if let Err(error) = worker.await {
+        if let Err(error) = workers.await {
             tracing::error!(%error, "the worker failed");
         }
         Ok(served?)
@@ -231,6 +254,7 @@ struct Parts {
     destination: Destination,
     store: Arc<dyn ResultStore>,
     payloads: Arc<dyn PayloadStore>,
+    outbox: Arc<dyn Outbox>,
     settings: RunnerSettings,
     /// For job ids and envelopes alike: both programs are this process.
     keys: Keyring,

@@ -22,6 +22,6 @@ pub use clock::Clock;
 pub use payload::{PayloadError, PayloadStore};
 pub use record::{Record, Token};
 pub use result::{
-    Accepted, Author, Cancelled, Claim, Completed, Lease, Renewed, RequestKey, ResultStore,
+    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, RequestKey, ResultStore,
     StoreError,
 };

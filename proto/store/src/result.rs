@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A claim is granted when there is no record, when the last claim was
-//! released, or when its lease has lapsed. Every arrow is one conditional write.
+//! released, or when its lease has lapsed and may be taken over. Every arrow is
+//! one conditional write.
 
 use crate::record::{Record, Token};
 use async_trait::async_trait;
@@ -45,13 +46,15 @@ pub trait ResultStore: Send + Sync + 'static {
 
     /// Asks to run the job until `lease_until`. `token` is chosen by the caller:
     /// a repeat with the same token, after a lost response, is granted the same
-    /// attempt again.
+    /// attempt again. `lapsed` says what to do when the last claim was neither
+    /// released nor renewed in time.
     async fn claim(
         &self,
         job: &JobId,
         method: &str,
         token: Token,
         lease_until: UnixMillis,
+        lapsed: Lapsed,
         now: UnixMillis,
     ) -> Result<Claim, StoreError>;
 
@@ -118,6 +121,18 @@ pub enum Claim {
     HeldUntil(UnixMillis),
     /// The job was cancelled before it started.
     Cancelled,
+    /// The last claim's lease ran out, and [`Lapsed::Leave`] was asked for.
+    Lapsed,
+}
+
+/// What a claim does about a lease that ran out: its holder may have done all,
+/// some or none of the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapsed {
+    /// Take the job over, as a further attempt.
+    Take,
+    /// Leave it as it is.
+    Leave,
 }
 
 /// What [`ResultStore::renew`] should do with the lease.
@@ -127,6 +142,8 @@ pub enum Lease {
     Until(UnixMillis),
     /// Give it up: the next claim is granted at once.
     Release,
+    /// Give it up, and do not count the attempt: it was not the job's fault.
+    Return,
 }
 
 /// The answer of [`ResultStore::renew`].

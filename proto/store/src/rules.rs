@@ -6,7 +6,7 @@
 //! [`Record::new`].
 
 use crate::record::{Record, Token, is_terminal};
-use crate::result::{Author, Cancelled, Claim, Completed, Lease, Renewed, StoreError};
+use crate::result::{Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, StoreError};
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis, outcome};
@@ -18,6 +18,7 @@ pub(crate) fn claim(
     method: &str,
     token: Token,
     lease_until: UnixMillis,
+    lapsed: Lapsed,
     now: UnixMillis,
 ) -> Claim {
     if record.state == State::Cancelled {
@@ -29,6 +30,9 @@ pub(crate) fn claim(
     if record.token != Some(token) {
         if let Some(until) = held_until(record, now) {
             return Claim::HeldUntil(until);
+        }
+        if record.token.is_some() && lapsed == Lapsed::Leave {
+            return Claim::Lapsed;
         }
         record.attempt = record.attempt.saturating_add(1);
         record.started_at = Some(now);
@@ -52,7 +56,10 @@ pub(crate) fn renew(
     }
     match lease {
         Lease::Until(until) => record.lease_until = until,
-        Lease::Release => {
+        Lease::Release | Lease::Return => {
+            if lease == Lease::Return {
+                record.attempt = record.attempt.saturating_sub(1);
+            }
             record.state = State::Accepted;
             drop_claim(record);
         }

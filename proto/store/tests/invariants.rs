@@ -6,7 +6,7 @@ use queuebridge_proto::v1::State;
 use queuebridge_proto::{JobId, Keyring, UnixMillis, outcome};
 use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::{
-    Author, Cancelled, Claim, Completed, Lease, Record, Renewed, ResultStore, Token,
+    Author, Cancelled, Claim, Completed, Lapsed, Lease, Record, Renewed, ResultStore, Token,
 };
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ const EXPIRES: u64 = START + 10_000;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Claim { token: u8, lease: u64 },
+    Claim { token: u8, lease: u64, lapsed: Lapsed },
     Renew { token: u8, lease: u64 },
-    Release { token: u8 },
+    Release { token: u8, counts: bool },
     Complete { author: Author, state: State },
     Cancel,
 }
@@ -40,10 +40,13 @@ fn step() -> impl Strategy<Value = Step> {
         Just(State::Cancelled),
         Just(State::Expired)
     ];
+    let lapsed = prop_oneof![Just(Lapsed::Take), Just(Lapsed::Leave)];
     prop_oneof![
-        4 => (number(), lease()).prop_map(|(token, lease)| Step::Claim { token, lease }),
+        4 => (number(), lease(), lapsed)
+            .prop_map(|(token, lease, lapsed)| Step::Claim { token, lease, lapsed }),
         3 => (number(), lease()).prop_map(|(token, lease)| Step::Renew { token, lease }),
-        2 => number().prop_map(|token| Step::Release { token }),
+        2 => (number(), any::<bool>())
+            .prop_map(|(token, counts)| Step::Release { token, counts }),
         1 => (author, state).prop_map(|(author, state)| Step::Complete { author, state }),
         1 => Just(Step::Cancel),
     ]
@@ -78,11 +81,14 @@ async fn run(steps: Vec<(u64, Step)>) -> Result<(), TestCaseError> {
         now += pause;
         let at = UnixMillis(now);
         match step {
-            Step::Claim { token: n, lease } => {
+            Step::Claim { token: n, lease, lapsed } => {
                 let until = UnixMillis(now + lease);
-                let claim = store.claim(&job, "/a.B/C", token(n), until, at).await.unwrap();
+                let claim = store.claim(&job, "/a.B/C", token(n), until, lapsed, at).await.unwrap();
+                let others = seen.held.is_some_and(|(holder, _)| holder != token(n));
+                prop_assert!(claim != Claim::Lapsed || (others && lapsed == Lapsed::Leave));
                 if let Claim::Granted { attempt } = claim {
                     prop_assert!(seen.end.is_none(), "a finished job was granted");
+                    prop_assert!(!others || lapsed == Lapsed::Take, "a lapsed claim was taken");
                     if seen.held.is_none_or(|(holder, _)| holder != token(n)) {
                         prop_assert!(seen.held.is_none_or(|(_, until)| until <= now), "two leases");
                         seen.grants += 1;
@@ -100,9 +106,11 @@ async fn run(steps: Vec<(u64, Step)>) -> Result<(), TestCaseError> {
                     seen.held = Some((token(n), now + lease));
                 }
             }
-            Step::Release { token: n } => {
-                let renewed = store.renew(&job, token(n), Lease::Release, None, at).await.unwrap();
+            Step::Release { token: n, counts } => {
+                let lease = if counts { Lease::Release } else { Lease::Return };
+                let renewed = store.renew(&job, token(n), lease, None, at).await.unwrap();
                 if renewed != Renewed::Lost {
+                    seen.grants -= u32::from(!counts);
                     seen.held = None;
                 }
             }

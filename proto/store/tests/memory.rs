@@ -7,7 +7,7 @@ use queuebridge_proto::{JobId, Keyring, UnixMillis, outcome};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing;
 use queuebridge_store::{
-    Accepted, Author, Claim, Clock, Completed, PayloadStore, ResultStore, Token,
+    Accepted, Author, Claim, Clock, Completed, Lapsed, PayloadStore, ResultStore, Token,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,8 @@ async fn memory_stays_flat_over_many_jobs() {
         request_key[..16].copy_from_slice(&key);
         let accepted = store.accept(&request_key, &job, &[0; 32], now).await.unwrap();
         assert_eq!(accepted, Accepted::New);
-        let claimed = store.claim(&job, "/a.B/C", token, now.plus(SECOND), now).await.unwrap();
+        let claimed =
+            store.claim(&job, "/a.B/C", token, now.plus(SECOND), Lapsed::Take, now).await.unwrap();
         assert_eq!(claimed, Claim::Granted { attempt: 1 });
         // Every third attempt dies.
         if number % 3 > 0 {

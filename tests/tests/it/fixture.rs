@@ -2,19 +2,22 @@
 
 use prost::Message;
 use queuebridge_demo::v1;
+use queuebridge_local::LoopbackOutbox;
+use queuebridge_local::loopback::{Loopback, QueueConfig, Received};
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::outcome::Result as Kind;
-use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, State};
+use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, LeasePolicy, State};
 use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing::Faulty;
 use queuebridge_store::{Clock, Record, ResultStore};
-use queuebridge_worker::{Delivery, Runner, RunnerSettings, Verdict, batch};
+use queuebridge_worker::{Delivery, Reason, Role, Runner, RunnerSettings, Verdict, batch};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 pub(crate) const START: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -25,6 +28,9 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Faulty<MemoryResultStore>>,
     pub(crate) runner: Arc<Runner>,
+    /// Where snoozed jobs go.
+    pub(crate) jobs: Arc<Loopback>,
+    pub(crate) parking: Arc<Loopback>,
     pub(crate) dir: tempfile::TempDir,
 }
 
@@ -34,11 +40,18 @@ pub(crate) struct Job {
     pub(crate) max_attempts: u32,
     pub(crate) guarantee: Guarantee,
     pub(crate) group: Option<&'static str>,
+    pub(crate) lease_policy: LeasePolicy,
 }
 
 impl Default for Job {
     fn default() -> Self {
-        Self { expires_in: HOUR, max_attempts: 3, guarantee: Guarantee::Claimed, group: None }
+        Self {
+            expires_in: HOUR,
+            max_attempts: 3,
+            guarantee: Guarantee::Claimed,
+            group: None,
+            lease_policy: LeasePolicy::Retry,
+        }
     }
 }
 
@@ -54,9 +67,13 @@ impl Worker {
         let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(HOUR))));
         let payloads = Arc::new(MemoryPayloadStore::new(HOUR, clock));
         let routes = queuebridge_demo::routes_with_probe(dir.path());
+        let queue = |name| Loopback::new(QueueConfig::standard(name, clock)).unwrap();
+        let (jobs, parking) = (queue("jobs"), queue("parked"));
+        let outbox = LoopbackOutbox { source: jobs.clone(), parking: parking.clone() };
+        let (outbox, payloads) = (Arc::new(outbox), Some(payloads as _));
         let runner =
-            Runner::new(routes, store.clone(), Some(payloads), keys.clone(), clock, settings);
-        Self { keys, clock, store, runner, dir }
+            Runner::new(routes, store.clone(), payloads, outbox, keys.clone(), clock, settings);
+        Self { keys, clock, store, runner, jobs, parking, dir }
     }
 
     pub(crate) fn job(&self, method: &str, request: &impl Message, job: &Job) -> (JobId, Delivery) {
@@ -87,11 +104,31 @@ impl Worker {
                 max_backoff: Some(duration_to_proto(Duration::from_secs(60))),
             }),
             guarantee: job.guarantee as i32,
+            lease_policy: job.lease_policy as i32,
             ..Call::default()
         };
-        let body = envelope::seal(&call, &self.keys).into();
         let fifo_group = job.group.map(str::to_owned);
-        (id, Delivery { body, receive_count: 1, fifo_group })
+        (id, Delivery { fifo_group, ..Delivery::new(envelope::seal(&call, &self.keys)) })
+    }
+
+    /// The same worker in the role of the dead-letter handler.
+    pub(crate) fn dead_letters(&self) -> Arc<Runner> {
+        let outbox = LoopbackOutbox { source: self.jobs.clone(), parking: self.parking.clone() };
+        let settings = RunnerSettings { role: Role::DeadLetters, ..RunnerSettings::default() };
+        let (store, keys) = (self.store.clone(), self.keys.clone());
+        let routes = tonic::service::Routes::default();
+        Runner::new(routes, store, None, Arc::new(outbox), keys, self.clock, settings)
+    }
+
+    /// What lies in the parking queue, with the reasons.
+    pub(crate) async fn parked(&self) -> Vec<(String, String)> {
+        let messages = self.parking.receive_batch(100, Duration::ZERO).await.unwrap();
+        let reason = |name: &str| name == "qb-parked";
+        let of = |message: &Received| {
+            let reason = message.attributes.iter().find(|(name, _)| reason(name));
+            (message.body.to_string(), reason.map(|(_, value)| value.clone()).unwrap_or_default())
+        };
+        messages.iter().map(of).collect()
     }
 
     pub(crate) async fn run(&self, delivery: &Delivery) -> Verdict {
@@ -103,7 +140,8 @@ impl Worker {
         deliveries: Vec<Delivery>,
         ends: Option<Duration>,
     ) -> Vec<Verdict> {
-        batch::run(&self.runner, deliveries, ends.map(|after| Instant::now() + after)).await
+        let ends_at = ends.map(|after| Instant::now() + after);
+        batch::run(&self.runner, deliveries, ends_at, &CancellationToken::new()).await
     }
 
     pub(crate) async fn record(&self, id: &JobId) -> Option<Record> {
@@ -123,6 +161,14 @@ impl Worker {
 
     pub(crate) fn executions(&self, file: &str) -> usize {
         std::fs::read_to_string(self.dir.path().join(file)).map_or(0, |text| text.lines().count())
+    }
+}
+
+#[track_caller]
+pub(crate) fn redelivered(verdict: &Verdict, expected: Reason) -> Duration {
+    match verdict {
+        Verdict::Redeliver { after, reason } if *reason == expected => *after,
+        other => panic!("expected {expected:?}, got {other:?}"),
     }
 }
 

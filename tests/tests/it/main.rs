@@ -3,6 +3,8 @@
 mod aws;
 mod fixture;
 mod golden;
+mod next;
+mod parking;
 mod poller;
 mod publishers;
 mod simulation;

@@ -13,8 +13,8 @@ use queuebridge_gateway::publish::{Limits, Message, PublishError, Publisher};
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
 use queuebridge_gateway::view::Methods;
-use queuebridge_local::LoopbackSource;
 use queuebridge_local::loopback::{Loopback, QueueConfig};
+use queuebridge_local::{LoopbackOutbox, LoopbackSource};
 use queuebridge_proto::v1::{State, SubmitRequest};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
 use queuebridge_store::memory::MemoryResultStore;
@@ -102,7 +102,17 @@ impl World {
         let routes = queuebridge_demo::routes_with_probe(dir.path());
         let keys = Keyring::single(&[1; 32]);
         let settings = RunnerSettings::default();
-        let runner = Runner::new(routes, store.clone(), None, keys.clone(), clock, settings);
+        let parking = Loopback::new(QueueConfig::standard("parked", clock)).unwrap();
+        let outbox = LoopbackOutbox { source: queue.clone(), parking };
+        let runner = Runner::new(
+            routes,
+            store.clone(),
+            None,
+            Arc::new(outbox),
+            keys.clone(),
+            clock,
+            settings,
+        );
         let publisher = Unreliable { queue: queue.clone(), random: random(1) };
         let route = RouteConfig {
             default_expiry: EXPIRY,

@@ -1,27 +1,18 @@
 //! Every row of the worker's verdict table, on batches without a host.
 
-use crate::fixture::{Job, Worker, append, flaky, sleep_for};
+use crate::fixture::{Job, Worker, append, flaky, redelivered, sleep_for};
 use bytes::Bytes;
 use prost::Message;
 use queuebridge_demo::v1;
-use queuebridge_proto::Keyring;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{Guarantee, PayloadRef, State};
 use queuebridge_store::testing::Fault;
-use queuebridge_store::{Cancelled, ResultStore, Token};
-use queuebridge_worker::{Delivery, Reason, RunnerSettings, Verdict};
+use queuebridge_store::{Cancelled, Lapsed, ResultStore, Token};
+use queuebridge_worker::{Reason, RunnerSettings, Verdict};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
 use tonic::Code;
-
-#[track_caller]
-fn redelivered(verdict: &Verdict, expected: Reason) -> Duration {
-    match verdict {
-        Verdict::Redeliver { after, reason } if *reason == expected => *after,
-        other => panic!("expected {expected:?}, got {other:?}"),
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_stored_with_its_metadata_and_acknowledged() {
@@ -114,7 +105,7 @@ async fn more_claims_than_attempts_mean_that_workers_died() {
     for _ in 0..2 {
         let now = worker.clock.now();
         let lease = now.plus(Duration::from_secs(1));
-        worker.store.claim(&id, "/m", Token::random(), lease, now).await.unwrap();
+        worker.store.claim(&id, "/m", Token::random(), lease, Lapsed::Take, now).await.unwrap();
         advance(Duration::from_secs(2)).await;
     }
     assert_eq!(worker.run(&delivery).await, Verdict::Ack);
@@ -199,7 +190,11 @@ async fn the_claim_is_kept_while_the_job_runs() {
     let rival = async {
         tokio::time::sleep(lease * 5).await;
         let now = worker.clock.now();
-        worker.store.claim(&id, "/m", Token::random(), now.plus(lease), now).await.unwrap()
+        worker
+            .store
+            .claim(&id, "/m", Token::random(), now.plus(lease), Lapsed::Take, now)
+            .await
+            .unwrap()
     };
     let (verdict, rival) = tokio::join!(worker.run(&delivery), rival);
     assert!(matches!(rival, queuebridge_store::Claim::HeldUntil(_)), "{rival:?}");
@@ -256,23 +251,6 @@ async fn a_lost_answer_of_the_store_does_not_repeat_the_work() {
     assert_eq!(worker.run(&delivery).await, Verdict::Ack);
     assert_eq!(worker.record(&id).await.unwrap().state, State::Succeeded);
     assert_eq!(worker.executions("lost"), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_not_ours_is_redelivered_until_it_is_dead_lettered() {
-    use queuebridge_proto::EnvelopeError::{Unauthentic, Undecodable};
-    let worker = Worker::new();
-    let (_, mut good) = worker.job("Echo", &v1::EchoRequest::default(), &Job::default());
-    let raw = |body: &str| Delivery { body: body.into(), receive_count: 1, fifo_group: None };
-    let stranger = Worker { keys: Keyring::single(&[9; 32]), ..Worker::new() };
-    let (_, forged) = stranger.job("Append", &append("forged"), &Job::default());
-    good.receive_count = 7;
-    let verdicts = worker.run_all(vec![raw("{}"), forged, raw(""), good], None).await;
-    redelivered(&verdicts[0], Reason::Envelope(Undecodable));
-    redelivered(&verdicts[1], Reason::Envelope(Unauthentic));
-    assert!(!verdicts[2].is_ack());
-    assert_eq!(verdicts[3], Verdict::Ack);
-    assert_eq!(worker.executions("forged"), 0);
 }
 
 #[tokio::test(start_paused = true)]

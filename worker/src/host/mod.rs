@@ -1,10 +1,13 @@
 //! The hosts: who hands deliveries over and settles their verdicts.
 
 pub mod lambda;
+pub mod outbox;
 pub mod poller;
 mod settle;
+mod sns;
 pub mod source;
 pub mod sqs;
+mod urls;
 
 use std::time::Duration;
 
@@ -12,11 +15,12 @@ use std::time::Duration;
 /// receive.
 const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Whole seconds for SQS, rounded up and cut to what is allowed. A message that
-/// was just received has nearly all of the twelve hours left; a minute is kept
-/// back for what it already used.
-fn visibility_seconds(after: Duration) -> i32 {
-    let after = after.min(MAX_VISIBILITY - Duration::from_secs(60));
+/// Whole seconds for SQS, rounded up. SQS refuses more than what is left of the
+/// twelve hours, so of a message that is held for `held` already less is asked,
+/// and a minute is kept back for what nobody here has seen.
+fn visibility_seconds(after: Duration, held: Duration) -> i32 {
+    let left = MAX_VISIBILITY.saturating_sub(held + Duration::from_secs(60));
+    let after = after.min(left);
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
     i32::try_from(seconds).unwrap_or(i32::MAX)
 }
@@ -27,9 +31,12 @@ mod tests {
 
     #[test]
     fn visibility_is_in_whole_seconds_and_within_the_limit() {
-        assert_eq!(visibility_seconds(Duration::ZERO), 0);
-        assert_eq!(visibility_seconds(Duration::from_millis(1)), 1);
-        assert_eq!(visibility_seconds(Duration::from_secs(90)), 90);
-        assert_eq!(visibility_seconds(Duration::MAX), 43_140);
+        let (none, secs) = (Duration::ZERO, Duration::from_secs);
+        assert_eq!(visibility_seconds(none, none), 0);
+        assert_eq!(visibility_seconds(Duration::from_millis(1), none), 1);
+        assert_eq!(visibility_seconds(secs(90), none), 90);
+        assert_eq!(visibility_seconds(Duration::MAX, none), 43_140);
+        assert_eq!(visibility_seconds(Duration::MAX, secs(40_000)), 3_140);
+        assert_eq!(visibility_seconds(secs(90), secs(43_199)), 0);
     }
 }

@@ -1,6 +1,5 @@
 //! Settling messages of an SQS queue, ten in a call.
 
-use super::visibility_seconds;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{
@@ -45,19 +44,19 @@ pub(super) async fn delete(client: &Client, queue_url: &str, receipts: &[String]
     }
 }
 
-/// Makes messages visible again after a time. One that cannot be changed comes
+/// Makes messages visible again after so many seconds. One that cannot be changed comes
 /// back when its visibility time-out ends: it is logged and not an error.
 pub(super) async fn change_visibility(
     client: &Client,
     queue_url: &str,
-    messages: &[(String, Duration)],
+    messages: &[(String, i32)],
 ) {
     for messages in messages.chunks(BATCH) {
         let entries = messages.iter().enumerate().filter_map(|(index, (receipt, after))| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
                 .receipt_handle(receipt)
-                .visibility_timeout(visibility_seconds(*after))
+                .visibility_timeout(*after)
                 .build()
                 .ok()
         });

@@ -1,13 +1,16 @@
 //! An SQS queue as a source.
 
-use super::settle;
 use super::source::{Received, Source};
+use super::{settle, sns};
 use crate::delivery::Delivery;
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as Attribute};
+use queuebridge_proto::envelope::attribute::PARKED;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Messages per receive call, which is SQS's limit.
@@ -18,8 +21,15 @@ const WAIT_SECONDS: i32 = 20;
 /// One SQS queue.
 pub struct SqsSource {
     client: Client,
-    queue_url: String,
+    queue_url: Arc<str>,
     fifo: bool,
+}
+
+/// One receive of a message.
+#[derive(Clone, Debug)]
+pub struct SqsReceipt {
+    handle: String,
+    at: Instant,
 }
 
 impl SqsSource {
@@ -27,25 +37,30 @@ impl SqsSource {
     #[must_use]
     pub fn new(client: Client, queue_url: String) -> Self {
         let fifo = queue_url.ends_with(".fifo");
-        Self { client, queue_url, fifo }
+        Self { client, queue_url: queue_url.into(), fifo }
     }
 
-    fn received(&self, message: Message) -> Option<Received<String>> {
-        let attribute = |name| message.attributes.as_ref().and_then(|all| all.get(&name).cloned());
+    fn received(&self, message: Message, at: Instant) -> Option<Received<SqsReceipt>> {
+        let mut attributes = message.attributes.unwrap_or_default();
+        let mut attribute = |name| attributes.remove(&name);
         let receives = attribute(Attribute::ApproximateReceiveCount);
         let delivery = Delivery {
             receive_count: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
             fifo_group: attribute(Attribute::MessageGroupId).filter(|_| self.fifo),
-            body: message.body.unwrap_or_default().into(),
+            source: self.queue_url.clone(),
+            message_id: message.message_id,
+            trace_header: attribute(Attribute::AwsTraceHeader),
+            parked: message.message_attributes.is_some_and(|all| all.contains_key(PARKED)),
+            body: sns::unwrapped(message.body.unwrap_or_default()),
         };
         // SQS always gives a receipt handle; without one nothing could be settled.
-        Some(Received { delivery, receipt: message.receipt_handle? })
+        Some(Received { delivery, receipt: SqsReceipt { handle: message.receipt_handle?, at } })
     }
 }
 
 #[async_trait]
 impl Source for SqsSource {
-    type Receipt = String;
+    type Receipt = SqsReceipt;
 
     fn receive_max(&self) -> usize {
         RECEIVE
@@ -59,30 +74,37 @@ impl Source for SqsSource {
         // takes is hidden from everyone until its visibility ends. So a shutdown
         // waits for it.
         _stopping: &CancellationToken,
-    ) -> Result<Vec<Received<String>>, String> {
+    ) -> Result<Vec<Received<SqsReceipt>>, String> {
         let call = self
             .client
             .receive_message()
-            .queue_url(&self.queue_url)
+            .queue_url(&*self.queue_url)
             .max_number_of_messages(i32::try_from(max).unwrap_or(1))
-            .visibility_timeout(super::visibility_seconds(visibility))
+            .visibility_timeout(super::visibility_seconds(visibility, Duration::ZERO))
             .wait_time_seconds(WAIT_SECONDS)
+            .message_attribute_names(PARKED)
             .message_system_attribute_names(Attribute::ApproximateReceiveCount)
+            .message_system_attribute_names(Attribute::AwsTraceHeader)
             .message_system_attribute_names(Attribute::MessageGroupId);
         match call.send().await {
             Ok(answer) => {
-                let messages = answer.messages.unwrap_or_default();
-                Ok(messages.into_iter().filter_map(|m| self.received(m)).collect())
+                let (messages, at) = (answer.messages.unwrap_or_default(), Instant::now());
+                Ok(messages.into_iter().filter_map(|m| self.received(m, at)).collect())
             }
             Err(error) => Err(DisplayErrorContext(&error).to_string()),
         }
     }
 
-    async fn delete(&self, receipts: Vec<String>) {
-        settle::delete(&self.client, &self.queue_url, &receipts).await;
+    async fn delete(&self, receipts: Vec<SqsReceipt>) {
+        let handles: Vec<String> = receipts.into_iter().map(|receipt| receipt.handle).collect();
+        settle::delete(&self.client, &self.queue_url, &handles).await;
     }
 
-    async fn change_visibility(&self, messages: Vec<(String, Duration)>) {
+    async fn change_visibility(&self, messages: Vec<(SqsReceipt, Duration)>) {
+        let later = |(receipt, after): (SqsReceipt, Duration)| {
+            (receipt.handle, super::visibility_seconds(after, receipt.at.elapsed()))
+        };
+        let messages: Vec<_> = messages.into_iter().map(later).collect();
         settle::change_visibility(&self.client, &self.queue_url, &messages).await;
     }
 }

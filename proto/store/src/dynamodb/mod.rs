@@ -18,7 +18,7 @@ pub use table::create_table;
 
 use crate::record::{Record, Token};
 use crate::result::{
-    Accepted, Author, Cancelled, Claim, Completed, Lease, Renewed, RequestKey, ResultStore,
+    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, RequestKey, ResultStore,
     StoreError,
 };
 use crate::rules;
@@ -124,19 +124,22 @@ impl ResultStore for DynamoResultStore {
         method: &str,
         token: Token,
         lease_until: UnixMillis,
+        lapsed: Lapsed,
         now: UnixMillis,
     ) -> Result<Claim, StoreError> {
+        let claimable = match lapsed {
+            // (no record) | ACCEPTED ──────────────▶ RUNNING
+            // RUNNING, lapsed, of another attempt ─▶ RUNNING
+            Lapsed::Take => {
+                "attribute_not_exists(pk) OR #state = :accepted \
+                 OR (#state = :running AND #lease <= :now AND #token <> :token)"
+            }
+            // (no record) | ACCEPTED ──────────────▶ RUNNING
+            Lapsed::Leave => "attribute_not_exists(pk) OR #state = :accepted",
+        };
         for _ in 0..ROUNDS {
-            // (no record) | ACCEPTED ───────────────────▶ RUNNING
-            // RUNNING, lapsed, of another attempt ──────▶ RUNNING
             let grant = self
-                .arrow(
-                    "attribute_not_exists(pk) OR #state = :accepted \
-                     OR (#state = :running AND #lease <= :now AND #token <> :token)",
-                    job,
-                    method,
-                    None,
-                )
+                .arrow(claimable, job, method, None)
                 .with("accepted", item::number(State::Accepted as u64))
                 .with("running", item::number(State::Running as u64))
                 .with("now", item::time(now))
@@ -152,7 +155,7 @@ impl ResultStore for DynamoResultStore {
                 Err(found) => found,
             };
             if found.token != Some(token) {
-                match rules::claim(&mut found, method, token, lease_until, now) {
+                match rules::claim(&mut found, method, token, lease_until, lapsed, now) {
                     Claim::Granted { .. } => continue,
                     refused => return Ok(refused),
                 }
@@ -184,11 +187,14 @@ impl ResultStore for DynamoResultStore {
             .with("token", item::token(token));
         arrow = match lease {
             Lease::Until(until) => arrow.set("lease", item::time(until)),
-            Lease::Release => {
+            Lease::Release | Lease::Return => {
                 let accepted = item::number(State::Accepted as u64);
                 arrow.set("state", accepted).remove(&["token", "lease"])
             }
         };
+        if lease == Lease::Return {
+            arrow = arrow.set_to("#attempt = #attempt - :one").with("one", item::number(1));
+        }
         if let Some(progress) = progress {
             arrow = arrow.set("progress", item::message(&progress));
         }

@@ -4,7 +4,7 @@ use super::agenda::Agenda;
 use super::lock;
 use crate::record::{Record, Token};
 use crate::result::{
-    Accepted, Author, Cancelled, Claim, Completed, Lease, Renewed, RequestKey, ResultStore,
+    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, RequestKey, ResultStore,
     StoreError,
 };
 use crate::rules;
@@ -192,9 +192,12 @@ impl ResultStore for MemoryResultStore {
         method: &str,
         token: Token,
         lease_until: UnixMillis,
+        lapsed: Lapsed,
         now: UnixMillis,
     ) -> Result<Claim, StoreError> {
-        Ok(self.apply(job, now, |record| rules::claim(record, method, token, lease_until, now)))
+        Ok(self.apply(job, now, |record| {
+            rules::claim(record, method, token, lease_until, lapsed, now)
+        }))
     }
 
     async fn renew(

@@ -6,7 +6,7 @@
 use crate::payload::{PayloadError, PayloadStore};
 use crate::record::{Record, Token};
 use crate::result::{
-    Accepted, Author, Cancelled, Claim, Completed, Lease, Renewed, RequestKey, ResultStore,
+    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, RequestKey, ResultStore,
     StoreError,
 };
 use async_trait::async_trait;
@@ -126,9 +126,10 @@ impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
         method: &str,
         token: Token,
         lease_until: UnixMillis,
+        lapsed: Lapsed,
         now: UnixMillis,
     ) -> Result<Claim, StoreError> {
-        self.call(store_error, self.inner.claim(job, method, token, lease_until, now)).await
+        self.call(store_error, self.inner.claim(job, method, token, lease_until, lapsed, now)).await
     }
 
     async fn renew(

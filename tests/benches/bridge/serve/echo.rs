@@ -35,6 +35,14 @@ impl Probe for BareEcho {
         absent()
     }
 
+    async fn next(&self, _: Request<v1::NextRequest>) -> Answer<v1::NextResponse> {
+        absent()
+    }
+
+    async fn report(&self, _: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
+        absent()
+    }
+
     async fn append(&self, _: Request<v1::AppendRequest>) -> Answer<v1::AppendResponse> {
         absent()
     }

@@ -3,14 +3,17 @@
 
 mod append;
 mod flaky;
+mod reporting;
 #[cfg(test)]
 mod tests;
 pub mod trailers;
 mod waiting;
+mod wishes;
 
 use crate::refusal::{self, reason};
 use crate::v1;
 use crate::v1::probe_server::{self, ProbeServer};
+use queuebridge_worker::JobContext;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::metadata::{KeyAndValueRef, MetadataMap, MetadataValue};
@@ -124,6 +127,33 @@ impl probe_server::Probe for Probe {
             return Err(refusal::status(Code::Unavailable, reason::PROBE_FLAKY, message));
         }
         Ok(Response::new(v1::FlakyResponse { calls }))
+    }
+
+    async fn next(
+        &self,
+        request: Request<v1::NextRequest>,
+    ) -> Result<Response<v1::NextResponse>, Status> {
+        let context = request.extensions().get::<JobContext>().cloned();
+        let request = request.into_inner();
+        let after = waiting::checked_up_to("after", request.after, wishes::LONGEST)?;
+        let calls = self.flaky.count(request.key.clone())?;
+        if calls <= request.times {
+            return Err(wishes::say(request.wish(), after, calls, request.times));
+        }
+        let attempt = context.as_ref().map_or(0, |context| context.attempt);
+        let retry_of = context.and_then(|context| context.retry_of);
+        let retry_of = retry_of.map(|id| id.to_string()).unwrap_or_default();
+        Ok(Response::new(v1::NextResponse { calls, attempt, retry_of }))
+    }
+
+    async fn report(
+        &self,
+        request: Request<v1::ReportRequest>,
+    ) -> Result<Response<v1::ReportResponse>, Status> {
+        let context = request.extensions().get::<JobContext>().cloned();
+        let request = request.into_inner();
+        let step = waiting::checked("step", request.step)?;
+        reporting::work(context, request.steps, step).await.map(Response::new)
     }
 
     async fn append(

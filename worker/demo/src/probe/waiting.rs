@@ -17,9 +17,23 @@ pub(super) fn checked(
     field: &str,
     duration: Option<prost_types::Duration>,
 ) -> Result<Duration, Status> {
+    checked_up_to(field, duration, LONGEST)
+}
+
+/// The time that a field asks for, which is not waited here; unset is none.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` when it is negative, malformed or over `longest`.
+pub(super) fn checked_up_to(
+    field: &str,
+    duration: Option<prost_types::Duration>,
+    longest: Duration,
+) -> Result<Duration, Status> {
     let duration = Duration::try_from(duration.unwrap_or_default()).ok();
-    let allowed = duration.filter(|duration| *duration <= LONGEST);
-    allowed.ok_or_else(|| refusal::invalid_field(field, "expected 0 to 15 minutes"))
+    let allowed = duration.filter(|duration| *duration <= longest);
+    let rule = || format!("expected 0 to {} minutes", longest.as_secs() / 60);
+    allowed.ok_or_else(|| refusal::invalid_field(field, rule()))
 }
 
 /// Waits as long as a field asks for, and says how long that really was.

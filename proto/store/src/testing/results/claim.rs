@@ -64,13 +64,35 @@ pub(super) async fn a_cancelled_job_says_so(s: Subject) {
     assert_eq!(s.claim(&job, Token::random(), 2000, 2).await, Claim::Cancelled);
 }
 
+pub(super) async fn a_lapsed_claim_can_be_left_as_it_is(s: Subject) {
+    let (job, _) = s.running().await;
+    let other = Token::random();
+    assert_eq!(s.claim_unheld(&job, other, 2000, 999).await, Claim::HeldUntil(at(1000)));
+    let before = s.get(&job, 1000).await;
+    assert_eq!(s.claim_unheld(&job, other, 2000, 1000).await, Claim::Lapsed);
+    assert_eq!(s.get(&job, 1001).await, before);
+    assert_eq!(s.claim(&job, other, 2000, 1001).await, Claim::Granted { attempt: 2 });
+}
+
+pub(super) async fn without_a_lapse_it_makes_no_difference(s: Subject) {
+    let (job, token) = (job(), Token::random());
+    assert_eq!(s.claim_unheld(&job, token, 1000, 0).await, Claim::Granted { attempt: 1 });
+    assert_eq!(s.claim_unheld(&job, token, 3000, 2000).await, Claim::Granted { attempt: 1 });
+    let (job, _) = s.released().await;
+    let next = s.claim_unheld(&job, Token::random(), 2000, 1).await;
+    assert_eq!(next, Claim::Granted { attempt: 2 });
+}
+
 pub(super) async fn the_method_is_learned_once(s: Subject) {
     let job = job();
     let (first, second) = (Token::random(), Token::random());
-    s.store.claim(&job, "", first, at(10), at(0)).await.unwrap();
+    s.store.claim(&job, "", first, at(10), Lapsed::Take, at(0)).await.unwrap();
     assert_eq!(s.get(&job, 1).await.method, "");
-    s.store.claim(&job, METHOD, second, at(20), at(10)).await.unwrap();
+    s.store.claim(&job, METHOD, second, at(20), Lapsed::Take, at(10)).await.unwrap();
     assert_eq!(s.get(&job, 11).await.method, METHOD);
-    s.store.claim(&job, "/other.Service/Method", first, at(30), at(20)).await.unwrap();
+    s.store
+        .claim(&job, "/other.Service/Method", first, at(30), Lapsed::Take, at(20))
+        .await
+        .unwrap();
     assert_eq!(s.get(&job, 21).await.method, METHOD);
 }

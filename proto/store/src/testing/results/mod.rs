@@ -15,7 +15,7 @@ mod repeats;
 
 use super::run;
 use crate::record::{Record, Token};
-use crate::result::{Author, Cancelled, Claim, Completed, Lease, Renewed, ResultStore};
+use crate::result::{Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, ResultStore};
 use bytes::Bytes;
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::time::CLOCK_SKEW;
@@ -40,11 +40,14 @@ pub async fn conformance(store: Arc<dyn ResultStore>, copies_survive: Duration) 
             a_released_claim_is_granted_at_once,
             a_finished_job_is_not_granted,
             a_cancelled_job_says_so,
+            a_lapsed_claim_can_be_left_as_it_is,
+            without_a_lapse_it_makes_no_difference,
             the_method_is_learned_once;
         renew:
             a_renewed_lease_keeps_others_out_longer,
             progress_is_stored_and_kept,
             a_release_gives_the_claim_up_and_keeps_the_count,
+            a_return_does_not_count,
             a_lapsed_lease_that_nobody_took_can_be_renewed,
             a_claim_that_was_taken_over_is_lost,
             without_a_record_there_is_nothing_to_renew,
@@ -122,7 +125,12 @@ struct Subject {
 
 impl Subject {
     async fn claim(&self, job: &JobId, token: Token, lease: u64, now: u64) -> Claim {
-        self.store.claim(job, METHOD, token, at(lease), at(now)).await.unwrap()
+        self.store.claim(job, METHOD, token, at(lease), Lapsed::Take, at(now)).await.unwrap()
+    }
+
+    /// A claim that takes nothing over.
+    async fn claim_unheld(&self, job: &JobId, token: Token, lease: u64, now: u64) -> Claim {
+        self.store.claim(job, METHOD, token, at(lease), Lapsed::Leave, at(now)).await.unwrap()
     }
 
     async fn renew(&self, job: &JobId, token: Token, lease: Lease, now: u64) -> Renewed {

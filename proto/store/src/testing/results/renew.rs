@@ -35,6 +35,15 @@ pub(super) async fn a_release_gives_the_claim_up_and_keeps_the_count(s: Subject)
     assert_eq!(s.renew(&job, token, Lease::Until(at(2000)), 2).await, Renewed::Lost);
 }
 
+pub(super) async fn a_return_does_not_count(s: Subject) {
+    let (job, token) = s.running().await;
+    assert_eq!(s.renew(&job, token, Lease::Return, 1).await, HELD);
+    let record = s.get(&job, 2).await;
+    assert_eq!((record.state, record.token, record.attempt), (State::Accepted, None, 0));
+    assert_eq!(s.renew(&job, token, Lease::Return, 2).await, Renewed::Lost);
+    assert_eq!(s.claim(&job, Token::random(), 2000, 3).await, Claim::Granted { attempt: 1 });
+}
+
 pub(super) async fn a_lapsed_lease_that_nobody_took_can_be_renewed(s: Subject) {
     let (job, token) = s.running().await;
     assert_eq!(s.renew(&job, token, Lease::Until(at(3000)), 2000).await, HELD);

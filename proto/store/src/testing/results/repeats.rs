@@ -15,7 +15,7 @@ fn deaf(s: &Subject, fault: Fault) -> (Subject, Arc<Faulty<dyn ResultStore>>) {
 pub(super) async fn a_claim_with_a_lost_response_is_granted_again(s: Subject) {
     let (s, line) = deaf(&s, Fault::LoseResponse);
     let (job, token) = (job(), Token::random());
-    assert!(s.store.claim(&job, METHOD, token, at(1000), at(0)).await.is_err());
+    assert!(s.store.claim(&job, METHOD, token, at(1000), Lapsed::Take, at(0)).await.is_err());
     assert_eq!(s.claim(&job, token, 1000, 10).await, Claim::Granted { attempt: 1 });
     assert_eq!(s.get(&job, 11).await.attempt, 1);
     assert_eq!(line.calls(), 3);
@@ -52,7 +52,7 @@ pub(super) async fn a_cancellation_with_a_lost_response_stands(s: Subject) {
 pub(super) async fn a_lost_request_changes_nothing(s: Subject) {
     let (s, _) = deaf(&s, Fault::LoseRequest);
     let (job, token) = (job(), Token::random());
-    assert!(s.store.claim(&job, METHOD, token, at(1000), at(0)).await.is_err());
+    assert!(s.store.claim(&job, METHOD, token, at(1000), Lapsed::Take, at(0)).await.is_err());
     assert_eq!(s.find(&job, at(1)).await, None);
     assert_eq!(s.claim(&job, token, 1000, 2).await, Claim::Granted { attempt: 1 });
 }

@@ -1,0 +1,52 @@
+//! What the worker of this process sends: loopback queues as its outbox.
+
+use crate::loopback::Loopback;
+use async_trait::async_trait;
+use queuebridge_gateway::publish::{Message, Publisher};
+use queuebridge_worker::outbox::{Outbox, OutboxError, Outgoing};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A queue, to which snoozed jobs go back, and its parking queue.
+pub struct LoopbackOutbox {
+    /// The only queue that deliveries come from.
+    pub source: Arc<Loopback>,
+    /// Where failed messages wait for a person.
+    pub parking: Arc<Loopback>,
+}
+
+#[async_trait]
+impl Outbox for LoopbackOutbox {
+    async fn resend(
+        &self,
+        _source: &str,
+        message: Outgoing,
+        delay: Duration,
+    ) -> Result<(), OutboxError> {
+        send(&self.source, message, delay).await
+    }
+
+    fn parks(&self) -> bool {
+        true
+    }
+
+    async fn park(&self, message: Outgoing) -> Result<(), OutboxError> {
+        send(&self.parking, message, Duration::ZERO).await
+    }
+}
+
+async fn send(queue: &Loopback, message: Outgoing, delay: Duration) -> Result<(), OutboxError> {
+    let message = Message {
+        body: message.body.as_ref().to_owned(),
+        attributes: message.attributes,
+        delay_seconds: u16::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u16::MAX),
+        group_id: Some(message.group_id).filter(|group| !group.is_empty()),
+        deduplication_id: None,
+        trace_header: message.trace_header,
+    };
+    match queue.publish(&[message]).await.pop() {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(OutboxError(error.to_string())),
+        None => Err(OutboxError("the queue gave no answer".to_owned())),
+    }
+}

@@ -1,0 +1,61 @@
+//! Calling the handler: under its deadline, behind a guard, with the claim kept.
+
+use crate::batch::Limits;
+use crate::claim;
+use crate::context::JobContext;
+use crate::dispatch::Answer;
+use crate::job::Job;
+use crate::progress::Reports;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// What became of a call.
+pub(crate) enum Handled {
+    Answered(Answer),
+    Panicked,
+    OutOfTime,
+    Stopped,
+    Expired,
+    Cancelled,
+    ClaimLost,
+}
+
+pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Handled {
+    let runner = job.runner;
+    let now = job.now();
+    let to_expiry = now.until(job.id.expires_at());
+    let to_end = limits.ends_at.map(|end| end.saturating_duration_since(Instant::now()));
+    let (remaining, late) = match to_end {
+        Some(to_end) if to_end < to_expiry => (to_end, Handled::OutOfTime),
+        _ => (to_expiry, Handled::Expired),
+    };
+    let (cancelled, reports) = (CancellationToken::new(), Arc::<Reports>::default());
+    let context = JobContext {
+        id: job.id,
+        attempt: job.attempt,
+        deadline: now.plus(remaining),
+        cancelled: cancelled.clone(),
+        retry_of: (!job.call.retry_of.is_empty()).then(|| job.call.retry_of.as_str().into()),
+        clock: runner.clock,
+        reports: reports.clone(),
+    };
+    let call = runner.dispatcher.call(&job.method, request, &job.call.metadata, remaining, context);
+    tokio::select! {
+        // The handler first: one that is quick never starts a timer.
+        biased;
+        answer = AssertUnwindSafe(call).catch_unwind() => match answer {
+            Ok(answer) => Handled::Answered(answer),
+            Err(_) => {
+                tracing::error!(job = %job.id, method = %job.method, "a handler panicked");
+                Handled::Panicked
+            }
+        },
+        () = sleep(remaining) => late,
+        ended = claim::keep(job, limits, &reports, &cancelled) => ended,
+        () = limits.stop.cancelled() => Handled::Stopped,
+    }
+}

@@ -1,0 +1,73 @@
+//! The messages that a worker sends: the next copy of a snoozed job, and what is
+//! parked.
+
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest delay that SQS gives a message. Longer ones are made of several.
+pub const MAX_DELAY: Duration = Duration::from_secs(900);
+
+/// Sends messages. `Ok` means that the queue has durably taken the message; an
+/// error, that nobody knows.
+#[async_trait]
+pub trait Outbox: Send + Sync + 'static {
+    /// Sends a message to the queue `source`, which is that of a
+    /// [`Delivery`](crate::Delivery), to be received after `delay`, at most
+    /// [`MAX_DELAY`].
+    async fn resend(
+        &self,
+        source: &str,
+        message: Outgoing,
+        delay: Duration,
+    ) -> Result<(), OutboxError>;
+
+    /// Whether there is a parking queue.
+    fn parks(&self) -> bool;
+
+    /// Sends a message to the parking queue.
+    async fn park(&self, message: Outgoing) -> Result<(), OutboxError>;
+}
+
+/// A message to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The text body.
+    pub body: Arc<str>,
+    /// String attributes, for routing and people only.
+    pub attributes: Vec<(&'static str, String)>,
+    /// The tenant, for fairness; empty when it is not known.
+    pub group_id: String,
+    /// The `AWSTraceHeader` of the message that it continues.
+    pub trace_header: Option<String>,
+}
+
+/// The message was not sent, or nobody can know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message could not be sent: {0}")]
+pub struct OutboxError(pub String);
+
+/// For hosts that can send nothing: a snooze is then a redelivery, and nothing is
+/// parked.
+#[derive(Clone, Copy, Debug)]
+pub struct NoOutbox;
+
+#[async_trait]
+impl Outbox for NoOutbox {
+    async fn resend(
+        &self,
+        _source: &str,
+        _message: Outgoing,
+        _delay: Duration,
+    ) -> Result<(), OutboxError> {
+        Err(OutboxError("this host sends no messages".to_owned()))
+    }
+
+    fn parks(&self) -> bool {
+        false
+    }
+
+    async fn park(&self, _message: Outgoing) -> Result<(), OutboxError> {
+        Err(OutboxError("this host sends no messages".to_owned()))
+    }
+}

@@ -1,0 +1,119 @@
+//! Parking: messages that failed for good wait for a person in a queue of their
+//! own. The copy is sent before anything else is settled, so that it can be
+//! there twice, but never not at all.
+
+use crate::delivery::Delivery;
+use crate::job::Job;
+use crate::outbox::Outgoing;
+use crate::runner::{Role, Runner};
+use crate::verdict::{Reason, Verdict};
+use queuebridge_proto::EnvelopeError;
+use queuebridge_proto::envelope::{self, attribute};
+use std::time::Duration;
+
+/// Why a message was parked, as the attribute `qb-parked` says it.
+pub(crate) mod reason {
+    /// The handler failed as often as its route allows.
+    pub(crate) const ATTEMPTS_EXHAUSTED: &str = "ATTEMPTS_EXHAUSTED";
+    /// It came to the dead letter queue, and its job was finished there.
+    pub(crate) const DEAD_LETTERED: &str = "DEAD_LETTERED";
+    /// The worker was lost, and the lease policy is `fail`.
+    pub(crate) const WORKER_LOST: &str = "WORKER_LOST";
+    /// The worker was lost, and the lease policy is `hold`.
+    pub(crate) const LEASE_LAPSED: &str = "LEASE_LAPSED";
+    /// A person sent it back although its job is finished.
+    pub(crate) const FINISHED: &str = "FINISHED";
+    /// The body is not an envelope.
+    pub(crate) const UNDECODABLE: &str = "UNDECODABLE";
+    /// The envelope is not ours.
+    pub(crate) const NOT_AUTHENTIC: &str = "NOT_AUTHENTIC";
+    /// No worker here is new enough to open it, or has its key.
+    pub(crate) const UNKNOWN_VERSION: &str = "UNKNOWN_VERSION";
+}
+
+/// Between two receives of a message that cannot be opened: long enough to cost
+/// little, short enough that it is dead-lettered within the hour.
+const UNOPENED_BACKOFF: Duration = Duration::from_secs(10);
+/// Between two tries to reach the parking queue.
+const PARKING_BACKOFF: Duration = Duration::from_secs(10);
+/// Between two looks at a job that is held, where nothing can be parked.
+const HELD_BACKOFF: Duration = Duration::from_secs(300);
+
+/// The attributes of a job's message.
+pub(crate) fn routing(job: &Job<'_>) -> Vec<(&'static str, String)> {
+    vec![
+        (attribute::VERSION, envelope::MAJOR.to_string()),
+        (attribute::METHOD, job.method.to_string()),
+        (attribute::JOB, job.call.job_id.clone()),
+    ]
+}
+
+/// Copies the message of a job to the parking queue. `Ok(false)`: there is none.
+pub(crate) async fn copy(job: &Job<'_>, reason: &'static str) -> Result<bool, Verdict> {
+    send(job.runner, job.delivery, routing(job), &job.call.tenant, reason).await
+}
+
+/// Parks the message of a job that nobody may run again and nobody finishes.
+pub(crate) async fn held(job: &Job<'_>) -> Verdict {
+    match copy(job, reason::LEASE_LAPSED).await {
+        Ok(true) => Verdict::Ack,
+        Ok(false) => Verdict::redeliver(HELD_BACKOFF, Reason::Held),
+        Err(verdict) => verdict,
+    }
+}
+
+/// Parks again what a person has sent back in vain.
+pub(crate) async fn again(job: &Job<'_>) -> Verdict {
+    copy(job, reason::FINISHED).await.map_or_else(|verdict| verdict, |_| Verdict::Ack)
+}
+
+/// Parks what cannot be opened, unless another worker may be able to.
+pub(crate) async fn unopened(
+    runner: &Runner,
+    delivery: &Delivery,
+    error: EnvelopeError,
+) -> Verdict {
+    tracing::error!(%error, receives = delivery.receive_count, "a message was not opened");
+    if error.may_be_newer() && runner.settings.role == Role::Jobs {
+        return Verdict::redeliver(UNOPENED_BACKOFF, error.into());
+    }
+    let reason = match error {
+        EnvelopeError::Undecodable => reason::UNDECODABLE,
+        EnvelopeError::Unauthentic => reason::NOT_AUTHENTIC,
+        _ => reason::UNKNOWN_VERSION,
+    };
+    match send(runner, delivery, Vec::new(), "", reason).await {
+        Ok(true) => Verdict::Ack,
+        Ok(false) => Verdict::redeliver(UNOPENED_BACKOFF, error.into()),
+        Err(verdict) => verdict,
+    }
+}
+
+async fn send(
+    runner: &Runner,
+    delivery: &Delivery,
+    mut attributes: Vec<(&'static str, String)>,
+    tenant: &str,
+    reason: &'static str,
+) -> Result<bool, Verdict> {
+    if !runner.outbox.parks() {
+        return Ok(false);
+    }
+    attributes.push((attribute::PARKED, reason.to_owned()));
+    let message = Outgoing {
+        body: delivery.body.clone(),
+        attributes,
+        group_id: tenant.to_owned(),
+        trace_header: delivery.trace_header.clone(),
+    };
+    match runner.outbox.park(message).await {
+        Ok(()) => {
+            tracing::warn!(reason, id = delivery.message_id, "a message was parked");
+            Ok(true)
+        }
+        Err(error) => {
+            tracing::error!(reason, %error, "a message was not parked");
+            Err(Verdict::redeliver(PARKING_BACKOFF, Reason::ParkingUnavailable))
+        }
+    }
+}
