@@ -30,6 +30,8 @@ mod park;
 mod progress;
 pub mod runner;
 mod snooze;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod verdict;
 mod worker;
 

@@ -1,6 +1,7 @@
 //! What the parts promise together, by subject.
 
 mod aws;
+mod bench;
 mod fixture;
 mod golden;
 mod next;
