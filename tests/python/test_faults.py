@@ -42,7 +42,8 @@ class Faults(Bridge):
         self.assertEqual(impatient.stop(), 0)
         type(self).worker = self.new_worker()
         done = self.finished(job.id)
-        self.assertEqual((done.state, done.attempt), (job_pb2.STATE_SUCCEEDED, 2))
+        self.assertEqual((done.state, done.attempt), (job_pb2.STATE_SUCCEEDED, 1))
+        self.assertEqual(self.executions("impatient"), 2)
 
     def test_a_killed_gateways_jobs_are_known_to_another(self):
         gateway = self.new_gateway()

@@ -61,6 +61,12 @@ async fn nothing_is_lost_or_done_twice_when_the_network_loses_calls() {
 }
 
 #[tokio::test]
+async fn what_fails_for_good_is_finished_and_can_be_found() {
+    let _turn = TURN.lock().await;
+    modules(&["test_dead_letters", "test_handlers"], &[]).await;
+}
+
+#[tokio::test]
 async fn the_whole_bridge_runs_in_one_process() {
     let _turn = TURN.lock().await;
     modules(&["test_local"], &[]).await;
