@@ -1,7 +1,7 @@
 //! The front door: from a request to a job that its queue has durably taken.
 
 use crate::admission::{Admission, overloaded};
-use crate::config::Guarantee;
+use crate::config::{Guarantee, LeasePolicy};
 use crate::identity::Identity;
 use crate::message;
 use crate::publish::PublishError;
@@ -203,6 +203,11 @@ fn call(caller: &Identity, id: &JobId, job: &Submission, trace: Option<TraceCont
         } as i32,
         trace,
         ordering_key: job.ordering_key.clone(),
+        lease_policy: match config.lease_policy {
+            LeasePolicy::Retry => v1::LeasePolicy::Retry,
+            LeasePolicy::Fail => v1::LeasePolicy::Fail,
+            LeasePolicy::Hold => v1::LeasePolicy::Hold,
+        } as i32,
         ..Call::default()
     }
 }

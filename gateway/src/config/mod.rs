@@ -21,7 +21,7 @@ pub use codes::{code_from_name, code_name};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use pattern::{MethodPattern, PatternError};
-pub use route::{Destination, Guarantee, RouteConfig};
+pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
 
 use queuebridge_proto::Keyring;
 use std::net::SocketAddr;

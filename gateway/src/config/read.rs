@@ -3,8 +3,8 @@
 use super::reader::{Found, Reader, found};
 use super::values::{bytes, text, time, whole, word};
 use super::{
-    Config, ConfigErrors, DAY, Destination, Guarantee, LogConfig, LogFormat, MethodPattern,
-    RouteConfig, StoreConfig, code_from_name,
+    Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig, LogFormat,
+    MethodPattern, RouteConfig, StoreConfig, code_from_name,
 };
 use queuebridge_proto::Keyring;
 use std::time::Duration;
@@ -196,6 +196,14 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     if route.guarantee == Guarantee::AtLeastOnce && route.destination.is_fifo() {
         let problem = "at_least_once keeps no order, and the destination is FIFO";
         reader.complain(reader.at("guarantee"), problem, "\"claimed\"");
+    }
+    let policies = [LeasePolicy::Retry, LeasePolicy::Fail, LeasePolicy::Hold];
+    if let Some(policy) = reader.read("lease_policy", word(&policies.map(|p| (p.name(), p)))) {
+        route.lease_policy = policy;
+        if route.guarantee == Guarantee::AtLeastOnce {
+            let problem = "at_least_once takes no lease";
+            reader.complain(reader.at("lease_policy"), problem, "no such key, or \"claimed\"");
+        }
     }
     reader.set("max_attempts", &mut route.max_attempts, whole(1..=100));
     reader.set("retry_on", &mut route.retry_on, codes);

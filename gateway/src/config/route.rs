@@ -18,6 +18,9 @@ pub struct RouteConfig {
     pub destination: Destination,
     /// What is promised. Default: claimed.
     pub guarantee: Guarantee,
+    /// What a lease that ran out means; without a meaning for a route that is
+    /// not claimed. Default: retry.
+    pub lease_policy: LeasePolicy,
     /// Attempts before a job is finished as failed, 1 to 100. Default: 5.
     pub max_attempts: u32,
     /// The codes of a handler's answer that are worth a further attempt.
@@ -50,6 +53,7 @@ impl RouteConfig {
             methods,
             destination,
             guarantee: Guarantee::Claimed,
+            lease_policy: LeasePolicy::Retry,
             max_attempts: 5,
             retry_on: vec![Code::Unavailable, Code::Aborted],
             initial_backoff: Duration::from_secs(1),
@@ -112,6 +116,30 @@ impl Guarantee {
         match self {
             Self::Claimed => "claimed",
             Self::AtLeastOnce => "at_least_once",
+        }
+    }
+}
+
+/// What becomes of a job whose worker held the claim and was not heard of again
+/// before its lease ran out. Nobody can know how far it had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeasePolicy {
+    /// The next delivery is the next attempt. Side effects may be repeated.
+    Retry,
+    /// The job has failed, with reason `WORKER_LOST`.
+    Fail,
+    /// Nobody runs it again: its message is parked for a person.
+    Hold,
+}
+
+impl LeasePolicy {
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Fail => "fail",
+            Self::Hold => "hold",
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The effective configuration as text: TOML that could be read again, but for
 //! the secrets, which are not in it.
 
-use super::{Config, Destination, LogFormat, RouteConfig, code_name, format_duration, size};
+use super::{
+    Config, Destination, Guarantee, LogFormat, RouteConfig, code_name, format_duration, size,
+};
 use std::fmt::{self, Display};
 use toml::Value;
 
@@ -44,6 +46,9 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
     };
     line(f, kind, quoted(&route.destination))?;
     line(f, "guarantee", quoted(route.guarantee.name()))?;
+    if route.guarantee == Guarantee::Claimed {
+        line(f, "lease_policy", quoted(route.lease_policy.name()))?;
+    }
     line(f, "max_attempts", route.max_attempts)?;
     let codes: Vec<String> = route.retry_on.iter().map(|code| quoted(code_name(*code))).collect();
     line(f, "retry_on", format!("[{}]", codes.join(", ")))?;

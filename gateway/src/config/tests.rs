@@ -158,10 +158,12 @@ max_expiry = "15d"
 methods = "*"
 queue = "{QUEUE}.fifo"
 topic = "{TOPIC}"
+lease_policy = "forget"
 [[route]]
 methods = "/a.B/C"
 queue = "{QUEUE}.fifo"
 guarantee = "at_least_once"
+lease_policy = "hold"
 default_retention = "31d"
 "#
     );
@@ -183,9 +185,11 @@ default_retention = "31d"
             "route[0].methods: found \"a.B\"",
             "route[0].queue: found \"jobs\"",
             "route[0].retry_on: found a value of type array",
+            "route[1].lease_policy: found \"forget\"",
             "route[1].topic: there is a queue as well",
             "route[2].default_retention: it is longer than max_retention",
             "route[2].guarantee: at_least_once keeps no order, and the destination is FIFO",
+            "route[2].lease_policy: at_least_once takes no lease",
             "store.payload_prefix: found \"/p\"",
             "store.table: missing, also as QB_STORE_TABLE",
             "tenat: unknown key",
@@ -256,6 +260,23 @@ fn the_printed_configuration_can_be_read_again() {
     let again = Config::parse(&printed, env(&secrets)).unwrap();
     assert_eq!(again.to_string(), printed);
     assert_eq!(again.routes, config.routes);
+}
+
+#[test]
+fn a_lease_policy_is_read_and_printed_where_there_is_a_lease() {
+    assert_eq!(read(&minimal()).routes[0].lease_policy, LeasePolicy::Retry);
+    for policy in [LeasePolicy::Retry, LeasePolicy::Fail, LeasePolicy::Hold] {
+        let line = format!("lease_policy = \"{}\"", policy.name());
+        let config = read(&with_route(&line));
+        assert_eq!(config.routes[0].lease_policy, policy);
+        assert!(config.to_string().contains(&line));
+    }
+    let unclaimed = read(&with_route("guarantee = \"at_least_once\""));
+    assert!(!unclaimed.to_string().contains("lease_policy"));
+    // Also the default is refused there: it was meant to have an effect.
+    let both = with_route("guarantee = \"at_least_once\"\nlease_policy = \"retry\"");
+    let found = mistakes(&both, &[]);
+    assert_eq!(found, ["route[0].lease_policy: at_least_once takes no lease"]);
 }
 
 #[test]
