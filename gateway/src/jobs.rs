@@ -73,14 +73,22 @@ impl JobsService {
         Ok(ticket)
     }
 
-    /// The job of a ticket, without waiting.
-    async fn job_of(&self, ticket: Ticket) -> Result<Job, Status> {
-        if ticket.attached {
+    /// The job of a ticket, waiting for its end if `wait` is not zero.
+    async fn job_of(&self, ticket: Ticket, wait: Duration) -> Result<Job, Status> {
+        let mut job = if !wait.is_zero() {
+            self.0.waiter.wait(&ticket.id, wait).await?
+        } else if ticket.attached {
             // The job may be anywhere by now.
-            self.0.lookup.job(&ticket.id).await
+            self.0.lookup.job(&ticket.id).await?
         } else {
-            Ok(view::accepted(&ticket.id, ticket.method))
+            view::accepted(&ticket.id, ticket.method)
+        };
+        // Until the job is finished only its envelope says so; afterwards its
+        // outcome does, also when this submission only attached to it.
+        if job.outcome.is_none() || !ticket.attached {
+            job.retry_of = ticket.retry_of.map(|id| id.to_string()).unwrap_or_default();
         }
+        Ok(job)
     }
 
     async fn item(
@@ -93,7 +101,7 @@ impl JobsService {
         let result = async {
             let place = self.0.door.admission.wait(request.encoded_len()).await?;
             let ticket = self.submit_one(caller, request, trace, place).await?;
-            self.job_of(ticket).await
+            self.job_of(ticket, Duration::ZERO).await
         };
         let result = match result.await {
             Ok(job) => ItemResult::Job(job),
@@ -117,11 +125,8 @@ impl Jobs for JobsService {
         let ticket = self.submit_one(&caller, request.into_inner(), trace, place).await?;
         // Publishing has taken its part of the caller's time.
         let left = deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
-        let job = match cap(ticket.wait, left) {
-            wait if wait.is_zero() => self.job_of(ticket).await?,
-            wait => self.0.waiter.wait(&ticket.id, wait).await?,
-        };
-        Ok(Response::new(job))
+        let wait = cap(ticket.wait, left);
+        Ok(Response::new(self.job_of(ticket, wait).await?))
     }
 
     async fn submit_batch(

@@ -1,13 +1,14 @@
 //! A submission, checked: later code cannot meet half-checked data.
 
 use crate::config::Destination;
+use crate::identity::Identity;
 use crate::route::{Route, Routes};
 use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::duration_from_proto;
 use queuebridge_proto::v1::submit_request::Expiry;
 use queuebridge_proto::v1::{Metadatum, SubmitRequest};
-use queuebridge_proto::{MethodName, UnixMillis, metadata};
+use queuebridge_proto::{JobId, Keyring, MethodName, UnixMillis, metadata};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -40,16 +41,25 @@ pub struct Submission {
     pub ordering_key: String,
     /// The id under which the job is submitted again; empty for a new one.
     pub job_id: String,
+    /// The job of the caller that this one repeats, if it is a replay.
+    pub retry_of: Option<JobId>,
     /// How long the caller waits for the result; zero: it does not.
     pub wait: Duration,
 }
 
 impl Submission {
     /// Checks a request against the rules of the contract and of its route.
+    /// `keys` verify the job ids of the caller.
     ///
     /// # Errors
     /// A status that names the field and its rule.
-    pub fn check(request: SubmitRequest, routes: &Routes, now: UnixMillis) -> Result<Self, Status> {
+    pub fn check(
+        request: SubmitRequest,
+        routes: &Routes,
+        caller: &Identity,
+        keys: &Keyring,
+        now: UnixMillis,
+    ) -> Result<Self, Status> {
         let method = MethodName::parse(&request.method)
             .map_err(|rule| error::invalid_field("method", rule))?;
         let Some(route) = routes.find(method.as_str()).cloned() else {
@@ -93,6 +103,7 @@ impl Submission {
             delay_seconds: u16::try_from(ceil_secs(delay)).unwrap_or(900),
             ordering_key: request.ordering_key,
             job_id: request.job_id,
+            retry_of: check_retry_of(&request.retry_of, caller, keys)?,
             wait: duration("wait", request.wait.as_ref())?,
             route,
         })
@@ -131,6 +142,16 @@ fn check_request_id(id: &str) -> Result<(), Status> {
         return Err(error::invalid_field("request_id", rule));
     }
     Ok(())
+}
+
+/// Malformed, forged and foreign are one answer: here it is a mistake of the
+/// caller and not a look-up, and there is nothing to be learned from it.
+fn check_retry_of(id: &str, caller: &Identity, keys: &Keyring) -> Result<Option<JobId>, Status> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let verified = JobId::verify(id, &caller.tenant, keys);
+    verified.map(Some).map_err(|_| error::invalid_field("retry_of", "not the id of a job here"))
 }
 
 fn check_ordering(key: &str, fifo: bool, delay: Duration) -> Result<(), Status> {

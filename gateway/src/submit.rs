@@ -49,6 +49,8 @@ pub struct Ticket {
     pub wait: Duration,
     /// Whether it was accepted before, under the same `request_id`.
     pub attached: bool,
+    /// The job that this submission repeats, if it is a replay.
+    pub retry_of: Option<JobId>,
 }
 
 impl FrontDoor {
@@ -63,7 +65,7 @@ impl FrontDoor {
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
         let now = self.clock.now();
-        let job = Submission::check(request, &self.routes, now)?;
+        let job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
         let id = self.id_of(caller, &job, now)?;
         match job.request_id.clone() {
             None => self.publish(caller, &id, job, trace, false).await,
@@ -99,8 +101,7 @@ impl FrontDoor {
                 return Err(error::refused_field(Code::AlreadyExists, reason, "request_id", rule));
             }
             Accepted::Existing { job: known, published: true, .. } => {
-                let method = job.method.to_string();
-                return Ok(Ticket { id: known, method, wait: job.wait, attached: true });
+                return Ok(ticket(known, &job, true));
             }
             // Whoever accepted it may have died before publishing it.
             Accepted::Existing { job: known, published: false, .. } => (known, true),
@@ -121,15 +122,15 @@ impl FrontDoor {
         trace: Option<TraceContext>,
         attached: bool,
     ) -> Result<Ticket, Status> {
-        let limits = job.route.batcher.limits();
+        let (route, ticket) = (job.route.clone(), ticket(*id, &job, attached));
+        let limits = route.batcher.limits();
         let mut call = call(caller, id, &job, trace);
         if message::size_of(&call) > limits.message_bytes {
             self.offload(caller, id, &mut call, job.request, limits.message_bytes).await?;
         }
         let message = message::of(call, id, job.delay_seconds, limits, &self.envelope_keys);
-        let method = job.method.to_string();
-        match job.route.batcher.publish(message).await {
-            Ok(()) => Ok(Ticket { id: *id, method, wait: job.wait, attached }),
+        match route.batcher.publish(message).await {
+            Ok(()) => Ok(ticket),
             Err(error) => Err(refusal(&error, id)),
         }
     }
@@ -182,6 +183,11 @@ impl FrontDoor {
     }
 }
 
+fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
+    let (method, wait) = (job.method.to_string(), job.wait);
+    Ticket { id, method, wait, attached, retry_of: job.retry_of }
+}
+
 fn call(caller: &Identity, id: &JobId, job: &Submission, trace: Option<TraceContext>) -> Call {
     let config = &job.route.config;
     Call {
@@ -208,6 +214,7 @@ fn call(caller: &Identity, id: &JobId, job: &Submission, trace: Option<TraceCont
             LeasePolicy::Fail => v1::LeasePolicy::Fail,
             LeasePolicy::Hold => v1::LeasePolicy::Hold,
         } as i32,
+        retry_of: job.retry_of.map(|id| id.to_string()).unwrap_or_default(),
         ..Call::default()
     }
 }
@@ -264,3 +271,6 @@ fn unavailable(message: &str) -> Status {
     let reason = reason::STORE_UNAVAILABLE;
     error::retry_after(Code::Unavailable, reason, message, Duration::from_secs(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,8 @@ pub struct Options {
     pub delay: Option<Duration>,
     /// Jobs with the same key run one after the other.
     pub ordering_key: String,
+    /// The id of the job that this one repeats; empty when it is no replay.
+    pub retry_of: String,
 }
 
 impl<T> Client<T>
@@ -87,6 +89,7 @@ where
             result_retention: options.result_retention.map(duration_to_proto),
             delay: options.delay.map(duration_to_proto),
             ordering_key: options.ordering_key,
+            retry_of: options.retry_of,
             ..SubmitRequest::default()
         };
         Ok(self.inner.clone().submit(request).await?.into_inner())

@@ -171,6 +171,22 @@ class Jobs(Bridge):
         )
         self.assertEqual(self.executions("once"), 1)
 
+    def test_every_kind_of_submission_says_what_it_repeats(self):
+        old = self.submit("Echo").id
+        again = self.request("Echo", retry_of=old)
+        batch = self.jobs.SubmitBatch(jobs_pb2.SubmitBatchRequest(jobs=[again])).results
+        stream = list(self.jobs.SubmitStream(iter([again])))
+        once = [self.submit("Echo", request_id="again", retry_of=old) for _ in range(2)]
+        waited = self.submit("Echo", retry_of=old, wait=seconds(30))
+        self.assertEqual(waited.state, job_pb2.STATE_SUCCEEDED)
+        jobs = [self.jobs.Submit(again), batch[0].job, stream[0].job, once[0], waited]
+        for job in jobs:
+            self.assertEqual(job.retry_of, old)
+        self.assertEqual(len({old, *(job.id for job in jobs)}), 6, "new jobs")
+        self.assertEqual(once[1].id, once[0].id)
+        if once[1].state < job_pb2.STATE_SUCCEEDED:
+            self.assertEqual(once[1].retry_of, old)
+
     def test_a_job_cancelled_before_its_start_never_runs(self):
         job = self.submit("Append", self.append("cancelled"), delay=seconds(2))
         cancelled = self.jobs.Cancel(jobs_pb2.CancelRequest(id=job.id))

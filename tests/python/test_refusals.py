@@ -61,6 +61,15 @@ class Refusals(Bridge):
         for id in ["a b", "\u00fc", "x" * 129]:
             self.bad("request_id", request_id=id)
 
+    def test_a_replay_of_what_is_no_job_here(self):
+        id = self.submit("Echo").id
+        forged = id[:40] + ("A" if id[40] != "A" else "B") + id[41:]
+        for bad in [forged, id[:-1], "x", "\u00fc" * 71]:
+            self.bad("retry_of", retry_of=bad)
+        for environment in [{"QB_JOB_ID_KEYS": f"1:{key()}"}, {"QB_TENANT": "other"}]:
+            jobs = self.connect(self.new_gateway(**environment))
+            self.refused(*INVALID, "retry_of", self.submit, "Echo", jobs=jobs, retry_of=id)
+
     def test_a_payload_that_is_too_large_for_its_route_is_not_to_be_retried(self):
         routes = f'[{{ methods = "*", queue = "{self.queue}", max_request_bytes = 100 }}]'
         jobs = self.connect(self.new_gateway(QB_ROUTES=routes))

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::{Destination, RouteConfig};
 use crate::publish::{Limits, Message, PublishError, Publisher};
 use async_trait::async_trait;
+use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::v1::metadatum::Value;
 use tonic_types::StatusExt;
 
@@ -44,13 +45,25 @@ fn good() -> SubmitRequest {
     SubmitRequest { method: "/a.B/C".into(), ..SubmitRequest::default() }
 }
 
+fn caller() -> Identity {
+    Identity { tenant: "t".into() }
+}
+
+fn keys() -> Keyring {
+    Keyring::single(&[1; 32])
+}
+
+fn check(request: SubmitRequest) -> Result<Submission, Status> {
+    Submission::check(request, &routes(), &caller(), &keys(), NOW)
+}
+
 fn secs(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
 }
 
 #[track_caller]
 fn refused(request: SubmitRequest, code: Code, reason: &str, field: &str) {
-    let Err(status) = Submission::check(request, &routes(), NOW) else { panic!("accepted") };
+    let Err(status) = check(request) else { panic!("accepted") };
     let details = status.get_error_details();
     let info = details.error_info().unwrap();
     assert_eq!((status.code(), info.reason.as_str()), (code, reason), "{status:?}");
@@ -64,7 +77,7 @@ fn invalid(request: SubmitRequest, field: &str) {
 
 #[test]
 fn the_routes_defaults_fill_what_is_not_said() {
-    let job = Submission::check(good(), &routes(), NOW).unwrap();
+    let job = check(good()).unwrap();
     assert_eq!(job.expires_at, NOW.plus(job.route.config.default_expiry));
     assert_eq!(job.retention, job.route.config.default_retention);
     assert_eq!((job.delay_seconds, job.request_id.as_deref()), (0, None));
@@ -83,7 +96,7 @@ fn methods_without_a_route_or_a_shape_are_refused() {
 fn what_is_too_large_is_not_to_be_retried() {
     let large = SubmitRequest { request: vec![0; 101].into(), ..good() };
     refused(large.clone(), Code::ResourceExhausted, "PAYLOAD_TOO_LARGE", "request");
-    let status = Submission::check(large, &routes(), NOW).err().unwrap();
+    let status = check(large).err().unwrap();
     assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
     let entry =
         |key: &str, len| Metadatum { key: key.into(), value: Some(Value::Ascii("v".repeat(len))) };
@@ -104,7 +117,7 @@ fn times_that_are_negative_absurd_or_past_are_refused() {
     for bad in [-1, 0, 1_600_000_000, 1_700_000_000, i64::MAX] {
         invalid(expiry(at(bad)), "expire_time");
     }
-    let job = Submission::check(expiry(at(1_700_000_001)), &routes(), NOW).unwrap();
+    let job = check(expiry(at(1_700_000_001))).unwrap();
     assert_eq!(job.expires_at, UnixMillis(1_700_000_001_000));
     for bad in [secs(-1), secs(0), secs(i64::MAX)] {
         invalid(SubmitRequest { result_retention: Some(bad), ..good() }, "result_retention");
@@ -119,7 +132,7 @@ fn times_that_are_negative_absurd_or_past_are_refused() {
 fn a_delay_rounds_up_and_ends_before_the_expiry() {
     let half = prost_types::Duration { seconds: 0, nanos: 500_000_000 };
     let request = SubmitRequest { delay: Some(half), ..good() };
-    assert_eq!(Submission::check(request, &routes(), NOW).unwrap().delay_seconds, 1);
+    assert_eq!(check(request).unwrap().delay_seconds, 1);
     let method = "/a.Topic/C".to_owned();
     invalid(SubmitRequest { method, delay: Some(secs(1)), ..good() }, "delay");
     let expiry = Some(Expiry::ExpireAfter(secs(10)));
@@ -133,8 +146,8 @@ fn ordering_needs_an_ordered_queue_and_no_delay() {
         ordering_key: key.into(),
         ..good()
     };
-    assert!(Submission::check(ordered("k"), &routes(), NOW).is_ok());
-    assert!(Submission::check(ordered(""), &routes(), NOW).is_ok());
+    assert!(check(ordered("k")).is_ok());
+    assert!(check(ordered("")).is_ok());
     invalid(SubmitRequest { ordering_key: "k".into(), ..good() }, "ordering_key");
     invalid(ordered("sp ace"), "ordering_key");
     invalid(ordered(&"k".repeat(65)), "ordering_key");
@@ -145,9 +158,34 @@ fn ordering_needs_an_ordered_queue_and_no_delay() {
 #[test]
 fn a_request_id_is_printable_and_short() {
     let id = |id: &str| SubmitRequest { request_id: id.into(), ..good() };
-    assert!(Submission::check(id(&"x".repeat(128)), &routes(), NOW).is_ok());
+    assert!(check(id(&"x".repeat(128))).is_ok());
     for bad in ["a b", "ü", "\u{7f}"] {
         invalid(id(bad), "request_id");
     }
     invalid(id(&"x".repeat(129)), "request_id");
+}
+
+#[test]
+fn a_replay_names_a_job_of_its_caller() {
+    let mint = |tenant: &str, keys: &Keyring| {
+        let claims = Claims {
+            uuid: uuid::Uuid::now_v7(),
+            tenant,
+            method: "/another.Service/Method",
+            // Long ago: what is replayed is finished.
+            expires_at: UnixMillis(1),
+            retention: Duration::from_secs(1),
+            at_least_once: false,
+        };
+        JobId::mint(&claims, keys)
+    };
+    let of = |id: &str| SubmitRequest { retry_of: id.into(), ..good() };
+    let mine = mint("t", &keys());
+    assert_eq!(check(of(&mine.to_string())).unwrap().retry_of, Some(mine));
+    assert_eq!(check(good()).unwrap().retry_of, None);
+    let forged = mint("t", &Keyring::single(&[2; 32]));
+    let foreign = mint("other", &keys());
+    for bad in [forged.to_string(), foreign.to_string(), "x".into(), " ".into()] {
+        invalid(of(&bad), "retry_of");
+    }
 }

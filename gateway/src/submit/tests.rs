@@ -1,0 +1,86 @@
+use super::*;
+use crate::config::{Destination, RouteConfig};
+use crate::publish::{Limits, Message, Publisher};
+use async_trait::async_trait;
+use queuebridge_proto::envelope;
+use queuebridge_store::memory::MemoryResultStore;
+use std::sync::Mutex;
+
+/// Takes every message and keeps it.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Message>>);
+
+#[async_trait]
+impl Publisher for Kept {
+    fn limits(&self) -> Limits {
+        let batch_bytes = 1 << 20;
+        Limits {
+            batch_entries: 10,
+            batch_bytes,
+            message_bytes: batch_bytes,
+            fifo: false,
+            concurrency: 1,
+        }
+    }
+
+    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+        self.0.lock().unwrap().extend_from_slice(batch);
+        vec![Ok(()); batch.len()]
+    }
+}
+
+fn keys(seed: u8) -> Keyring {
+    Keyring::single(&[seed; 32])
+}
+
+fn door(queue: Arc<Kept>, lease_policy: LeasePolicy) -> FrontDoor {
+    let queue_of_all = Destination::Queue("q".into());
+    let route =
+        RouteConfig { lease_policy, ..RouteConfig::new("*".parse().unwrap(), queue_of_all) };
+    FrontDoor {
+        routes: Routes::new().with(route, queue),
+        job_id_keys: keys(1),
+        envelope_keys: keys(2),
+        store: Arc::new(MemoryResultStore::new(Duration::from_secs(60))),
+        payloads: None,
+        clock: Clock::system(),
+        admission: Admission::new(10),
+    }
+}
+
+async fn published(lease_policy: LeasePolicy, change: impl FnOnce(&mut SubmitRequest)) -> Call {
+    let queue = Arc::new(Kept::default());
+    let caller = Identity { tenant: "t".into() };
+    let mut request = SubmitRequest { method: "/a.B/C".into(), ..SubmitRequest::default() };
+    change(&mut request);
+    door(queue.clone(), lease_policy).submit(&caller, request, None).await.unwrap();
+    let messages = queue.0.lock().unwrap();
+    assert_eq!(messages.len(), 1);
+    envelope::open(&messages[0].body, &keys(2)).unwrap()
+}
+
+#[tokio::test]
+async fn the_envelope_carries_the_lease_policy_of_its_route() {
+    for (policy, expected) in [
+        (LeasePolicy::Retry, v1::LeasePolicy::Retry),
+        (LeasePolicy::Fail, v1::LeasePolicy::Fail),
+        (LeasePolicy::Hold, v1::LeasePolicy::Hold),
+    ] {
+        assert_eq!(published(policy, |_| {}).await.lease_policy(), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_envelope_of_a_replay_names_the_job_that_it_repeats() {
+    let first = published(LeasePolicy::Retry, |_| {}).await;
+    assert_eq!(first.retry_of, "");
+    for request_id in ["", "once"] {
+        let again = published(LeasePolicy::Retry, |request| {
+            request.retry_of.clone_from(&first.job_id);
+            request.request_id = request_id.into();
+        });
+        let again = again.await;
+        assert_eq!(again.retry_of, first.job_id);
+        assert_ne!(again.job_id, first.job_id);
+    }
+}
