@@ -1,5 +1,6 @@
 //! What may stand on the command line.
 
+use super::replay::ReplayArgs;
 use super::submission::SubmitArgs;
 use crate::config::parse_duration;
 use clap::{Args, Parser, Subcommand};
@@ -9,11 +10,13 @@ use tonic::transport::Endpoint;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  the job succeeded; submit: it was accepted; cancel: the cancellation stands
-  1  the job failed, was cancelled or expired; cancel: it had finished before
+  0  the job succeeded; submit: it was accepted; cancel: the cancellation stands;
+     replay: everything that was selected is a new job
+  1  the job failed, was cancelled or expired; cancel: it had finished before;
+     replay: selected messages stay parked, or a named job has none
   2  the command line or the configuration is wrong
   3  the call itself failed, or the server could not run
-  4  the job is not finished yet";
+  4  the job is not finished yet; replay: stopped before the end";
 
 /// Queuebridge: gRPC calls as jobs through queues.
 #[derive(Debug, Parser)]
@@ -37,7 +40,7 @@ pub enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
     /// TOML file; every value may also be given, and is overridden, by a QB_ variable
     #[arg(long, value_name = "FILE")]
@@ -76,6 +79,8 @@ pub enum ClientCommand {
         #[allow(missing_docs)]
         gateway: Gateway,
     },
+    /// Submit parked messages as new jobs
+    Replay(Box<ReplayArgs>),
     /// Cancel a job, and show it
     Cancel {
         /// The job's id

@@ -3,7 +3,7 @@
 use super::args::{ClientCommand, Gateway, Output};
 use super::failure::Failure;
 use super::submission::SubmitArgs;
-use super::{Exit, follow, json, show};
+use super::{Exit, follow, json, replay, show};
 use queuebridge_proto::v1::job::Outcome;
 use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{CancelRequest, Job};
@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longer than the gateway tries to publish.
-const CALL: Duration = Duration::from_secs(60);
+pub(super) const CALL: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
     match command {
@@ -32,6 +32,7 @@ pub(super) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
             print(&job, &output)?;
             Ok(Exit::of_job(&job))
         }
+        ClientCommand::Replay(args) => replay::run(*args).await,
         ClientCommand::Cancel { id, output, gateway } => {
             let mut request = Request::new(CancelRequest { id });
             request.set_timeout(CALL);
@@ -59,7 +60,7 @@ async fn run_submit(submit: SubmitArgs) -> Result<Exit, Failure> {
     Ok(Exit::of_job(&job))
 }
 
-async fn connect(gateway: &Gateway) -> Result<JobsClient<Channel>, Failure> {
+pub(super) async fn connect(gateway: &Gateway) -> Result<JobsClient<Channel>, Failure> {
     let endpoint = gateway.gateway.clone().connect_timeout(CONNECT);
     let channel = endpoint.connect().await.map_err(Failure::Connect)?;
     // The answers are the caller's own: their size is not for us to limit.
@@ -84,7 +85,7 @@ fn print(job: &Job, output: &Output) -> Result<(), Failure> {
     to_stdout(text.as_bytes()).map_err(|error| Failure::File(PathBuf::from("-"), error))
 }
 
-fn to_stdout(bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn to_stdout(bytes: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes)?;
     stdout.flush()

@@ -10,13 +10,15 @@ pub enum Exit {
     /// accepted, and of `cancel` that the cancellation stands.
     Success,
     /// 1: the job failed, was cancelled or expired; of `cancel` that the job
-    /// had finished otherwise before.
+    /// had finished otherwise before; of `replay` that selected messages stay
+    /// parked, or that a job has none.
     JobFailed,
     /// 2: the command line or the configuration is wrong.
     Usage,
     /// 3: the call itself failed, or the server could not run.
     CallFailed,
-    /// 4: the job is not finished yet.
+    /// 4: the job is not finished yet; of `replay` that it stopped before the
+    /// end.
     StillRunning,
 }
 

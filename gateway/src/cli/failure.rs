@@ -1,7 +1,7 @@
 //! Why a command of the client came to no answer.
 
 use super::Exit;
-use crate::config::code_name;
+use crate::config::{ConfigErrors, code_name};
 use std::fmt;
 use std::path::PathBuf;
 use tonic::Status;
@@ -16,13 +16,17 @@ pub(super) enum Failure {
     Connect(tonic::transport::Error),
     /// The call failed.
     Call(Box<Status>),
+    /// The configuration is wrong.
+    Config(ConfigErrors),
+    /// Something beside the gateway could not be used, in words.
+    Other(String),
 }
 
 impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::File(..) => Exit::Usage,
-            Self::Connect(_) | Self::Call(_) => Exit::CallFailed,
+            Self::File(..) | Self::Config(_) => Exit::Usage,
+            Self::Connect(_) | Self::Call(_) | Self::Other(_) => Exit::CallFailed,
         }
     }
 }
@@ -54,6 +58,8 @@ impl fmt::Display for Failure {
                 Ok(())
             }
             Self::Call(status) => call(f, status),
+            Self::Config(errors) => errors.fmt(f),
+            Self::Other(words) => f.write_str(words),
         }
     }
 }

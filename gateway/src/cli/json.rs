@@ -150,25 +150,25 @@ fn detail(type_url: &str, bytes: &[u8]) -> Value {
 
 /// An object without its unset fields.
 #[derive(Default)]
-struct Object(Map<String, Value>);
+pub(super) struct Object(Map<String, Value>);
 
 impl Object {
-    fn put(&mut self, name: &str, value: Option<impl Into<Value>>) {
+    pub(super) fn put(&mut self, name: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.0.insert(name.to_owned(), value.into());
         }
     }
 
-    fn text(&mut self, name: &str, text: &str) {
+    pub(super) fn text(&mut self, name: &str, text: &str) {
         self.put(name, (!text.is_empty()).then_some(text));
     }
 
-    fn list<T>(&mut self, name: &str, entries: &[T], form: impl Fn(&T) -> Value) {
+    pub(super) fn list<T>(&mut self, name: &str, entries: &[T], form: impl Fn(&T) -> Value) {
         let list = || entries.iter().map(form).collect::<Vec<Value>>();
         self.put(name, (!entries.is_empty()).then(list));
     }
 
-    fn finish(self) -> Value {
+    pub(super) fn finish(self) -> Value {
         Value::Object(self.0)
     }
 }

@@ -6,11 +6,13 @@ mod exit;
 mod failure;
 mod follow;
 mod json;
+mod replay;
 mod show;
 mod submission;
 
 pub use args::{Cli, ClientCommand, Command, ConfigArgs, Gateway, Output};
 pub use exit::Exit;
+pub use replay::ReplayArgs;
 pub use submission::SubmitArgs;
 
 /// Runs a command of the client and says how the program ends. Answers go to

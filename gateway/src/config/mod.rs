@@ -10,6 +10,7 @@ mod error;
 mod pattern;
 mod read;
 mod reader;
+mod replay;
 mod route;
 mod show;
 mod size;
@@ -21,10 +22,12 @@ pub use codes::{code_from_name, code_name};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use pattern::{MethodPattern, PatternError};
+pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
 
 use queuebridge_proto::Keyring;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -92,6 +95,11 @@ pub enum LogFormat {
     Text,
 }
 
+/// The default of the largest gRPC message, which is that of most gRPC servers.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Past 64 MiB a call should be a reference to an object store.
+const MESSAGE_BYTES: RangeInclusive<usize> = 1024..=64 * 1024 * 1024;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl StoreConfig {
@@ -127,7 +135,7 @@ impl Config {
             tenant: "default".to_owned(),
             job_id_keys,
             envelope_keys,
-            max_message_bytes: 4 * 1024 * 1024,
+            max_message_bytes: MAX_MESSAGE_BYTES,
             max_pending: 10_000,
             drain_timeout: Duration::from_secs(30),
             store,
@@ -142,10 +150,7 @@ impl Config {
     /// # Errors
     /// Every mistake in both.
     pub fn from_process(file: Option<&Path>) -> Result<Self, ConfigErrors> {
-        // Text that is not UTF-8 cannot be any right value; made readable, it
-        // is refused by the rule of its own variable.
-        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        Self::load(file, std::env::vars_os().map(|(name, value)| (text(name), text(value))))
+        Self::load(file, environment())
     }
 
     /// Reads the file, if one is named, and the given environment.
@@ -156,12 +161,7 @@ impl Config {
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        let text = match file {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| ConfigErrors::unreadable(path, &error))?,
-            None => String::new(),
-        };
-        Self::parse(&text, env)
+        Self::parse(&text_of(file)?, env)
     }
 
     /// Reads the text of a configuration file and the given environment.
@@ -173,6 +173,22 @@ impl Config {
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         read::config(text, env)
+    }
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    // Text that is not UTF-8 cannot be any right value; made readable, it is
+    // refused by the rule of its own variable.
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+fn text_of(file: Option<&Path>) -> Result<String, ConfigErrors> {
+    match file {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(path, &error))
+        }
+        None => Ok(String::new()),
     }
 }
 

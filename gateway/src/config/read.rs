@@ -4,7 +4,7 @@ use super::reader::{Found, Reader, found};
 use super::values::{bytes, text, time, whole, word};
 use super::{
     Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig, LogFormat,
-    MethodPattern, RouteConfig, StoreConfig, code_from_name,
+    MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, code_from_name,
 };
 use queuebridge_proto::Keyring;
 use std::time::Duration;
@@ -33,8 +33,7 @@ pub(super) fn config(
     );
     let tenant =
         reader.read("tenant", text("1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'", tenant));
-    // Past 64 MiB a call should be a reference to an object store.
-    let max_message_bytes = reader.read("max_message_bytes", bytes(1024..=64 * MIB));
+    let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
     let max_pending = reader.read("max_pending", whole(1..=1_000_000usize));
     let drain_timeout = reader.read("drain_timeout", time(Duration::ZERO..=HOUR));
     let store = store(&mut reader);
@@ -59,7 +58,7 @@ pub(super) fn config(
     }
 }
 
-fn keys(reader: &mut Reader, path: &'static str) -> Option<Keyring> {
+pub(super) fn keys(reader: &mut Reader, path: &'static str) -> Option<Keyring> {
     reader.secret(path, KEYS, |text| Keyring::parse(text).map_err(|error| error.to_string()))
 }
 
@@ -71,13 +70,7 @@ fn tenant(text: &str) -> Option<String> {
 fn store(reader: &mut Reader) -> Option<StoreConfig> {
     let table = reader.take("store.table");
     let mut store = StoreConfig::new("");
-    let bucket = |text: &str| (3..=63).contains(&text.len()).then(|| Some(text.to_owned()));
-    reader.set("store.payload_bucket", &mut store.payload_bucket, text("a bucket name", bucket));
-    reader.set(
-        "store.payload_prefix",
-        &mut store.payload_prefix,
-        text("nothing, or a path that ends with '/' and does not begin with it", prefix),
-    );
+    payloads(reader, &mut store);
     // Ten years stand for "for ever"; less than a day is for tests.
     let range = SECOND..=DAY * 3650;
     reader.set("store.copies_survive", &mut store.copies_survive, time(range));
@@ -95,6 +88,16 @@ fn store(reader: &mut Reader) -> Option<StoreConfig> {
             None
         }
     }
+}
+
+pub(super) fn payloads(reader: &mut Reader, store: &mut StoreConfig) {
+    let bucket = |text: &str| (3..=63).contains(&text.len()).then(|| Some(text.to_owned()));
+    reader.set("store.payload_bucket", &mut store.payload_bucket, text("a bucket name", bucket));
+    reader.set(
+        "store.payload_prefix",
+        &mut store.payload_prefix,
+        text("nothing, or a path that ends with '/' and does not begin with it", prefix),
+    );
 }
 
 fn prefix(text: &str) -> Option<String> {
@@ -299,7 +302,7 @@ fn pair(
 
 /// The message of the TOML parser without its quotation of the line, which may
 /// hold a key.
-fn not_toml(file: &str, error: &toml::de::Error) -> ConfigErrors {
+pub(super) fn not_toml(file: &str, error: &toml::de::Error) -> ConfigErrors {
     let before = error.span().and_then(|span| file.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     ConfigErrors::one(format!("line {line}"), error.message().trim().to_owned(), "TOML")

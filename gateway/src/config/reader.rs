@@ -123,6 +123,11 @@ impl Reader {
         self.mistakes.extend(other.finish());
     }
 
+    /// The mistakes in what was asked for; the rest is somebody else's.
+    pub(super) fn mistakes(self) -> Vec<Mistake> {
+        self.mistakes
+    }
+
     /// All mistakes, with the keys and variables that nobody asked for.
     pub(super) fn finish(mut self) -> Vec<Mistake> {
         let table = std::mem::take(&mut self.table);

@@ -1,0 +1,92 @@
+//! A parked message, as plain data.
+
+use super::queue::Received;
+use queuebridge_proto::v1::Call;
+use queuebridge_proto::{EnvelopeError, Keyring, UnixMillis, envelope};
+
+const METHOD: &str = "qb-method";
+const JOB: &str = "qb-job";
+/// Why the message was parked.
+const REASON: &str = "qb-parked";
+
+/// A parked message.
+#[derive(Clone, Debug)]
+pub(super) struct Parked {
+    /// The id that the parking queue gave to it.
+    pub(super) message_id: String,
+    /// For settling it.
+    pub(super) receipt: String,
+    /// The job, as the envelope says, or else as an attribute claims; may be empty.
+    pub(super) job: String,
+    /// The method, likewise.
+    pub(super) method: String,
+    /// Why it was parked; empty when nobody said.
+    pub(super) reason: String,
+    /// Since when it lies there.
+    pub(super) parked_at: Option<UnixMillis>,
+    /// The call, if the envelope can be opened.
+    pub(super) call: Result<Call, EnvelopeError>,
+}
+
+impl Parked {
+    /// Opens what was received.
+    pub(super) fn open(mut message: Received, keys: &Keyring) -> Self {
+        let call = envelope::open(&message.body, keys);
+        let mut claimed = |name: &str| message.attributes.remove(name).unwrap_or_default();
+        let (job, method, reason) = (claimed(JOB), claimed(METHOD), claimed(REASON));
+        // Attributes are only for people: what is authentic comes first.
+        let (job, method) = match &call {
+            Ok(call) => (call.job_id.clone(), call.method.clone()),
+            Err(_) => (job, method),
+        };
+        let Received { message_id, receipt, sent_at: parked_at, .. } = message;
+        Self { message_id, receipt, job, method, reason, parked_at, call }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn keys() -> Keyring {
+        Keyring::single(&[7; 32])
+    }
+
+    pub(in super::super) fn received(body: String) -> Received {
+        let attributes =
+            [(JOB, "claimed-job"), (METHOD, "/claimed.Service/Method"), (REASON, "DEAD_LETTERED")];
+        Received {
+            message_id: "m".into(),
+            receipt: "r".into(),
+            body,
+            sent_at: Some(UnixMillis(1_700_000_000_000)),
+            attributes: attributes.map(|(name, value)| (name.into(), value.into())).into(),
+        }
+    }
+
+    pub(in super::super) fn call() -> Call {
+        Call { job_id: "job".into(), method: "/a.B/C".into(), ..Call::default() }
+    }
+
+    #[test]
+    fn the_envelope_speaks_before_the_attributes() {
+        let parked = Parked::open(received(envelope::seal(&call(), &keys())), &keys());
+        assert_eq!((parked.job.as_str(), parked.method.as_str()), ("job", "/a.B/C"));
+        assert_eq!(parked.reason, "DEAD_LETTERED");
+        assert_eq!(parked.call, Ok(call()));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_known_by_what_it_claims() {
+        for body in ["{}".to_owned(), envelope::seal(&call(), &Keyring::single(&[8; 32]))] {
+            let parked = Parked::open(received(body), &keys());
+            assert_eq!(parked.job, "claimed-job");
+            assert_eq!(parked.method, "/claimed.Service/Method");
+            assert!(parked.call.is_err());
+        }
+        let mut bare = received("{}".into());
+        bare.attributes.clear();
+        let parked = Parked::open(bare, &keys());
+        assert_eq!((parked.job.as_str(), parked.reason.as_str()), ("", ""));
+    }
+}
