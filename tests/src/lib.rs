@@ -2,5 +2,6 @@
 
 pub mod emulator;
 pub mod python;
+pub mod runtime_api;
 
 pub use emulator::Emulator;

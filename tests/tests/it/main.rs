@@ -8,6 +8,7 @@ mod next;
 mod parking;
 mod poller;
 mod publishers;
+mod runtime_api;
 mod simulation;
 mod store;
 mod verdicts;
