@@ -1,7 +1,10 @@
 //! What the tests over all parts share.
 
 pub mod emulator;
+pub mod events;
+pub mod messages;
 pub mod python;
 pub mod runtime_api;
 
 pub use emulator::Emulator;
+pub use messages::Messages;

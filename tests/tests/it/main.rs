@@ -4,6 +4,7 @@ mod aws;
 mod bench;
 mod fixture;
 mod golden;
+mod lambda;
 mod next;
 mod parking;
 mod poller;
