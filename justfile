@@ -30,3 +30,7 @@ advisories:
 # Ratios, side by side; not a test.
 bench *ARGS:
     cargo bench -p queuebridge-tests --bench bridge -- {{ARGS}}
+
+# What the worker costs as a Lambda function, beside an empty one.
+bench-lambda *ARGS:
+    cargo bench -p queuebridge-tests --bench lambda -- {{ARGS}}

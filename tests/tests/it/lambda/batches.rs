@@ -4,8 +4,11 @@ use super::{LONG, Lambda, ids};
 use crate::fixture::append;
 use queuebridge_demo::v1;
 use queuebridge_proto::v1::{Guarantee, State};
+use queuebridge_tests::Messages;
 use queuebridge_tests::events::{least, record, sqs};
-use queuebridge_tests::runtime_api::MAX_EVENT_BYTES;
+use queuebridge_tests::runtime_api::{Function, MAX_EVENT_BYTES};
+use std::collections::HashSet;
+use std::path::Path;
 
 #[tokio::test]
 async fn a_message_with_all_that_sqs_can_attach_is_run() {
@@ -23,27 +26,54 @@ async fn an_event_without_records_has_no_failures() {
     assert!(lambda.redelivered(&[]).await.is_empty());
 }
 
+/// Over stores in memory: what is at stake is the kit, not the emulator's speed.
 #[tokio::test]
-async fn the_largest_batch_fails_for_its_bad_record_only() {
+async fn ten_thousand_records_fail_for_their_bad_one_only() {
     const COUNT: usize = 10_000;
-    let lambda = Lambda::start(&[]).await;
-    let mut records = Vec::with_capacity(COUNT);
-    let mut jobs = Vec::with_capacity(COUNT);
-    for number in 0..COUNT {
-        let request = v1::EchoRequest::default();
-        let (job, body) = lambda.messages.seal("Echo", &request, Guarantee::AtLeastOnce);
+    let (messages, dir) = (Messages::default(), tempfile::tempdir().unwrap());
+    let variables = [
+        ("QB_ENVELOPE_KEYS", messages.keys_variable()),
+        ("QB_STORE_TABLE", dir.path().to_str().unwrap()),
+    ];
+    let binary = Path::new(env!("CARGO_BIN_EXE_lambda_memory"));
+    let function = Function::start(binary, &variables).await.unwrap();
+    let record = |number: usize| {
+        let request = v1::AppendRequest { line: number.to_string(), ..append("ran") };
+        let (_, body) = messages.seal("Append", &request, Guarantee::AtLeastOnce);
         let body = if number == COUNT / 2 { "poison" } else { &body };
-        records.push(least(&format!("m-{number}"), body));
-        jobs.push(job);
-    }
+        least(&number.to_string(), body)
+    };
+    let records: Vec<_> = (0..COUNT).map(record).collect();
     let event = sqs(&records);
     assert!(event.len() <= MAX_EVENT_BYTES, "{} bytes", event.len());
-    let answer = lambda.function.invoke(event, LONG).await;
-    assert_eq!(ids(&answer.json()), [format!("m-{}", COUNT / 2)]);
-    for number in [0, COUNT / 2 - 1, COUNT / 2 + 1, COUNT - 1] {
-        assert_eq!(lambda.state(&jobs[number]).await, Some(State::Succeeded), "{number}");
+    let answer = function.invoke(event, LONG).await;
+    assert_eq!(ids(&answer.json()), [(COUNT / 2).to_string()]);
+    let text = std::fs::read_to_string(dir.path().join("ran")).unwrap();
+    let ran: HashSet<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!((ran.len(), text.lines().count()), (COUNT - 1, COUNT - 1));
+}
+
+#[tokio::test]
+async fn the_largest_event_fails_for_its_bad_record_only() {
+    let lambda = Lambda::start(&[]).await;
+    // Of 1 MiB messages only a few fit into 6 MB.
+    let payload = vec![7; 740_000];
+    let (mut records, mut jobs) = (Vec::new(), Vec::new());
+    for number in 0..6 {
+        let request = v1::EchoRequest { payload: payload.clone().into(), ..Default::default() };
+        let request = v1::EchoRequest { response_bytes: 1, ..request };
+        let (job, body) = lambda.job("Echo", &request);
+        records.push(record("sqs.json", &number.to_string(), &body));
+        jobs.push(job);
     }
-    assert_eq!(lambda.state(&jobs[COUNT / 2]).await, None);
+    records.insert(3, record("sqs.json", "bad", &"x".repeat(200_000)));
+    let event = sqs(&records);
+    assert!((5_900_000..=MAX_EVENT_BYTES).contains(&event.len()), "{} bytes", event.len());
+    let answer = lambda.function.invoke(event, LONG).await;
+    assert_eq!(ids(&answer.json()), ["bad"]);
+    for job in jobs {
+        assert_eq!(lambda.state(&job).await, Some(State::Succeeded));
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,34 @@
+//! The worker kit as a Lambda function over stores in memory: what it costs, and
+//! what it does with large batches, without the network in between.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::BehaviorVersion;
+use queuebridge_store::Clock;
+use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
+use queuebridge_worker::config::Config;
+use queuebridge_worker::host::lambda;
+use queuebridge_worker::{Runner, RunnerSettings};
+use std::sync::Arc;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let config = Config::from_process()?;
+    let clock = Clock::system();
+    let store = Arc::new(MemoryResultStore::new(config.copies_survive));
+    let payloads = Arc::new(MemoryPayloadStore::new(config.copies_survive, clock));
+    let settings = RunnerSettings {
+        lease: config.lease,
+        concurrency: config.concurrency,
+        ..RunnerSettings::default()
+    };
+    // The name of the table is required, and means nothing here: it is the folder
+    // of `Probe.Append`.
+    let routes = queuebridge_demo::routes_with_probe(config.table);
+    let runner = Runner::new(routes, store, Some(payloads), config.envelope_keys, clock, settings);
+    // Without a Region every call fails at once: there is no queue.
+    let sqs = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest());
+    lambda::run(runner, Client::from_conf(sqs.build())).await
+}
