@@ -1,5 +1,6 @@
 """The release binary as a Lambda function, fed with SQS events."""
 
+import json
 import os
 import shutil
 
@@ -94,6 +95,40 @@ class Lambda(Bridge):
         self.assertEqual(self.get(good.id).state, job_pb2.STATE_SUCCEEDED)
         self.assertEqual(self.get(flaky.id).state, job_pb2.STATE_ACCEPTED)
         self.delete(records)
+
+    def documented(self, name, record, **fields):
+        """The record of a documented event with the body of a real message."""
+        event = json.loads((FIXTURES / "events" / name).read_text())
+        return {**event["Records"][0], "body": record["body"], **fields}
+
+    def test_a_documented_event_with_all_attributes_is_run(self):
+        job = self.submit("Echo", probe_pb2.EchoRequest(payload=b"x"))
+        records = self.records(1)
+        full = self.documented("sqs.json", records[0])
+        binary = [v for v in full["messageAttributes"].values() if "binaryValue" in v]
+        self.assertEqual((len(full["messageAttributes"]), len(binary)), (10, 2))
+        broken = self.documented("sqs_fifo.json", {"body": "not ours"})
+        answer = self.function.invoke({"Records": [full, broken]})
+        failures = [{"itemIdentifier": broken["messageId"]}]
+        self.assertEqual(answer, {"batchItemFailures": failures})
+        self.delete(records)
+        self.assertEqual(self.get(job.id).state, job_pb2.STATE_SUCCEEDED)
+
+    def test_the_largest_event_is_run(self):
+        payload = b"x" * 700_000
+        request = probe_pb2.EchoRequest(payload=payload, response_bytes=1)
+        jobs = [self.submit("Echo", request) for _ in range(6)]
+        records = self.records(6)
+        size = len(json.dumps({"Records": records}))
+        filler = 6 * 1024 * 1024 - size - 1000
+        broken = self.documented("sqs.json", {"body": "y" * (filler - 4000)}, messageId="broken")
+        event = {"Records": [*records[:3], broken, *records[3:]]}
+        self.assertGreater(len(json.dumps(event)), 6_200_000)
+        failures = [{"itemIdentifier": "broken"}]
+        self.assertEqual(self.function.invoke(event), {"batchItemFailures": failures})
+        self.delete(records)
+        for job in jobs:
+            self.assertEqual(self.get(job.id).state, job_pb2.STATE_SUCCEEDED)
 
     def test_an_event_without_an_id_fails_as_a_whole(self):
         answer = self.function.invoke({"Records": [{"messageId": "", "body": "x"}]})
