@@ -7,6 +7,7 @@ use queuebridge_store::Clock;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_worker::config::Config;
 use queuebridge_worker::host::lambda;
+use queuebridge_worker::outbox::NoOutbox;
 use queuebridge_worker::{Runner, RunnerSettings};
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     // The name of the table is required, and means nothing here: it is the folder
     // of `Probe.Append`.
     let routes = queuebridge_demo::routes_with_probe(config.table);
-    let runner = Runner::new(routes, store, Some(payloads), config.envelope_keys, clock, settings);
+    let outbox = Arc::new(NoOutbox);
+    let runner = Runner::new(routes, store, Some(payloads), outbox, config.envelope_keys, clock, settings);
     // Without a Region every call fails at once: there is no queue.
     let sqs = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest());
     lambda::run(runner, Client::from_conf(sqs.build())).await
