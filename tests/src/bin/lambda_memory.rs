@@ -29,7 +29,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     // of `Probe.Append`.
     let routes = queuebridge_demo::routes_with_probe(config.table);
     let outbox = Arc::new(NoOutbox);
-    let runner = Runner::new(routes, store, Some(payloads), outbox, config.envelope_keys, clock, settings);
+    let runner =
+        Runner::new(routes, store, Some(payloads), outbox, config.envelope_keys, clock, settings);
     // Without a Region every call fails at once: there is no queue.
     let sqs = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest());
     lambda::run(runner, Client::from_conf(sqs.build())).await

@@ -5,6 +5,7 @@
 use async_trait::async_trait;
 use prost::Message as _;
 use queuebridge_demo::v1;
+use queuebridge_demo::v1::next_request::Wish;
 use queuebridge_gateway::admission::Admission;
 use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::identity::Identity;
@@ -13,7 +14,7 @@ use queuebridge_gateway::publish::{Limits, Message, PublishError, Publisher};
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
 use queuebridge_gateway::view::Methods;
-use queuebridge_local::loopback::{Loopback, QueueConfig};
+use queuebridge_local::loopback::{Loopback, QueueConfig, Redrive};
 use queuebridge_local::{LoopbackOutbox, LoopbackSource};
 use queuebridge_proto::v1::{State, SubmitRequest};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
@@ -21,8 +22,9 @@ use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::testing::{Fault, Faulty};
 use queuebridge_store::{Cancelled, Clock, ResultStore};
 use queuebridge_worker::host::poller::{self, PollerSettings};
-use queuebridge_worker::{Runner, RunnerSettings};
-use std::collections::HashMap;
+use queuebridge_worker::outbox::{Outbox, OutboxError, Outgoing};
+use queuebridge_worker::{Role, Runner, RunnerSettings};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,6 +33,8 @@ use tokio::time::sleep;
 
 const JOBS: u64 = 60;
 const EXPIRY: Duration = Duration::from_secs(3 * 3600);
+/// Low enough that some messages are dead-lettered.
+const MAX_RECEIVES: u32 = 7;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A small generator, so that a seed names a run.
@@ -81,12 +85,59 @@ impl Publisher for Unreliable {
     }
 }
 
+/// The same for what workers send.
+struct UnreliableOutbox {
+    inner: LoopbackOutbox,
+    random: Random,
+}
+
+impl UnreliableOutbox {
+    fn fault(&self) -> (bool, Result<(), OutboxError>) {
+        match self.random.below(6) {
+            0 => (false, Err(OutboxError("lost".into()))),
+            1 => (true, Err(OutboxError("lost".into()))),
+            _ => (true, Ok(())),
+        }
+    }
+}
+
+#[async_trait]
+impl Outbox for UnreliableOutbox {
+    async fn resend(
+        &self,
+        source: &str,
+        message: Outgoing,
+        delay: Duration,
+    ) -> Result<(), OutboxError> {
+        let (taken, answer) = self.fault();
+        if taken {
+            self.inner.resend(source, message, delay).await?;
+        }
+        answer
+    }
+
+    fn parks(&self) -> bool {
+        true
+    }
+
+    async fn park(&self, message: Outgoing) -> Result<(), OutboxError> {
+        let (taken, answer) = self.fault();
+        if taken {
+            self.inner.park(message).await?;
+        }
+        answer
+    }
+}
+
 struct World {
     random: Random,
     clock: Clock,
     store: Arc<Faulty<MemoryResultStore>>,
     queue: Arc<Loopback>,
+    dead: Arc<Loopback>,
+    parking: Arc<Loopback>,
     runner: Arc<Runner>,
+    undertaker: Arc<Runner>,
     door: FrontDoor,
     lookup: Lookup,
     dir: tempfile::TempDir,
@@ -97,22 +148,23 @@ impl World {
         let clock = Clock::simulated(UnixMillis(1_700_000_000_000));
         let random = |salt| Random(AtomicU64::new(seed.wrapping_mul(31).wrapping_add(salt)));
         let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(DAY))));
-        let queue = Loopback::new(QueueConfig::standard("jobs", clock)).unwrap();
+        let kept = |name| QueueConfig { retention: DAY, ..QueueConfig::standard(name, clock) };
+        let (dead, parking) = (kept("dead"), kept("parked"));
+        let (dead, parking) = (Loopback::new(dead).unwrap(), Loopback::new(parking).unwrap());
+        let redrive = Redrive { max_receive_count: MAX_RECEIVES, dead_letter: dead.clone() };
+        let queue = QueueConfig { redrive: Some(redrive), ..kept("jobs") };
+        let queue = Loopback::new(queue).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let routes = queuebridge_demo::routes_with_probe(dir.path());
         let keys = Keyring::single(&[1; 32]);
-        let settings = RunnerSettings::default();
-        let parking = Loopback::new(QueueConfig::standard("parked", clock)).unwrap();
-        let outbox = LoopbackOutbox { source: queue.clone(), parking };
-        let runner = Runner::new(
-            routes,
-            store.clone(),
-            None,
-            Arc::new(outbox),
-            keys.clone(),
-            clock,
-            settings,
-        );
+        let runner = |role, salt| {
+            let inner = LoopbackOutbox { source: queue.clone(), parking: parking.clone() };
+            let outbox = Arc::new(UnreliableOutbox { inner, random: random(salt) });
+            let settings = RunnerSettings { role, ..RunnerSettings::default() };
+            let (routes, store, keys) = (routes.clone(), store.clone(), keys.clone());
+            Runner::new(routes, store, None, outbox, keys, clock, settings)
+        };
+        let (runner, undertaker) = (runner(Role::Jobs, 3), runner(Role::DeadLetters, 4));
         let publisher = Unreliable { queue: queue.clone(), random: random(1) };
         let route = RouteConfig {
             default_expiry: EXPIRY,
@@ -131,24 +183,51 @@ impl World {
         };
         let lookup =
             Lookup { store: store.clone(), payloads: None, clock, methods: Methods::default() };
-        Self { random: random(2), clock, store, queue, runner, door, lookup, dir }
+        Self {
+            random: random(2),
+            clock,
+            store,
+            queue,
+            dead,
+            parking,
+            runner,
+            undertaker,
+            door,
+            lookup,
+            dir,
+        }
     }
 
     /// Workers come, and are killed in the middle of what they do.
-    async fn workers(&self) {
+    async fn workers(&self, runner: &Arc<Runner>, queue: &Arc<Loopback>) {
         loop {
-            let source = LoopbackSource(self.queue.clone());
+            let source = LoopbackSource(queue.clone());
             let settings = PollerSettings { concurrency: 8, drain_timeout: DAY };
-            let worker = poller::run(self.runner.clone(), source, settings, std::future::pending());
+            let worker = poller::run(runner.clone(), source, settings, std::future::pending());
             let life = Duration::from_millis(500 + self.random.below(90_000));
             let _ = tokio::time::timeout(life, worker).await;
+        }
+    }
+
+    /// The jobs whose messages are parked.
+    async fn parked(&self) -> HashSet<JobId> {
+        let mut all = HashSet::new();
+        loop {
+            let messages = self.parking.receive_batch(1000, Duration::ZERO).await.unwrap();
+            if messages.is_empty() {
+                return all;
+            }
+            let job = |(name, value): &(&str, String)| {
+                (*name == "qb-job").then(|| JobId::parse_trusted(value).unwrap())
+            };
+            all.extend(messages.iter().flat_map(|m| m.attributes.iter().filter_map(job)));
         }
     }
 
     fn request(number: u64, file: &str) -> SubmitRequest {
         let file = file.to_owned();
         let wait = prost_types::Duration { seconds: (number * 7 % 40).cast_signed(), nanos: 0 };
-        let (method, request) = match number % 6 {
+        let (method, request) = match number % 8 {
             0 => ("Panic", v1::PanicRequest::default().encode_to_vec()),
             1 => {
                 let key = uuid::Uuid::new_v4().to_string();
@@ -157,6 +236,15 @@ impl World {
             2 => {
                 let fail = v1::FailRequest { code: 9, ..Default::default() };
                 ("Fail", fail.encode_to_vec())
+            }
+            3 => {
+                let after = Some(prost_types::Duration { seconds: 1500, nanos: 0 });
+                let (key, wish) = (uuid::Uuid::new_v4().to_string(), Wish::Snooze as i32);
+                ("Next", v1::NextRequest { key, times: 2, wish, after }.encode_to_vec())
+            }
+            4 => {
+                let key = uuid::Uuid::new_v4().to_string();
+                ("Flaky", v1::FlakyRequest { key, failures: 99 }.encode_to_vec())
             }
             _ => {
                 let then_wait = Some(wait);
@@ -238,10 +326,12 @@ async fn run(seed: u64) {
     };
     let (accepted, cancelled) = tokio::select! {
         story = story => story,
-        () = world.workers() => unreachable!(),
+        () = world.workers(&world.runner, &world.queue) => unreachable!(),
+        () = world.workers(&world.undertaker, &world.dead) => unreachable!(),
     };
     world.store.every(0, Fault::None);
     assert!(accepted.len() as u64 > JOBS / 2, "only {} accepted", accepted.len());
+    let parked = world.parked().await;
     let mut unexpired = 0;
     for job in &accepted {
         let number = job.number;
@@ -252,19 +342,31 @@ async fn run(seed: u64) {
         }
         unexpired += usize::from(record.state != State::Expired);
         let ran = executions(world.dir.path(), job);
-        match (record.state, number % 6) {
-            (State::Succeeded, 3..) => assert!(ran >= 1, "seed {seed}: job {number} never ran"),
-            (State::Succeeded, 0 | 2) => panic!("seed {seed}: job {number} cannot succeed"),
+        match (record.state, number % 8) {
+            (State::Succeeded, 5..) => assert!(ran >= 1, "seed {seed}: job {number} never ran"),
+            (State::Succeeded, 0 | 2 | 4) => panic!("seed {seed}: job {number} cannot succeed"),
             _ => {}
         }
+        if record.state == State::Failed && number % 8 != 2 {
+            assert!(
+                parked.contains(&job.id),
+                "seed {seed}: job {number} failed and was not parked"
+            );
+        }
+        assert!(
+            record.state != State::Succeeded || !parked.contains(&job.id),
+            "seed {seed}: job {number} succeeded and was parked"
+        );
         if let Some(before) = cancelled.get(&job.id) {
             assert_eq!(record.state, State::Cancelled, "seed {seed}: job {number}");
             assert_eq!(ran, *before, "seed {seed}: job {number} ran after its cancellation");
         }
     }
     assert!(unexpired * 10 > accepted.len() * 9, "seed {seed}: too many jobs just expired");
-    let left = world.queue.counts();
-    assert_eq!((left.visible, left.in_flight, left.delayed), (0, 0, 0), "seed {seed}");
+    for queue in [&world.queue, &world.dead] {
+        let left = queue.counts();
+        assert_eq!((left.visible, left.in_flight, left.delayed), (0, 0, 0), "seed {seed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
