@@ -7,13 +7,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Lossy:
-    """Passes calls on to `endpoint`; `lose` and `slow` say what goes wrong."""
+    """Passes calls on to `endpoint`; `lose` and `slow` say what goes wrong. `seen`
+    names the calls, and `bodies` has the newest request of each operation."""
 
     def __init__(self, endpoint):
         self._upstream = urllib.parse.urlsplit(endpoint).netloc
         self._faults = []
         self._lock = threading.Lock()
         self.seen = []
+        self.bodies = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -60,6 +62,7 @@ class Lossy:
             def forward(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 operation = self.headers.get("X-Amz-Target", self.command).split(".")[-1]
+                lossy.bodies[operation] = body
                 lost, held = lossy._fault(operation)
                 if held and lost != "response":
                     held.wait(60)

@@ -6,7 +6,10 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = [
-    (ROOT / "proto", ["queuebridge/v1/job.proto", "queuebridge/v1/jobs.proto"]),
+    (
+        ROOT / "proto",
+        [f"queuebridge/v1/{name}.proto" for name in ["envelope", "job", "jobs"]],
+    ),
     (
         ROOT / "worker/demo/proto",
         ["queuebridge/demo/v1/images.proto", "queuebridge/demo/v1/probe.proto"],

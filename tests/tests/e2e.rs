@@ -67,6 +67,12 @@ async fn what_fails_for_good_is_finished_and_can_be_found() {
 }
 
 #[tokio::test]
+async fn parked_messages_become_new_jobs() {
+    let _turn = TURN.lock().await;
+    modules(&["test_replay"], &[]).await;
+}
+
+#[tokio::test]
 async fn the_whole_bridge_runs_in_one_process() {
     let _turn = TURN.lock().await;
     modules(&["test_local"], &[]).await;

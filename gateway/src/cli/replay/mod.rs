@@ -1,8 +1,9 @@
 //! `replay`: parked messages become new jobs.
 //!
-//! A message is deleted only after its job was accepted, and its job's request
-//! id follows from the message: whenever the command is stopped or killed, each
-//! message is parked, or a job, and repeating the command makes no second job.
+//! A message is deleted only after its new job was accepted, and the request id
+//! of that follows from the old job: whenever the command is stopped or killed,
+//! each message is parked, or a job, and repeating the command makes no second
+//! job.
 
 mod args;
 mod held;

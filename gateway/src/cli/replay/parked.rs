@@ -1,13 +1,9 @@
 //! A parked message, as plain data.
 
 use super::queue::Received;
+use queuebridge_proto::envelope::attribute::{JOB, METHOD, PARKED};
 use queuebridge_proto::v1::Call;
 use queuebridge_proto::{EnvelopeError, Keyring, UnixMillis, envelope};
-
-const METHOD: &str = "qb-method";
-const JOB: &str = "qb-job";
-/// Why the message was parked.
-const REASON: &str = "qb-parked";
 
 /// A parked message.
 #[derive(Clone, Debug)]
@@ -33,7 +29,7 @@ impl Parked {
     pub(super) fn open(mut message: Received, keys: &Keyring) -> Self {
         let call = envelope::open(&message.body, keys);
         let mut claimed = |name: &str| message.attributes.remove(name).unwrap_or_default();
-        let (job, method, reason) = (claimed(JOB), claimed(METHOD), claimed(REASON));
+        let (job, method, reason) = (claimed(JOB), claimed(METHOD), claimed(PARKED));
         // Attributes are only for people: what is authentic comes first.
         let (job, method) = match &call {
             Ok(call) => (call.job_id.clone(), call.method.clone()),
@@ -54,7 +50,7 @@ pub(super) mod tests {
 
     pub(in super::super) fn received(body: String) -> Received {
         let attributes =
-            [(JOB, "claimed-job"), (METHOD, "/claimed.Service/Method"), (REASON, "DEAD_LETTERED")];
+            [(JOB, "claimed-job"), (METHOD, "/claimed.Service/Method"), (PARKED, "DEAD_LETTERED")];
         Received {
             message_id: "m".into(),
             receipt: "r".into(),

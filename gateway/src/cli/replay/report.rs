@@ -3,7 +3,9 @@
 use super::parked::Parked;
 use super::submit::Stays;
 use crate::cli::json::{Object, timestamp};
+use crate::cli::show::state_name;
 use queuebridge_proto::UnixMillis;
+use queuebridge_proto::v1::{Job, State};
 use serde_json::Value;
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,10 +15,10 @@ pub(super) enum Done {
     /// It would be replayed.
     Listed,
     /// It is a new job, and is gone from the parking queue.
-    Replayed(String),
+    Replayed(Box<Job>),
     /// It is a new job, and could not be deleted, for this reason: the next
     /// replay finds the same job.
-    NotDeleted(String, String),
+    NotDeleted(Box<Job>, String),
     /// It stays parked.
     Stays(Stays),
 }
@@ -45,10 +47,10 @@ impl Done {
         }
     }
 
-    fn new_job(&self) -> &str {
+    fn new_job(&self) -> Option<&Job> {
         match self {
-            Self::Replayed(job) | Self::NotDeleted(job, _) => job,
-            Self::Listed | Self::Stays(_) => "",
+            Self::Replayed(job) | Self::NotDeleted(job, _) => Some(job),
+            Self::Listed | Self::Stays(_) => None,
         }
     }
 
@@ -118,7 +120,10 @@ fn json(parked: &Parked, done: &Done, now: UnixMillis) -> Value {
     line.text("reason", &parked.reason);
     line.put("parkTime", parked.parked_at.map(|at| timestamp(&at.to_proto())));
     line.put("age", parked.parked_at.map(|at| format!("{}s", at.until(now).as_secs())));
-    line.text("newJob", done.new_job());
+    if let Some(job) = done.new_job() {
+        line.text("newJob", &job.id);
+        line.text("newState", job.state().as_str_name());
+    }
     line.text("error", &done.error());
     line.finish()
 }
@@ -137,12 +142,16 @@ fn text(parked: &Parked, done: &Done, now: UnixMillis) -> String {
     if let Some(at) = parked.parked_at {
         let _ = write!(line, "  {} ({} ago)", timestamp(&at.to_proto()), age(at.until(now)));
     }
-    let _ = match done {
-        Done::Listed => Ok(()),
-        Done::Replayed(job) => write!(line, "  replayed as {job}"),
-        Done::NotDeleted(job, error) => {
-            write!(line, "  replayed as {job}, and still parked: it was not deleted: {error}")
+    if let Some(job) = done.new_job() {
+        let _ = write!(line, "  replayed as {}", job.id);
+        // A job of an earlier replay, which this one only attached to.
+        if job.state() > State::Accepted {
+            let _ = write!(line, ", {} by now", state_name(job.state()));
         }
+    }
+    let _ = match done {
+        Done::Listed | Done::Replayed(_) => Ok(()),
+        Done::NotDeleted(_, error) => write!(line, "  stays parked: not deleted: {error}"),
         Done::Stays(why) => write!(line, "  stays parked: {why}"),
     };
     // One message, one line, and attributes must not command the terminal.
@@ -169,6 +178,10 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_700_000_095_000);
 
+    fn job(id: &str, state: State) -> Box<Job> {
+        Box::new(Job { id: id.into(), state: state.into(), ..Job::default() })
+    }
+
     fn parked() -> Parked {
         Parked::open(received(envelope::seal(&call(), &keys())), &keys())
     }
@@ -184,9 +197,12 @@ mod tests {
         let start = "job  /a.B/C  DEAD_LETTERED  2023-11-14T22:13:20Z (1m ago)";
         let text = |done| line(&parked(), &done, NOW, false);
         assert_eq!(text(Done::Listed), start);
-        assert_eq!(text(Done::Replayed("new".into())), format!("{start}  replayed as new"));
-        let both = text(Done::NotDeleted("new".into(), "gone\naway".into()));
-        assert!(both.ends_with("replayed as new, and still parked: it was not deleted: gone away"));
+        let new = text(Done::Replayed(job("new", State::Accepted)));
+        assert_eq!(new, format!("{start}  replayed as new"));
+        let again = text(Done::Replayed(job("new", State::Failed)));
+        assert_eq!(again, format!("{start}  replayed as new, FAILED by now"));
+        let both = text(Done::NotDeleted(job("new", State::Accepted), "gone\naway".into()));
+        assert!(both.ends_with("replayed as new  stays parked: not deleted: gone away"), "{both}");
         let stays = Done::Stays(Stays::Unreadable(EnvelopeError::Undecodable));
         let stays = line(&unreadable(), &stays, NOW, false);
         assert!(stays.starts_with("message m  UNDEC [2J ODABLE  "), "{stays}");
@@ -201,7 +217,7 @@ mod tests {
             serde_json::from_str(&line).unwrap()
         };
         assert_eq!(
-            object(&parked(), Done::Replayed("new".into())),
+            object(&parked(), Done::Replayed(job("new", State::Accepted))),
             json!({
                 "status": "REPLAYED",
                 "messageId": "m",
@@ -211,6 +227,7 @@ mod tests {
                 "parkTime": "2023-11-14T22:13:20Z",
                 "age": "95s",
                 "newJob": "new",
+                "newState": "STATE_ACCEPTED",
             })
         );
         let stays = Done::Stays(Stays::Unreadable(EnvelopeError::Unauthentic));
@@ -225,8 +242,8 @@ mod tests {
         let mut summary = Summary { not_selected: 4, complete: true, ..Summary::default() };
         for done in [
             Done::Listed,
-            Done::Replayed("a".into()),
-            Done::NotDeleted("b".into(), String::new()),
+            Done::Replayed(job("a", State::Accepted)),
+            Done::NotDeleted(job("b", State::Accepted), String::new()),
             Done::Stays(Stays::NoPayloadStore),
         ] {
             summary.count(&done);

@@ -8,7 +8,7 @@ use queuebridge_proto::EnvelopeError;
 use queuebridge_proto::error::{RETRY_PUSHBACK, reason};
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::jobs_client::JobsClient;
-use queuebridge_proto::v1::{Call, PayloadRef, SubmitRequest};
+use queuebridge_proto::v1::{Call, Job, PayloadRef, SubmitRequest};
 use queuebridge_store::{PayloadError, PayloadStore};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub(super) struct Submitter {
 
 /// What became of a parked call.
 pub(super) enum Submitted {
-    /// It is the new job of this id.
-    As(String),
+    /// It is this job, new or of an earlier replay.
+    As(Box<Job>),
     /// It stays where it is.
     Not(Stays),
     /// The replay was told to stop first.
@@ -81,7 +81,7 @@ impl Submitter {
             }
             Err(stays) => return Ok(Submitted::Not(stays)),
         };
-        let submission = submission(call, request, &parked.message_id);
+        let submission = submission(call, request);
         tokio::select! {
             () = stopping.cancelled() => return Ok(Submitted::Stopped),
             () = self.pace.turn() => {}
@@ -116,7 +116,7 @@ impl Submitter {
             let mut request = Request::new(submission.clone());
             request.set_timeout(CALL);
             let status = match self.jobs.clone().submit(request).await {
-                Ok(job) => return Ok(Submitted::As(job.into_inner().id)),
+                Ok(job) => return Ok(Submitted::As(Box::new(job.into_inner()))),
                 Err(status) => status,
             };
             match concern(&status) {
@@ -139,15 +139,16 @@ impl Submitter {
 }
 
 /// The new job: request, metadata and ordering key as they were, the times as
-/// its route says. Its request id follows from the parked message, so that after
-/// a crash between submission and deletion the next replay finds the same job.
-fn submission(call: &Call, request: Bytes, message_id: &str) -> SubmitRequest {
+/// its route says. Its request id follows from the old job, so that after a crash
+/// between submission and deletion the next replay finds the same job, and so
+/// that a message that was parked twice, as can happen, is no second job.
+fn submission(call: &Call, request: Bytes) -> SubmitRequest {
     SubmitRequest {
         method: call.method.clone(),
         request,
         metadata: call.metadata.clone(),
         ordering_key: call.ordering_key.clone(),
-        request_id: format!("replay-{message_id}"),
+        request_id: format!("replay-{}", call.job_id),
         retry_of: call.job_id.clone(),
         ..SubmitRequest::default()
     }
