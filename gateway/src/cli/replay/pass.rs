@@ -49,7 +49,7 @@ pub(super) enum End {
 struct State {
     held: Held,
     summary: Summary,
-    /// The jobs of which a message was seen.
+    /// Which of the jobs that were asked for have a message.
     found: BTreeSet<String>,
     begun: u64,
 }
@@ -90,7 +90,7 @@ impl Pass {
             };
             let empty = batch.is_empty();
             let chosen = self.choose(batch, state);
-            if empty || state.held.has_all_come_back() {
+            if empty || (chosen.is_empty() && state.held.has_all_come_back()) {
                 return End::Whole;
             }
             if let Err(failure) = self.replay(chosen, state).await {
@@ -110,7 +110,9 @@ impl Pass {
             let selected = self.selection.takes(&parked);
             if selected && state.begun < self.limit {
                 state.begun += 1;
-                state.found.insert(parked.job.clone());
+                if self.selection.jobs().contains(&parked.job) {
+                    state.found.insert(parked.job.clone());
+                }
                 chosen.push(parked);
                 continue;
             }
@@ -178,3 +180,6 @@ impl Pass {
         to_stdout(format!("{line}\n").as_bytes()).map_err(|error| Failure::File("-".into(), error))
     }
 }
+
+#[cfg(test)]
+mod tests;

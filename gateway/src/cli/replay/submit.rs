@@ -83,6 +83,7 @@ impl Submitter {
         };
         let submission = submission(call, request);
         tokio::select! {
+            biased;
             () = stopping.cancelled() => return Ok(Submitted::Stopped),
             () = self.pace.turn() => {}
         }
