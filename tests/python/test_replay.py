@@ -61,8 +61,11 @@ class Replay(Bridge):
     def send(self, body, **attributes):
         text = lambda value: {"DataType": "String", "StringValue": value}
         attributes = {f"qb-{name}": text(value) for name, value in attributes.items()}
+        order = {}
+        if self.parking.endswith(".fifo"):
+            order = {"MessageGroupId": "k", "MessageDeduplicationId": uuid.uuid4().hex}
         self.sqs.send_message(
-            QueueUrl=self.parking, MessageBody=body, MessageAttributes=attributes
+            QueueUrl=self.parking, MessageBody=body, MessageAttributes=attributes, **order
         )
 
     def park(self, method, request=None, reason="ATTEMPTS_EXHAUSTED", **fields):
@@ -176,6 +179,31 @@ class Replay(Bridge):
         for line in lines:
             self.assertEqual(self.finished(line["newJob"]).state, job_pb2.STATE_SUCCEEDED)
         self.assertEqual((self.executions("many"), self.parked()), (26, 0))
+
+    def test_what_a_worker_has_parked_is_run_again(self):
+        queue = self.new_queue()
+        routes = f'[{{ methods = "*", queue = "{queue}", max_attempts = 1 }}]'
+        gateway = self.new_gateway(QB_ROUTES=routes)
+        jobs = self.connect(gateway)
+        worker = self.new_worker(QB_QUEUE_URL=queue, QB_PARKING_QUEUE_URL=self.parking)
+        request = probe_pb2.FlakyRequest(key="parked", failures=1)
+        old = self.finished(self.submit("Flaky", request, jobs=jobs).id, jobs)
+        self.assertEqual(old.state, job_pb2.STATE_FAILED)
+        lines, _ = self.replay("--reason", "ATTEMPTS_EXHAUSTED", gateway=gateway)
+        self.assertEqual([line["job"] for line in lines], [old.id])
+        new = self.finished(lines[0]["newJob"], jobs)
+        self.assertEqual((new.state, new.retry_of), (job_pb2.STATE_SUCCEEDED, old.id))
+        self.assertEqual(self.parked(), 0)
+        worker.stop()
+
+    def test_an_ordered_parking_queue_is_replayed_in_its_order(self):
+        self.parking = self.new_queue(".fifo")
+        ids = [self.park("/ordered.Service/M", ordering_key="k") for _ in range(5)]
+        lines, _ = self.replay("--all", "--rate", "100", gateway=self.nowhere)
+        self.assertEqual([line["job"] for line in lines], ids)
+        again = [self.call(self.take(self.captured_fifo)).retry_of for _ in ids]
+        self.assertEqual(again, ids)
+        self.assertEqual(self.parked(), 0)
 
     def test_a_dry_run_lists_and_changes_nothing(self):
         id = self.park("Append", self.append("dry"))
