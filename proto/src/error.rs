@@ -54,6 +54,8 @@ pub mod reason {
     pub const HANDLER_PANICKED: &str = "HANDLER_PANICKED";
     /// The handler did not finish within the time that the host allows.
     pub const HANDLER_TIMED_OUT: &str = "HANDLER_TIMED_OUT";
+    /// Native gRPC came to a door that has no trailers.
+    pub const NO_TRAILERS_HERE: &str = "NO_TRAILERS_HERE";
     /// The handler asked for what its queue cannot do.
     pub const SNOOZE_REFUSED: &str = "SNOOZE_REFUSED";
     /// The worker that held the claim was not heard of again, and the route's

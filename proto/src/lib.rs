@@ -14,6 +14,7 @@ pub mod keys;
 pub mod metadata;
 pub mod method;
 pub mod outcome;
+pub mod raw;
 pub mod time;
 
 pub use envelope::EnvelopeError;

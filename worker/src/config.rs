@@ -1,5 +1,6 @@
 //! A worker's configuration: the one place that reads the environment.
 
+use crate::host::lambda::InvokeMode;
 use crate::runner::Role;
 use queuebridge_proto::Keyring;
 use std::collections::BTreeMap;
@@ -34,6 +35,9 @@ mod name {
     /// The URL of the standard queue in which messages that failed for good are
     /// parked. Required for the role `dead-letters`.
     pub(super) const PARKING: &str = "QB_PARKING_QUEUE_URL";
+    /// The invoke mode of the function's URL: `BUFFERED`, which is the default, or
+    /// `RESPONSE_STREAM`.
+    pub(super) const INVOKE_MODE: &str = "QB_LAMBDA_INVOKE_MODE";
     /// Set by Lambda.
     pub(super) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
     /// What is logged, as `level` or `target=level,…`; default `info`.
@@ -47,6 +51,8 @@ pub struct Config {
     pub host: Host,
     /// What the deliveries are.
     pub role: Role,
+    /// How answers leave a Lambda function through its URL.
+    pub invoke_mode: InvokeMode,
     /// The URL of the parking queue.
     pub parking: Option<String>,
     /// Open envelopes.
@@ -154,6 +160,15 @@ impl Config {
                 Role::Jobs
             }
         };
+        let invoke_mode = match get(name::INVOKE_MODE) {
+            None | Some("BUFFERED") => InvokeMode::Buffered,
+            Some("RESPONSE_STREAM") => InvokeMode::ResponseStream,
+            Some(_) => {
+                let name = name::INVOKE_MODE;
+                errors.push(format!("{name}: expected `BUFFERED` or `RESPONSE_STREAM`"));
+                InvokeMode::Buffered
+            }
+        };
         let parking = get(name::PARKING);
         if role == Role::DeadLetters && parking.is_none() {
             errors.push(format!("{}: dead letters need a queue to be parked in", name::PARKING));
@@ -165,6 +180,7 @@ impl Config {
             (Some(host), Some(envelope_keys), Some(table)) if errors.is_empty() => Ok(Self {
                 host,
                 role,
+                invoke_mode,
                 parking: parking.map(str::to_owned),
                 envelope_keys,
                 table,

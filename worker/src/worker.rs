@@ -8,6 +8,7 @@ use aws_smithy_http_client::tls;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::{Clock, PayloadStore};
+use queuebridge_web::Web;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,9 +49,13 @@ impl Worker {
         let sdk = sdk_config().await;
         let sqs = aws_sdk_sqs::Client::new(&sdk);
         let outbox = SqsOutbox::new(sqs.clone(), config.parking.clone());
+        let routes = self.routes.clone();
         let runner = runner(self.routes, &config, &sdk, outbox);
         match config.host {
-            Host::Lambda => lambda::run(runner, sqs).await.map_err(RunError::Lambda),
+            Host::Lambda => {
+                let web = Web::new(routes, None);
+                lambda::run(runner, sqs, web, config.invoke_mode).await.map_err(RunError::Lambda)
+            }
             Host::Poller(queue_url) => {
                 let settings = poller::PollerSettings {
                     concurrency: config.concurrency,

@@ -5,8 +5,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::BehaviorVersion;
 use queuebridge_store::Clock;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
+use queuebridge_web::Web;
 use queuebridge_worker::config::Config;
-use queuebridge_worker::host::lambda;
+use queuebridge_worker::host::lambda::{self, InvokeMode};
 use queuebridge_worker::outbox::NoOutbox;
 use queuebridge_worker::{Runner, RunnerSettings};
 use std::sync::Arc;
@@ -29,9 +30,17 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     // of `Probe.Append`.
     let routes = queuebridge_demo::routes_with_probe(config.table);
     let outbox = Arc::new(NoOutbox);
-    let runner =
-        Runner::new(routes, store, Some(payloads), outbox, config.envelope_keys, clock, settings);
+    let runner = Runner::new(
+        routes.clone(),
+        store,
+        Some(payloads),
+        outbox,
+        config.envelope_keys,
+        clock,
+        settings,
+    );
     // Without a Region every call fails at once: there is no queue.
     let sqs = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest());
-    lambda::run(runner, Client::from_conf(sqs.build())).await
+    let web = Web::new(routes, None);
+    lambda::run(runner, Client::from_conf(sqs.build()), web, InvokeMode::Buffered).await
 }

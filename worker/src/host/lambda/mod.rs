@@ -1,32 +1,94 @@
 //! The Lambda host: what kind of event it is decides which door takes it.
 
+mod event;
+mod http;
 mod shutdown;
 mod sqs;
 
-use crate::runner::Runner;
-use aws_lambda_events::event::sqs::SqsEvent;
-use aws_sdk_sqs::Client;
-use lambda_runtime::{Error, LambdaEvent, service_fn};
-use queuebridge_proto::UnixMillis;
-use std::sync::Arc;
+pub use http::InvokeMode;
 
-/// Serves invocations until the runtime ends the process. Invocations may run
-/// side by side where the function is configured so. When Lambda says with SIGTERM
-/// that it is about to end the process, what runs gives its claims back.
+use crate::runner::Runner;
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use aws_sdk_sqs::Client;
+use event::{Event, Kind};
+use http::{Answered, Chunks, Door};
+use lambda_runtime::{Error, FunctionResponse, LambdaEvent, service_fn};
+use queuebridge_proto::UnixMillis;
+use queuebridge_store::Clock;
+use queuebridge_web::Web;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What is kept of the invocation's time for settling and answering: a tenth, up
+/// to this.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// Serves invocations until the runtime ends the process: batches of SQS through
+/// `runner`, HTTP requests through `web`. Invocations may run side by side where
+/// the function is configured so. When Lambda says with SIGTERM that it is about to
+/// end the process, what runs gives its claims back.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.
-pub async fn run(runner: Arc<Runner>, client: Client) -> Result<(), Error> {
+pub async fn run(
+    runner: Arc<Runner>,
+    client: Client,
+    web: Web,
+    mode: InvokeMode,
+) -> Result<(), Error> {
     let shutdown = shutdown::Shutdown::listen().await;
-    let queue = Arc::new(sqs::Queue::new(runner, client, shutdown.stopping()));
-    let handler = service_fn(move |event: LambdaEvent<SqsEvent>| {
-        let (queue, under_way) = (queue.clone(), shutdown.under_way());
+    let host = Arc::new(Host {
+        clock: runner.clock,
+        queue: sqs::Queue::new(runner, client, shutdown.stopping()),
+        door: Door::new(web, mode),
+    });
+    let handler = service_fn(move |event: LambdaEvent<Event>| {
+        let (host, under_way) = (host.clone(), shutdown.under_way());
         async move {
-            let deadline = UnixMillis(event.context.deadline);
-            let answer = queue.invoke(event.payload.records, deadline).await;
+            let answer = host.invoke(event).await;
             drop(under_way);
             answer
         }
     });
     lambda_runtime::run_concurrent(handler).await
+}
+
+struct Host {
+    clock: Clock,
+    queue: sqs::Queue,
+    door: Door,
+}
+
+/// What an event source takes.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Document {
+    Sqs(SqsBatchResponse),
+    Http(http::Answer),
+}
+
+impl Host {
+    async fn invoke(
+        &self,
+        event: LambdaEvent<Event>,
+    ) -> Result<FunctionResponse<Document, Chunks>, Error> {
+        let left = self.clock.now().until(UnixMillis(event.context.deadline));
+        let ends_at = Instant::now() + left.saturating_sub((left / 10).min(MARGIN));
+        let answered = match event.payload.kind()? {
+            Kind::Sqs(records) => {
+                let answer = self.queue.invoke(records, ends_at).await?;
+                return Ok(FunctionResponse::BufferedResponse(Document::Sqs(answer)));
+            }
+            Kind::Alb(event) => self.door.alb(event, ends_at).await?,
+            Kind::V2 { event, method, function_url } => {
+                self.door.v2(event, &method, function_url, ends_at).await?
+            }
+        };
+        Ok(match answered {
+            Answered::Whole(answer) => FunctionResponse::BufferedResponse(Document::Http(answer)),
+            Answered::Streamed(answer) => FunctionResponse::StreamingResponse(answer),
+        })
+    }
 }

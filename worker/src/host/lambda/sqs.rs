@@ -9,7 +9,6 @@ use crate::verdict::Verdict;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
 use aws_sdk_sqs::Client;
 use lambda_runtime::Error;
-use queuebridge_proto::UnixMillis;
 use queuebridge_proto::envelope::attribute::PARKED;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,9 +16,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What is kept of the invocation's time for settling and answering: a tenth, up
-/// to this.
-const MARGIN: Duration = Duration::from_millis(500);
 /// The longest batch window: how long a record may have been held before the
 /// invocation began.
 const MAX_WINDOW: Duration = Duration::from_secs(300);
@@ -38,15 +34,14 @@ impl Queue {
         Self { runner, urls: QueueUrls::new(client.clone()), client, stopping }
     }
 
-    /// Runs the records of one event; `deadline` is the invocation's.
+    /// Runs the records of one event until `ends_at`.
     pub(super) async fn invoke(
         &self,
         mut records: Vec<SqsMessage>,
-        deadline: UnixMillis,
+        ends_at: Instant,
     ) -> Result<SqsBatchResponse, Error> {
         let begun = Instant::now();
-        let left = self.runner.clock.now().until(deadline);
-        let left = left.saturating_sub((left / 10).min(MARGIN) + batch::FINISH_GRACE);
+        let handlers_end = ends_at.checked_sub(batch::FINISH_GRACE).unwrap_or(begun);
         // An empty or repeated id in the answer would fail, or confuse, the whole
         // batch; so a record without one fails it before anything has run.
         if records.iter().any(|record| record.message_id.as_deref().is_none_or(str::is_empty)) {
@@ -54,7 +49,7 @@ impl Queue {
         }
         let deliveries = deliveries(&mut records);
         let verdicts =
-            batch::run(&self.runner, deliveries, Some(begun + left), &self.stopping).await;
+            batch::run(&self.runner, deliveries, Some(handlers_end), &self.stopping).await;
         let mut answer = SqsBatchResponse::default();
         let mut listed = HashSet::new();
         let mut later: HashMap<String, Vec<(String, i32)>> = HashMap::new();

@@ -1,0 +1,87 @@
+//! What a `FileDescriptorSet` says about methods: their kinds, and their messages
+//! in JSON.
+
+use bytes::Bytes;
+use connectrpc::{MethodDescriptor, MethodKind};
+use prost_reflect::prost::Message;
+use prost_reflect::prost_types::method_options::IdempotencyLevel;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use std::collections::HashMap;
+
+/// The bytes are no `FileDescriptorSet`, or one with unresolved names.
+#[derive(Debug, thiserror::Error)]
+#[error("the descriptors cannot be read: {0}")]
+pub struct DescriptorError(String);
+
+/// The methods of some services.
+pub struct Descriptors(HashMap<String, Method>);
+
+struct Method {
+    kind: MethodKind,
+    without_side_effects: bool,
+    input: MessageDescriptor,
+    output: MessageDescriptor,
+}
+
+impl Descriptors {
+    /// Reads serialized `FileDescriptorSet`s.
+    ///
+    /// # Errors
+    /// See [`DescriptorError`].
+    pub fn parse<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DescriptorError> {
+        let mut pool = DescriptorPool::new();
+        for set in sets {
+            pool.decode_file_descriptor_set(set).map_err(|e| DescriptorError(e.to_string()))?;
+        }
+        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        let known = methods.map(|method| {
+            let path = format!("{}/{}", method.parent_service().full_name(), method.name());
+            let options = method.method_descriptor_proto().options.clone().unwrap_or_default();
+            let kind = match (method.is_client_streaming(), method.is_server_streaming()) {
+                (false, false) => MethodKind::Unary,
+                (false, true) => MethodKind::ServerStreaming,
+                (true, false) => MethodKind::ClientStreaming,
+                (true, true) => MethodKind::BidiStreaming,
+            };
+            let without_side_effects =
+                options.idempotency_level() == IdempotencyLevel::NoSideEffects;
+            let (input, output) = (method.input(), method.output());
+            (path, Method { kind, without_side_effects, input, output })
+        });
+        Ok(Self(known.collect()))
+    }
+
+    /// What is known of a method, `package.Service/Method`.
+    pub(crate) fn method(&self, path: &str) -> Option<MethodDescriptor> {
+        let method = self.0.get(path)?;
+        Some(MethodDescriptor::from_kind(method.kind).with_idempotent(method.without_side_effects))
+    }
+
+    /// A request from JSON to the binary form.
+    ///
+    /// # Errors
+    /// What is wrong with the text; `None` when the method is not known.
+    pub(crate) fn from_json(&self, path: &str, json: &[u8]) -> Result<Bytes, Option<String>> {
+        let method = self.0.get(path).ok_or(None)?;
+        // An empty body stands for a message without fields.
+        let json = if json.is_empty() { b"{}" } else { json };
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let options = prost_reflect::DeserializeOptions::new().deny_unknown_fields(false);
+        let read =
+            DynamicMessage::deserialize_with_options(method.input.clone(), &mut reader, &options);
+        let message = read.and_then(|message| reader.end().map(|()| message));
+        Ok(message.map_err(|error| Some(error.to_string()))?.encode_to_vec().into())
+    }
+
+    /// An answer from the binary form to JSON.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes; `None` when the method is not known.
+    pub(crate) fn to_json(&self, path: &str, message: Bytes) -> Result<Bytes, Option<String>> {
+        let method = self.0.get(path).ok_or(None)?;
+        let message = DynamicMessage::decode(method.output.clone(), message);
+        let message = message.map_err(|error| Some(error.to_string()))?;
+        let json = serde_json::to_vec(&message).map_err(|error| Some(error.to_string()))?;
+        Ok(json.into())
+    }
+}

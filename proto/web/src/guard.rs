@@ -1,0 +1,188 @@
+//! What a server of HTTP/2 would see to: the end of a call's time, handlers that
+//! panic, answers that are too large.
+
+use crate::inner::Inner;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use queuebridge_proto::error::{self, reason};
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Service, ServiceExt};
+
+/// What the host allows a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// When the host's time ends.
+    pub ends_at: Option<Instant>,
+    /// The bytes of all answer messages together.
+    pub response_bytes: Option<usize>,
+}
+
+/// Calls services within limits, in native gRPC.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    inner: Inner,
+    limits: Limits,
+}
+
+impl Guard {
+    pub(crate) fn new(inner: Inner, limits: Limits) -> Self {
+        Self { inner, limits }
+    }
+}
+
+impl Service<Request<Body>> for Guard {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (inner, limits) = (self.inner.clone(), self.limits);
+        Box::pin(async move {
+            let asked = requested_timeout(request.headers()).map(|time| Instant::now() + time);
+            let ends_at = [asked, limits.ends_at].into_iter().flatten().min();
+            let call = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
+            let called = match ends_at {
+                Some(end) => timeout_at(end, call).await.map_err(|_| too_late()),
+                None => Ok(call.await),
+            };
+            let response = match called {
+                Ok(Ok(Ok(response))) => response,
+                Ok(Err(_)) => panicked().into_http(),
+                Err(late) => late.into_http(),
+            };
+            let body = |body| {
+                Body::new(GuardedBody {
+                    inner: Some(body),
+                    end: ends_at.map(|end| Box::pin(sleep_until(end))),
+                    limit: limits.response_bytes,
+                    bytes: 0,
+                })
+            };
+            Ok(response.map(body))
+        })
+    }
+}
+
+fn too_late() -> Status {
+    let message = "the handler did not finish within its time";
+    error::status(Code::DeadlineExceeded, reason::HANDLER_TIMED_OUT, message)
+}
+
+fn panicked() -> Status {
+    tracing::error!("a handler panicked");
+    let message = "the handler failed unexpectedly; its log has the detail";
+    error::status(Code::Internal, reason::HANDLER_PANICKED, message)
+}
+
+fn too_large(limit: usize) -> Status {
+    let message = format!("the answer is larger than the {limit} bytes that pass here");
+    error::status(Code::ResourceExhausted, reason::RESPONSE_TOO_LARGE, message)
+}
+
+/// The caller's `grpc-timeout`.
+fn requested_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+/// A body that ends with a status of ours when something goes wrong in it.
+struct GuardedBody {
+    /// None once it has ended.
+    inner: Option<Body>,
+    end: Option<Pin<Box<Sleep>>>,
+    limit: Option<usize>,
+    /// Of data, so far.
+    bytes: usize,
+}
+
+impl GuardedBody {
+    fn end_with(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.inner = None;
+        let mut trailers = HeaderMap::new();
+        // Codes, texts and details of ours are valid header values.
+        let _ = status.add_header(&mut trailers);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+}
+
+impl http_body::Body for GuardedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(context)));
+        let frame = match polled {
+            Err(_) => return this.end_with(&panicked()),
+            Ok(Poll::Ready(frame)) => frame,
+            Ok(Poll::Pending) => {
+                return match this.end.as_mut().map(|end| end.poll_unpin(context)) {
+                    Some(Poll::Ready(())) => this.end_with(&too_late()),
+                    _ => Poll::Pending,
+                };
+            }
+        };
+        if let Some(Ok(frame)) = &frame {
+            this.bytes += frame.data_ref().map_or(0, Bytes::len);
+        }
+        if let Some(limit) = this.limit.filter(|limit| this.bytes > *limit) {
+            return this.end_with(&too_large(limit));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(|inner| inner.is_end_stream())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_has_at_most_eight_digits_and_a_unit() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            requested_timeout(&headers)
+        };
+        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(of("2H"), Some(Duration::from_secs(7200)));
+        assert_eq!(of("99999999S"), Some(Duration::from_secs(99_999_999)));
+        for bad in ["", "S", "5", "5s", "-1S", "999999999S", "1é"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}

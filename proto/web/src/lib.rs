@@ -1,0 +1,119 @@
+//! gRPC-Web, Connect and JSON in front of tonic services, for hosts that cannot
+//! carry HTTP/2 trailers.
+//!
+//! [`Web::call`] takes an HTTP request and answers it, without a socket:
+//!
+//! | protocol | content type | unary | server streaming | client streaming, bidirectional |
+//! |---|---|---|---|---|
+//! | gRPC-Web, binary and text | `application/grpc-web`, `-text` (`+proto`) | yes | yes | half duplex |
+//! | Connect | `application/proto`, `application/connect+proto` | yes | with descriptors | half duplex, with descriptors |
+//! | Connect with JSON | `application/json`, `application/connect+json` | with descriptors | with descriptors | half duplex, with descriptors |
+//! | Connect GET | `?encoding=…&message=…` | methods without side effects, with descriptors | no | no |
+//! | gRPC behind a reverse bridge | `application/grpc` (`+proto`), one message, framed or not | yes, the status in the headers | no | no |
+//!
+//! Half duplex: the whole request is there before the answer begins. Whatever is
+//! not served is refused with a status that says what to use instead, in the
+//! words of the protocol that was used.
+
+mod bridge;
+mod connect;
+mod descriptors;
+mod guard;
+mod inner;
+mod protocol;
+
+pub use descriptors::{DescriptorError, Descriptors};
+pub use guard::Limits;
+pub use protocol::Protocol;
+
+use connect::Connect;
+use connectrpc::ConnectRpcService;
+use guard::Guard;
+use http::{Method, Request, Response, StatusCode, header};
+use inner::Inner;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer, ServiceExt};
+
+/// The largest request in bytes: more than any of the hosts in question takes.
+const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
+
+/// Answers HTTP requests in several protocols by the same services.
+#[derive(Clone)]
+pub struct Web {
+    routes: Routes,
+    descriptors: Option<Arc<Descriptors>>,
+}
+
+impl Web {
+    /// Serves `routes`. Without descriptors there is no JSON, and streams are not
+    /// told from single messages.
+    #[must_use]
+    pub fn new(routes: Routes, descriptors: Option<Arc<Descriptors>>) -> Self {
+        Self { routes: routes.prepare(), descriptors }
+    }
+
+    /// Answers one request. Panics of a handler and the end of its time become
+    /// statuses; nothing is left running afterwards but the body.
+    pub async fn call<B>(&self, request: Request<B>, limits: Limits) -> Response<Body>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let inner = Inner::Routes(Box::new(self.routes.clone()));
+        self.answer(request, Guard::new(inner, limits)).await
+    }
+
+    /// Answers a request with a status, in the protocol of the request.
+    pub async fn refuse(&self, request: Request<()>, status: Status) -> Response<Body> {
+        let inner = Inner::Refuse(status);
+        let request = request.map(|()| Body::empty());
+        self.answer(request, Guard::new(inner, Limits::default())).await
+    }
+
+    async fn answer<B>(&self, request: Request<B>, guard: Guard) -> Response<Body>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let answered = match Protocol::of(&request) {
+            Some(Protocol::GrpcWeb) => GrpcWebLayer::new().layer(guard).oneshot(request).await,
+            Some(Protocol::Connect) => {
+                let methods = Connect::new(guard, self.descriptors.clone());
+                let limits = connectrpc::Limits::default()
+                    .with_max_request_body_size(MAX_REQUEST_BYTES)
+                    .with_max_message_size(MAX_REQUEST_BYTES);
+                let service = ConnectRpcService::new(methods).with_limits(limits);
+                service.oneshot(request).await.map(|response| response.map(Body::new))
+            }
+            Some(Protocol::Grpc) => Ok(bridge::answer(request, guard).await),
+            None if is_health_check(&request) => Ok(text(StatusCode::OK, "ok\n")),
+            None => Ok(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED)),
+        };
+        answered.unwrap_or_else(|never: Infallible| match never {})
+    }
+}
+
+const UNSUPPORTED: &str = "Speak gRPC-Web (application/grpc-web, application/grpc-web-text) \
+    or Connect (application/proto, application/json) here; \
+    native gRPC needs a server with HTTP/2.\n";
+
+/// What load balancers ask for when they are not told otherwise, and the name
+/// that containers use.
+fn is_health_check<B>(request: &Request<B>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && matches!(request.uri().path(), "/" | "/healthz")
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let body = http_body_util::Full::new(bytes::Bytes::from_static(text.as_bytes()));
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = status;
+    let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}

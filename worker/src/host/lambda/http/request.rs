@@ -1,0 +1,133 @@
+//! From event to request.
+
+use super::super::event::Event;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{COOKIE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request};
+use lambda_runtime::Error;
+
+/// From a load balancer. Its query strings are not decoded, so they are put
+/// together as they came.
+pub(super) fn from_alb(event: Event) -> Result<Request<Bytes>, Error> {
+    let pairs: Vec<String> =
+        match (&event.multi_value_query_string_parameters, &event.query_string_parameters) {
+            (Some(all), _) => {
+                all.iter().flat_map(|(k, vs)| vs.iter().map(move |v| format!("{k}={v}"))).collect()
+            }
+            (None, Some(one)) => one
+                .iter()
+                .map(|(k, v)| format!("{k}={}", v.as_deref().unwrap_or_default()))
+                .collect(),
+            (None, None) => Vec::new(),
+        };
+    let method = event.http_method.clone().unwrap_or_default();
+    let path = event.path.clone().unwrap_or_default();
+    request(event, &method, &path, &pairs.join("&"))
+}
+
+/// From an HTTP API or a Function URL.
+pub(super) fn from_v2(mut event: Event, method: &str) -> Result<Request<Bytes>, Error> {
+    let path = event.raw_path.take().unwrap_or_default();
+    let query = event.raw_query_string.take().unwrap_or_default();
+    request(event, method, &path, &query)
+}
+
+fn request(
+    mut event: Event,
+    method: &str,
+    path: &str,
+    query: &str,
+) -> Result<Request<Bytes>, Error> {
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let uri = if query.is_empty() { path } else { format!("{path}?{query}") };
+    let headers = headers(&mut event);
+    let body = match (event.body.take(), event.is_base64_encoded) {
+        (None, _) => Bytes::new(),
+        (Some(text), false) => text.into(),
+        (Some(text), true) => {
+            STANDARD.decode(text).map_err(|_| "the event's body is not Base64")?.into()
+        }
+    };
+    let mut request =
+        Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(uri).body(body)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Names come in any case, and several values of one name joined by commas, or as
+/// a list. What is no header is left out.
+fn headers(event: &mut Event) -> HeaderMap {
+    let multiple = event.multi_value_headers.take();
+    let single = event.headers.take().filter(|_| multiple.is_none()).unwrap_or_default();
+    let single = single.into_iter().filter_map(|(name, value)| Some((name, vec![value?])));
+    let mut headers = HeaderMap::new();
+    for (name, values) in multiple.unwrap_or_default().into_iter().chain(single) {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        for value in &values {
+            // Base64 has no comma; other values may.
+            let parts: Vec<&str> = match name.as_str().ends_with("-bin") {
+                true => value.split(',').map(str::trim).collect(),
+                false => vec![value],
+            };
+            for part in parts {
+                if let Ok(value) = HeaderValue::from_str(part) {
+                    headers.append(name.clone(), value);
+                }
+            }
+        }
+    }
+    if let Some(cookies) = event.cookies.take().filter(|cookies| !cookies.is_empty())
+        && let Ok(value) = HeaderValue::from_str(&cookies.join("; "))
+    {
+        headers.insert(COOKIE, value);
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(document: &str) -> Event {
+        serde_json::from_str(document).unwrap()
+    }
+
+    #[test]
+    fn a_load_balancers_query_stays_as_it_was_encoded() {
+        let single = r#"{"httpMethod": "GET", "path": "/a.B/C",
+            "queryStringParameters": {"message": "%7B%7D"}, "headers": {"X-A": "1"}}"#;
+        let request = from_alb(event(single)).unwrap();
+        assert_eq!(request.uri(), "/a.B/C?message=%7B%7D");
+        assert_eq!(request.headers()["x-a"], "1");
+        let multi = r#"{"httpMethod": "POST", "path": "/a.B/C", "isBase64Encoded": true,
+            "body": "AAE=", "multiValueQueryStringParameters": {"k": ["1", "2"]},
+            "multiValueHeaders": {"x-a": ["1", "2"], "x-b-bin": ["AQ", "Ag"]}}"#;
+        let request = from_alb(event(multi)).unwrap();
+        assert_eq!(request.uri(), "/a.B/C?k=1&k=2");
+        assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
+        assert_eq!(request.body().as_ref(), [0, 1]);
+    }
+
+    #[test]
+    fn joined_binary_values_are_taken_apart_and_cookies_put_together() {
+        let v2 = r#"{"rawPath": "/a.B/C", "rawQueryString": "a=b",
+            "headers": {"x-b-bin": "AQ,Ag", "x-a": "1,2"}, "cookies": ["a=1", "b=2"]}"#;
+        let request = from_v2(event(v2), "POST").unwrap();
+        assert_eq!(request.uri(), "/a.B/C?a=b");
+        assert_eq!(request.headers().get_all("x-b-bin").iter().count(), 2);
+        assert_eq!(request.headers()["x-a"], "1,2");
+        assert_eq!(request.headers()["cookie"], "a=1; b=2");
+    }
+
+    #[test]
+    fn what_is_no_request_is_an_error_and_no_panic() {
+        let bad = r#"{"rawPath": "/", "isBase64Encoded": true, "body": "!"}"#;
+        assert!(from_v2(event(bad), "POST").is_err());
+        assert!(from_v2(event("{}"), "NOT A METHOD").is_err());
+        assert!(from_v2(event(r#"{"rawPath": "/\u0000"}"#), "GET").is_err());
+        let odd = r#"{"rawPath": "a", "headers": {"bad name": "x", "x": "a\nb", "y": null}}"#;
+        assert!(from_v2(event(odd), "GET").unwrap().headers().is_empty());
+    }
+}
