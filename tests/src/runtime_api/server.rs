@@ -130,7 +130,7 @@ impl Api {
             }
             (&Method::POST, ["2020-01-01", "extension", "register"]) => {
                 self.extension.store(true, Ordering::Relaxed);
-                let known = r#"{"functionName":"function","functionVersion":"$LATEST"}"#;
+                let known = r#"{"functionName":"function","functionVersion":"$LATEST","handler":"bootstrap"}"#;
                 let mut reply = reply(StatusCode::OK, known);
                 let id = HeaderValue::from_static("00000000-0000-4000-8000-000000000001");
                 reply.headers_mut().insert("lambda-extension-identifier", id);

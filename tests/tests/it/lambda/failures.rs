@@ -1,11 +1,11 @@
 //! What goes wrong with one record, and what stays with it.
 
-use super::Lambda;
-use crate::fixture::sleep_for;
+use super::{LONG, Lambda};
+use crate::fixture::{append, sleep_for};
 use queuebridge_demo::v1;
 use queuebridge_proto::v1::State;
-use queuebridge_tests::events::{record, sqs};
-use queuebridge_tests::runtime_api::Answer;
+use queuebridge_tests::events::{fixture, record, sqs};
+use queuebridge_tests::runtime_api::{Answer, Ended};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn a_record_without_an_id_fails_its_batch_before_anything_runs() {
         let good = record("sqs.json", "good", &body);
         let mut bad = record("sqs.json", "", &body);
         bad["messageId"] = id;
-        let answer = lambda.function.invoke(sqs(&[good, bad]), super::LONG).await;
+        let answer = lambda.function.invoke(sqs(&[good, bad]), LONG).await;
         assert!(matches!(answer, Answer::Error(_)), "{answer:?}");
         assert_eq!(lambda.state(&job).await, None);
     }
@@ -82,19 +82,42 @@ async fn a_handler_that_hangs_is_redelivered_and_the_answer_is_in_time() {
 }
 
 #[tokio::test]
-async fn what_a_topic_has_wrapped_stays_with_its_record() {
+async fn what_a_topic_has_wrapped_is_run() {
     let lambda = Lambda::start(&[]).await;
     let (wrapped, body) = lambda.job("Echo", &v1::EchoRequest::default());
-    let mut notification = record("sqs_sns.json", "wrapped", "");
-    let text = queuebridge_tests::events::fixture("sqs_sns.json")["Records"][0]["body"].take();
-    let mut inner: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
-    inner["Message"] = body.into();
-    notification["body"] = inner.to_string().into();
-    let (fine, body) = lambda.job("Echo", &v1::EchoRequest::default());
-    let good = record("sqs.json", "fine", &body);
-    // Opened or redelivered: never half of it, and never at its neighbour's cost.
-    let redelivered = lambda.redelivered(&[notification, good]).await;
-    let opened = lambda.state(&wrapped).await == Some(State::Succeeded);
-    assert_eq!(redelivered, if opened { vec![] } else { vec!["wrapped"] });
-    assert_eq!(lambda.state(&fine).await, Some(State::Succeeded));
+    let text = fixture("sqs_sns.json")["Records"][0]["body"].take();
+    let mut notification: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+    notification["Message"] = body.into();
+    let good = record("sqs_sns.json", "wrapped", &notification.to_string());
+    notification["Message"] = "poison".into();
+    let bad = record("sqs_sns.json", "poison", &notification.to_string());
+    assert_eq!(lambda.redelivered(&[bad, good]).await, ["poison"]);
+    assert_eq!(lambda.state(&wrapped).await, Some(State::Succeeded));
+}
+
+#[tokio::test]
+async fn an_id_is_listed_once_however_often_it_comes() {
+    let lambda = Lambda::start(&[]).await;
+    let twice = record("sqs.json", "same", "poison");
+    assert_eq!(lambda.redelivered(&[twice.clone(), twice]).await, ["same"]);
+}
+
+#[tokio::test]
+async fn what_runs_at_the_end_of_its_environment_gives_its_claim_back() {
+    let lambda = Lambda::start(&[("AWS_LAMBDA_MAX_CONCURRENCY", "2")]).await;
+    let request = v1::AppendRequest { then_wait: sleep_for(600).duration, ..append("begun") };
+    let (job, body) = lambda.job("Append", &request);
+    let event = sqs(&[record("sqs.json", "runs", &body)]);
+    let invocation = lambda.function.begin(event, LONG);
+    while lambda.lines("begun").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let Ended::ByItself(status) = lambda.function.shut_down().await else {
+        panic!("killed: {}", lambda.function.log())
+    };
+    assert!(status.success(), "{status}");
+    drop(invocation);
+    let left = lambda.record(&job).await.unwrap();
+    assert_eq!((left.state, left.token), (State::Accepted, None));
+    assert_eq!(lambda.lines("begun").len(), 1);
 }
