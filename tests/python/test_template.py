@@ -28,6 +28,8 @@ LAMBDA = {
 MISSING_OBJECTS = "s3:ListBucket"
 # Tokio's channels have a method of this name.
 NOT_AWS = {"subscribe"}
+# Variables that the worker is about to read.
+COMING = {"QB_LAMBDA_INVOKE_MODE", "QB_METRICS_NAMESPACE"}
 
 
 def sources(*folders):
@@ -111,10 +113,7 @@ class Template(unittest.TestCase):
     def test_the_worker_may_do_what_it_calls_and_nothing_else(self):
         text = sources("worker/src", "proto/store/src")
         needed = actions(text) | LAMBDA | {MISSING_OBJECTS}
-        granted = self.granted("WorkerRole")
-        if "QB_PARKING_QUEUE_URL" not in text:
-            granted.discard("sqs:SendMessage")
-        self.assertEqual(granted, needed)
+        self.assertEqual(self.granted("WorkerRole"), needed)
 
     def test_the_dead_letter_worker_has_no_business_with_payloads(self):
         worker = self.granted("WorkerRole")
@@ -181,8 +180,19 @@ class Template(unittest.TestCase):
         rule = self.resources["Payloads"]["Properties"]["LifecycleConfiguration"]["Rules"][0]
         days = self.template["Parameters"][rule["ExpirationInDays"]["Ref"]]["MinValue"]
         self.assertGreater(days * DAY, queue + dead + parked)
+        # What the stores take for the longest life of a copy, in days.
+        default = re.search(r"COPIES_SURVIVE, (\d+) \* 24 \* 60 \* 60", sources("worker/src"))
+        self.assertGreater(int(default[1]) * DAY, queue + dead + parked)
 
     # Functions
+
+    def test_the_worker_reads_every_variable_that_is_set(self):
+        known = set(re.findall(r'"(QB_\w+)"', sources("worker/src"))) | COMING
+        shared = self.template["Globals"]["Function"]["Environment"]["Variables"]
+        for function in self.properties("AWS::Serverless::Function").values():
+            names = {*shared, *function["Environment"]["Variables"]}
+            ours = {name for name in names if name.startswith("QB_")}
+            self.assertLessEqual(ours, known)
 
     def test_both_functions_have_what_a_worker_cannot_do_without(self):
         shared = self.template["Globals"]["Function"]["Environment"]["Variables"]
