@@ -43,6 +43,10 @@ class EmulatedMapping(Functions):
     """The emulator runs the mapping and the function. It takes at most ten records
     per batch, has no window, and runs one batch of an ordered queue at a time."""
 
+    # It may start an environment for each, and a flaky handler fails once in each.
+    concurrency = 2
+    attempts = 6
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -73,6 +77,7 @@ class EmulatedMapping(Functions):
                 EventSourceArn=answer["Attributes"]["QueueArn"],
                 BatchSize=10,
                 FunctionResponseTypes=["ReportBatchItemFailures"],
+                ScalingConfig={"MaximumConcurrency": cls.concurrency},
             )
             delete = functions.delete_event_source_mapping
             cls.addClassCleanup(delete, UUID=mapping["UUID"])
@@ -90,7 +95,8 @@ class EmulatedMapping(Functions):
         others = [self.submit("Append", self.append(f"beside-{n}")) for n in range(5)]
         self.jobs_finish(others)
         again = self.finished(flaky.id)
-        self.assertEqual((again.state, again.attempt), (job_pb2.STATE_SUCCEEDED, 2))
+        self.assertEqual(again.state, job_pb2.STATE_SUCCEEDED)
+        self.assertGreaterEqual(again.attempt, 2)
         self.assertEqual([self.executions(f"beside-{n}") for n in range(5)], [1] * 5)
         until(lambda: self.is_empty(self.queue), "an empty queue")
 
@@ -106,7 +112,8 @@ class EmulatedMapping(Functions):
         self.jobs_finish([*before, *after])
         self.assertEqual((self.dir / "group").read_text().split(), list("012345"))
         again, follower = self.finished(flaky.id), self.finished(after[0].id)
-        self.assertEqual((again.attempt, follower.attempt), (2, 1))
+        self.assertGreaterEqual(again.attempt, 2)
+        self.assertEqual(follower.attempt, 1)
         self.assertLessEqual(
             again.complete_time.ToNanoseconds(), follower.start_time.ToNanoseconds()
         )
