@@ -18,7 +18,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const HELP: &str = "\
 just bench-lambda [ARGUMENTS]
   --rounds N    interleaved; their median is shown; default 3
-  --records N   of each measurement; default 30000";
+  --records N   of each measurement; default 60000";
 
 const BATCHES: [usize; 2] = [10, 1_000];
 
@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(mut given: impl Iterator<Item = String>) -> Result<(), Failure> {
-    let (mut rounds, mut records) = (3, 30_000);
+    let (mut rounds, mut records) = (3, 60_000);
     while let Some(name) = given.next() {
         let target = match name.as_str() {
             "--rounds" => &mut rounds,
