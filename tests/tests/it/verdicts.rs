@@ -283,3 +283,16 @@ async fn at_least_once_claims_nothing_and_the_first_completion_wins() {
     assert_eq!(worker.executions("alo"), 2, "it may run again");
     assert_eq!(worker.record(&id).await.unwrap(), first);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_answers_is_a_failure_that_says_so() {
+    let worker = Worker::new();
+    let count = v1::CountRequest { up_to: 2, pause: None };
+    let (id, delivery) = worker.job("Count", &count, &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.ended(&id).await.1, Code::Unimplemented);
+    // One message is a stream, too.
+    let (id, delivery) = worker.job("Sum", &v1::SumRequest { number: 7 }, &Job::default());
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.record(&id).await.unwrap().state, State::Succeeded);
+}

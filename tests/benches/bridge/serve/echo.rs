@@ -2,7 +2,7 @@
 
 use queuebridge_demo::v1;
 use queuebridge_demo::v1::probe_server::Probe;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Returns the payload, and that is all.
 pub(super) struct BareEcho;
@@ -15,6 +15,21 @@ fn absent<T>() -> Answer<T> {
 
 #[tonic::async_trait]
 impl Probe for BareEcho {
+    type CountStream = tokio_stream::Empty<Result<v1::CountResponse, Status>>;
+    type ChatStream = tokio_stream::Empty<Result<v1::ChatResponse, Status>>;
+
+    async fn count(&self, _: Request<v1::CountRequest>) -> Answer<Self::CountStream> {
+        absent()
+    }
+
+    async fn sum(&self, _: Request<Streaming<v1::SumRequest>>) -> Answer<v1::SumResponse> {
+        absent()
+    }
+
+    async fn chat(&self, _: Request<Streaming<v1::ChatRequest>>) -> Answer<Self::ChatStream> {
+        absent()
+    }
+
     async fn echo(&self, request: Request<v1::EchoRequest>) -> Answer<v1::EchoResponse> {
         Ok(Response::new(v1::EchoResponse { payload: request.into_inner().payload }))
     }

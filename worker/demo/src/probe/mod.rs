@@ -4,6 +4,7 @@
 mod append;
 mod flaky;
 mod reporting;
+mod streams;
 #[cfg(test)]
 mod tests;
 pub mod trailers;
@@ -17,7 +18,7 @@ use queuebridge_worker::JobContext;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::metadata::{KeyAndValueRef, MetadataMap, MetadataValue};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use trailers::{Trailers, WithTrailers};
 
 /// The longest answer to `Echo` in bytes that can be asked for.
@@ -58,6 +59,9 @@ impl Probe {
 
 #[tonic::async_trait]
 impl probe_server::Probe for Probe {
+    type CountStream = streams::Answers<v1::CountResponse>;
+    type ChatStream = streams::Answers<v1::ChatResponse>;
+
     async fn echo(
         &self,
         request: Request<v1::EchoRequest>,
@@ -154,6 +158,27 @@ impl probe_server::Probe for Probe {
         let request = request.into_inner();
         let step = waiting::checked("step", request.step)?;
         reporting::work(context, request.steps, step).await.map(Response::new)
+    }
+
+    async fn count(
+        &self,
+        request: Request<v1::CountRequest>,
+    ) -> Result<Response<Self::CountStream>, Status> {
+        streams::count(request.get_ref()).map(Response::new)
+    }
+
+    async fn sum(
+        &self,
+        request: Request<Streaming<v1::SumRequest>>,
+    ) -> Result<Response<v1::SumResponse>, Status> {
+        streams::sum(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn chat(
+        &self,
+        request: Request<Streaming<v1::ChatRequest>>,
+    ) -> Result<Response<Self::ChatStream>, Status> {
+        Ok(Response::new(streams::chat(request.into_inner())))
     }
 
     async fn append(

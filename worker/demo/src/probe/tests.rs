@@ -193,3 +193,28 @@ async fn append_needs_a_directory() {
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(reason_of(&status), "PROBE_HAS_NO_DIRECTORY");
 }
+
+#[tokio::test(start_paused = true)]
+async fn streams_go_in_and_out() {
+    let count = v1::CountRequest { up_to: 3, pause: seconds(2) };
+    let begun = Instant::now();
+    let mut numbers = client().count(count).await.unwrap().into_inner();
+    for expected in 1..=3 {
+        assert_eq!(numbers.message().await.unwrap().unwrap().number, expected);
+    }
+    assert!(numbers.message().await.unwrap().is_none());
+    assert_eq!(begun.elapsed(), Duration::from_secs(6));
+
+    let addends = [i64::MAX, 1, -5].map(|number| v1::SumRequest { number });
+    let sum = client().sum(tokio_stream::iter(addends)).await.unwrap().into_inner();
+    assert_eq!(sum, v1::SumResponse { sum: i64::MAX - 5, numbers: 3 });
+
+    let said = ["a", "b"].map(|payload| v1::ChatRequest { payload: payload.into() });
+    let mut heard = client().chat(tokio_stream::iter(said)).await.unwrap().into_inner();
+    for (number, payload) in [(1, "a"), (2, "b")] {
+        let expected = v1::ChatResponse { payload: payload.into(), number };
+        assert_eq!(heard.message().await.unwrap(), Some(expected));
+    }
+    let far = v1::CountRequest { up_to: 100_001, pause: None };
+    assert_eq!(client().count(far).await.unwrap_err().code(), Code::InvalidArgument);
+}
