@@ -4,12 +4,16 @@ use crate::host::lambda::InvokeMode;
 use crate::runner::Role;
 use queuebridge_proto::Keyring;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The variables, with their meanings; `QB_ENVELOPE_KEYS` and `QB_STORE_*` are
 /// those of the gateway.
 mod name {
-    /// The queue to poll. Not needed in a Lambda function.
+    /// Outside of Lambda: where to listen as a gRPC server, such as
+    /// `0.0.0.0:50051`.
+    pub(super) const LISTEN: &str = "QB_LISTEN";
+    /// Outside of Lambda: the queue to poll.
     pub(super) const QUEUE_URL: &str = "QB_QUEUE_URL";
     /// Open envelopes: `id:base64[,…]`, as the gateway has them.
     pub(super) const ENVELOPE_KEYS: &str = "QB_ENVELOPE_KEYS";
@@ -44,10 +48,13 @@ mod name {
     pub(super) const LOG_FILTER: &str = "QB_LOG_FILTER";
 }
 
+/// Three times the longest retention that SQS has, and a day.
+const COPIES_SURVIVE: Duration = Duration::from_secs(43 * 24 * 60 * 60);
+
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where deliveries come from.
+    /// Where work comes from.
     pub host: Host,
     /// What the deliveries are.
     pub role: Role,
@@ -55,16 +62,8 @@ pub struct Config {
     pub invoke_mode: InvokeMode,
     /// The URL of the parking queue.
     pub parking: Option<String>,
-    /// Open envelopes.
-    pub envelope_keys: Keyring,
-    /// The table of the result store.
-    pub table: String,
-    /// The bucket of the payload store.
-    pub payload_bucket: Option<String>,
-    /// The prefix of every key in the bucket.
-    pub payload_prefix: String,
-    /// How long a copy of a message can survive.
-    pub copies_survive: Duration,
+    /// What jobs need; none in a process that only serves requests.
+    pub bridge: Option<Bridge>,
     /// Jobs that run at once.
     pub concurrency: usize,
     /// How long a claim holds without being renewed.
@@ -75,13 +74,33 @@ pub struct Config {
     pub log_filter: String,
 }
 
-/// Where deliveries come from.
+/// What a worker shares with its gateway.
+#[derive(Clone, Debug)]
+pub struct Bridge {
+    /// Open envelopes.
+    pub envelope_keys: Keyring,
+    /// The table of the result store.
+    pub table: String,
+    /// The bucket of the payload store.
+    pub payload_bucket: Option<String>,
+    /// The prefix of every key in the bucket.
+    pub payload_prefix: String,
+    /// How long a copy of a message can survive.
+    pub copies_survive: Duration,
+}
+
+/// Where work comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// Lambda pushes them.
+    /// Lambda pushes it.
     Lambda,
-    /// The queue of this URL is polled.
-    Poller(String),
+    /// A process of its own, with one of the two or both.
+    Container {
+        /// The queue of this URL is polled.
+        queue_url: Option<String>,
+        /// Requests come to this address.
+        listen: Option<SocketAddr>,
+    },
 }
 
 /// Every mistake in the environment, at once.
@@ -106,33 +125,13 @@ impl Config {
     pub fn from_variables(variables: BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let get = |name: &str| variables.get(name).map(String::as_str).filter(|v| !v.is_empty());
-        let host = match (get(name::RUNTIME_API), get(name::QUEUE_URL)) {
-            (Some(_), _) => Some(Host::Lambda),
-            (None, Some(url)) => Some(Host::Poller(url.to_owned())),
-            (None, None) => {
-                errors
-                    .push(format!("{}: the URL of the queue to poll is missing", name::QUEUE_URL));
-                None
-            }
+        let host = host(&get, &mut errors);
+        // A process that only serves requests needs nothing of the bridge.
+        let bridged = match &host {
+            Host::Container { queue_url, .. } => queue_url.is_some(),
+            Host::Lambda => get(name::ENVELOPE_KEYS).is_some() || get(name::TABLE).is_some(),
         };
-        let keys = match get(name::ENVELOPE_KEYS).map(Keyring::parse) {
-            Some(Ok(keys)) => Some(keys),
-            Some(Err(error)) => {
-                errors.push(format!("{}: {error}", name::ENVELOPE_KEYS));
-                None
-            }
-            None => {
-                errors.push(format!(
-                    "{}: the gateway's envelope keys are missing",
-                    name::ENVELOPE_KEYS
-                ));
-                None
-            }
-        };
-        let table = get(name::TABLE).map(str::to_owned);
-        if table.is_none() {
-            errors.push(format!("{}: the name of the table is missing", name::TABLE));
-        }
+        let bridge = if bridged { bridge(&get, &mut errors) } else { None };
         let mut time = |name: &str, default: u64| match get(name).map(seconds) {
             None => Duration::from_secs(default),
             Some(Some(value)) if value >= Duration::from_secs(1) => value,
@@ -141,7 +140,6 @@ impl Config {
                 Duration::from_secs(default)
             }
         };
-        let copies_survive = time(name::COPIES_SURVIVE, 43 * 24 * 60 * 60);
         let lease = time(name::LEASE, 30);
         let drain_timeout = time(name::DRAIN_TIMEOUT, 30);
         let concurrency = match get(name::CONCURRENCY).map(str::parse) {
@@ -176,25 +174,74 @@ impl Config {
         if parking.is_some_and(|url| url.ends_with(".fifo")) {
             errors.push(format!("{}: expected a standard queue, not FIFO", name::PARKING));
         }
-        match (host, keys, table) {
-            (Some(host), Some(envelope_keys), Some(table)) if errors.is_empty() => Ok(Self {
-                host,
-                role,
-                invoke_mode,
-                parking: parking.map(str::to_owned),
-                envelope_keys,
-                table,
-                payload_bucket: get(name::BUCKET).map(str::to_owned),
-                payload_prefix: get(name::PREFIX).unwrap_or("queuebridge/").to_owned(),
-                copies_survive,
-                concurrency,
-                lease,
-                drain_timeout,
-                log_filter: get(name::LOG_FILTER).unwrap_or("info").to_owned(),
-            }),
-            _ => Err(ConfigErrors(errors)),
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
         }
+        Ok(Self {
+            host,
+            bridge,
+            role,
+            invoke_mode,
+            parking: parking.map(str::to_owned),
+            concurrency,
+            lease,
+            drain_timeout,
+            log_filter: get(name::LOG_FILTER).unwrap_or("info").to_owned(),
+        })
     }
+}
+
+fn host<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) -> Host {
+    if get(name::RUNTIME_API).is_some() {
+        return Host::Lambda;
+    }
+    let listen = get(name::LISTEN).and_then(|text| match text.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            errors.push(format!("{}: expected an address such as 0.0.0.0:50051", name::LISTEN));
+            None
+        }
+    });
+    let queue_url = get(name::QUEUE_URL).map(str::to_owned);
+    if queue_url.is_none() && get(name::LISTEN).is_none() {
+        let (queue, listen) = (name::QUEUE_URL, name::LISTEN);
+        errors.push(format!("{queue}: give the URL of a queue to poll, or in {listen} an address"));
+    }
+    Host::Container { queue_url, listen }
+}
+
+fn bridge<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) -> Option<Bridge> {
+    let mut missing = |name: &str, what: &str| errors.push(format!("{name}: {what} missing"));
+    let table = get(name::TABLE).map(str::to_owned);
+    if table.is_none() {
+        missing(name::TABLE, "the name of the table is");
+    }
+    let keys = get(name::ENVELOPE_KEYS).map(Keyring::parse);
+    if keys.is_none() {
+        missing(name::ENVELOPE_KEYS, "the gateway's envelope keys are");
+    }
+    let copies_survive = match get(name::COPIES_SURVIVE).map(seconds) {
+        None => COPIES_SURVIVE,
+        Some(Some(time)) if time >= Duration::from_secs(1) => time,
+        Some(_) => {
+            errors.push(format!("{}: expected a time such as 43d", name::COPIES_SURVIVE));
+            COPIES_SURVIVE
+        }
+    };
+    let envelope_keys = match keys? {
+        Ok(keys) => keys,
+        Err(error) => {
+            errors.push(format!("{}: {error}", name::ENVELOPE_KEYS));
+            return None;
+        }
+    };
+    Some(Bridge {
+        envelope_keys,
+        table: table?,
+        payload_bucket: get(name::BUCKET).map(str::to_owned),
+        payload_prefix: get(name::PREFIX).unwrap_or("queuebridge/").to_owned(),
+        copies_survive,
+    })
 }
 
 /// `250ms`, `30s`, `5m`, `12h`, `30d`.
@@ -229,9 +276,22 @@ mod tests {
     fn the_environment_chooses_the_host() {
         let table = ("QB_STORE_TABLE", "t");
         let polled = read(&[KEYS, table, ("QB_QUEUE_URL", "http://q")]).unwrap();
-        assert_eq!(polled.host, Host::Poller("http://q".into()));
+        let host = Host::Container { queue_url: Some("http://q".into()), listen: None };
+        assert_eq!(polled.host, host);
         let lambda = read(&[KEYS, table, ("AWS_LAMBDA_RUNTIME_API", "h:1")]).unwrap();
         assert_eq!(lambda.host, Host::Lambda);
+    }
+
+    #[test]
+    fn what_only_serves_requests_needs_nothing_of_the_bridge() {
+        let listen = ("QB_LISTEN", "127.0.0.1:0");
+        assert!(read(&[listen]).unwrap().bridge.is_none());
+        assert!(read(&[("AWS_LAMBDA_RUNTIME_API", "h:1")]).unwrap().bridge.is_none());
+        let both = read(&[listen, ("QB_QUEUE_URL", "q"), KEYS]).unwrap_err().0;
+        assert_eq!(both.len(), 1, "the table: {both:?}");
+        assert_eq!(read(&[("AWS_LAMBDA_RUNTIME_API", "h:1"), KEYS]).unwrap_err().0.len(), 1);
+        assert_eq!(read(&[("QB_LISTEN", "here")]).unwrap_err().0.len(), 1);
+        assert!(read(&[]).unwrap_err().0[0].contains("QB_LISTEN"));
     }
 
     #[test]
@@ -251,6 +311,8 @@ mod tests {
     #[test]
     fn every_mistake_is_reported_at_once_and_no_secret_is_shown() {
         let errors = read(&[
+            ("QB_QUEUE_URL", "q"),
+            ("QB_WORKER_ROLE", "boss"),
             ("QB_ENVELOPE_KEYS", "1:c2hvcnQ="),
             ("QB_WORKER_LEASE", "soon"),
             ("QB_WORKER_CONCURRENCY", "0"),

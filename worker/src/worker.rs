@@ -1,22 +1,28 @@
 //! A worker process: read config, build, run, drain.
 
-use crate::config::{Config, ConfigErrors, Host};
-use crate::host::{lambda, outbox::SqsOutbox, poller, sqs::SqsSource};
+use crate::config::{Bridge, Config, ConfigErrors, Host};
+use crate::host::outbox::SqsOutbox;
+use crate::host::poller::{self, PollerSettings};
+use crate::host::server::{self, ServeError, ServerSettings};
+use crate::host::{lambda, sqs::SqsSource};
 use crate::runner::{Runner, RunnerSettings};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls;
+use futures_util::TryFutureExt;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::{Clock, PayloadStore};
-use queuebridge_web::Web;
+use queuebridge_web::{DescriptorError, Descriptors, Web};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 /// A worker around a service owner's tonic services.
 pub struct Worker {
     routes: Routes,
+    descriptor_sets: Vec<&'static [u8]>,
 }
 
 /// Why a worker could not run.
@@ -25,20 +31,37 @@ pub enum RunError {
     /// The environment has mistakes.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The given descriptors cannot be read.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
     /// The Lambda Runtime API cannot be used.
     #[error("the Lambda runtime failed: {0}")]
     Lambda(lambda_runtime::Error),
+    /// The gRPC server could not run.
+    #[error(transparent)]
+    Server(#[from] ServeError),
 }
 
 impl Worker {
     /// A worker that serves `routes`.
     #[must_use]
     pub fn new(routes: Routes) -> Self {
-        Self { routes }
+        Self { routes, descriptor_sets: Vec::new() }
     }
 
-    /// Runs as a Lambda function where there is a Lambda Runtime API, else as a
-    /// long-poll loop on `QB_QUEUE_URL` until SIGTERM or SIGINT.
+    /// Adds a serialized `FileDescriptorSet` of the services, as `tonic_prost_build`
+    /// writes it. Doors that speak HTTP need it for JSON, for GET and for streams of
+    /// Connect; a gRPC server shows it by reflection.
+    #[must_use]
+    pub fn descriptors(mut self, set: &'static [u8]) -> Self {
+        self.descriptor_sets.push(set);
+        self
+    }
+
+    /// Runs as a Lambda function where there is a Lambda Runtime API: on events of
+    /// SQS, load balancers, HTTP APIs and Function URLs. Elsewhere as a gRPC server
+    /// on `QB_LISTEN`, as a long-poll loop on `QB_QUEUE_URL`, or as both, until
+    /// SIGTERM or SIGINT.
     ///
     /// # Errors
     /// See [`RunError`].
@@ -46,36 +69,71 @@ impl Worker {
         let config = Config::from_process()?;
         let shutdown = shutdown_signal();
         log_to_stderr(&config);
+        let descriptors = match self.descriptor_sets.as_slice() {
+            [] => None,
+            sets => Some(Arc::new(Descriptors::parse(sets.iter().copied())?)),
+        };
         let sdk = sdk_config().await;
         let sqs = aws_sdk_sqs::Client::new(&sdk);
-        let outbox = SqsOutbox::new(sqs.clone(), config.parking.clone());
-        let routes = self.routes.clone();
-        let runner = runner(self.routes, &config, &sdk, outbox);
-        match config.host {
+        let runner = config.bridge.as_ref().map(|bridge| {
+            let outbox = SqsOutbox::new(sqs.clone(), config.parking.clone());
+            runner(self.routes.clone(), &config, bridge, &sdk, outbox)
+        });
+        let (queue_url, listen) = match config.host {
             Host::Lambda => {
-                let web = Web::new(routes, None);
-                lambda::run(runner, sqs, web, config.invoke_mode).await.map_err(RunError::Lambda)
+                let web = Web::new(self.routes, descriptors);
+                let run = lambda::run(runner, sqs, web, config.invoke_mode);
+                return run.await.map_err(RunError::Lambda);
             }
-            Host::Poller(queue_url) => {
-                let settings = poller::PollerSettings {
-                    concurrency: config.concurrency,
-                    drain_timeout: config.drain_timeout,
-                };
-                poller::run(runner, SqsSource::new(sqs, queue_url), settings, shutdown).await;
-                Ok(())
+            Host::Container { queue_url, listen } => (queue_url, listen),
+        };
+        let stopping = CancellationToken::new();
+        let serving = async {
+            let Some(address) = listen else { return Ok(()) };
+            let listener = server::listen(address).await?;
+            let settings = ServerSettings {
+                drain_timeout: config.drain_timeout,
+                descriptor_sets: self.descriptor_sets,
+                descriptors,
+            };
+            server::serve(self.routes, listener, settings, stopping.cancelled()).await
+        };
+        let polling = async {
+            let (Some(runner), Some(queue_url)) = (runner, queue_url) else { return };
+            let settings = PollerSettings {
+                concurrency: config.concurrency,
+                drain_timeout: config.drain_timeout,
+            };
+            let source = SqsSource::new(sqs, queue_url);
+            poller::run(runner, source, settings, stopping.cancelled()).await;
+        };
+        // If the server cannot run, the loop is stopped, too.
+        let serving = serving.inspect_err(|_| stopping.cancel());
+        let stop = async {
+            tokio::select! {
+                () = shutdown => stopping.cancel(),
+                () = stopping.cancelled() => {}
             }
-        }
+        };
+        let (served, (), ()) = tokio::join!(serving, polling, stop);
+        Ok(served?)
     }
 }
 
-fn runner(routes: Routes, config: &Config, sdk: &SdkConfig, outbox: SqsOutbox) -> Arc<Runner> {
+fn runner(
+    routes: Routes,
+    config: &Config,
+    bridge: &Bridge,
+    sdk: &SdkConfig,
+    outbox: SqsOutbox,
+) -> Arc<Runner> {
     let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
-    let store = DynamoResultStore::new(dynamodb, config.table.clone(), config.copies_survive);
-    let payloads = config.payload_bucket.as_ref().map(|bucket| {
+    let store = DynamoResultStore::new(dynamodb, bridge.table.clone(), bridge.copies_survive);
+    let payloads = bridge.payload_bucket.as_ref().map(|bucket| {
         // Path style: what every S3-compatible endpoint understands.
         let s3 = aws_sdk_s3::config::Builder::from(sdk).force_path_style(true).build();
         let s3 = aws_sdk_s3::Client::from_conf(s3);
-        let store = S3PayloadStore::new(s3, bucket.clone(), config.payload_prefix.clone());
+        let store = S3PayloadStore::new(s3, bucket.clone(), bridge.payload_prefix.clone());
         Arc::new(store) as Arc<dyn PayloadStore>
     });
     let settings = RunnerSettings {
@@ -84,9 +142,9 @@ fn runner(routes: Routes, config: &Config, sdk: &SdkConfig, outbox: SqsOutbox) -
         concurrency: config.concurrency,
         ..RunnerSettings::default()
     };
-    let keys = config.envelope_keys.clone();
-    let outbox = Arc::new(outbox);
-    Runner::new(routes, Arc::new(store), payloads, outbox, keys, Clock::system(), settings)
+    let (store, outbox) = (Arc::new(store), Arc::new(outbox));
+    let keys = bridge.envelope_keys.clone();
+    Runner::new(routes, store, payloads, outbox, keys, Clock::system(), settings)
 }
 
 /// The SDK's configuration with the TLS backend of this workspace.

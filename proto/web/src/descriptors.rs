@@ -14,7 +14,10 @@ use std::collections::HashMap;
 pub struct DescriptorError(String);
 
 /// The methods of some services.
-pub struct Descriptors(HashMap<String, Method>);
+pub struct Descriptors {
+    methods: HashMap<String, Method>,
+    services: Vec<String>,
+}
 
 struct Method {
     kind: MethodKind,
@@ -48,12 +51,19 @@ impl Descriptors {
             let (input, output) = (method.input(), method.output());
             (path, Method { kind, without_side_effects, input, output })
         });
-        Ok(Self(known.collect()))
+        let services = pool.services().map(|service| service.full_name().to_owned()).collect();
+        Ok(Self { methods: known.collect(), services })
+    }
+
+    /// The full names of the services.
+    #[must_use]
+    pub fn services(&self) -> Vec<String> {
+        self.services.clone()
     }
 
     /// What is known of a method, `package.Service/Method`.
     pub(crate) fn method(&self, path: &str) -> Option<MethodDescriptor> {
-        let method = self.0.get(path)?;
+        let method = self.methods.get(path)?;
         Some(MethodDescriptor::from_kind(method.kind).with_idempotent(method.without_side_effects))
     }
 
@@ -62,7 +72,7 @@ impl Descriptors {
     /// # Errors
     /// What is wrong with the text; `None` when the method is not known.
     pub(crate) fn from_json(&self, path: &str, json: &[u8]) -> Result<Bytes, Option<String>> {
-        let method = self.0.get(path).ok_or(None)?;
+        let method = self.methods.get(path).ok_or(None)?;
         // An empty body stands for a message without fields.
         let json = if json.is_empty() { b"{}" } else { json };
         let mut reader = serde_json::Deserializer::from_slice(json);
@@ -78,7 +88,7 @@ impl Descriptors {
     /// # Errors
     /// What is wrong with the bytes; `None` when the method is not known.
     pub(crate) fn to_json(&self, path: &str, message: Bytes) -> Result<Bytes, Option<String>> {
-        let method = self.0.get(path).ok_or(None)?;
+        let method = self.methods.get(path).ok_or(None)?;
         let message = DynamicMessage::decode(method.output.clone(), message);
         let message = message.map_err(|error| Some(error.to_string()))?;
         let json = serde_json::to_vec(&message).map_err(|error| Some(error.to_string()))?;

@@ -68,6 +68,22 @@ impl Web {
         self.answer(request, Guard::new(inner, limits)).await
     }
 
+    /// The same on a connection that has trailers: native gRPC passes as it is.
+    pub async fn serve<B>(&self, request: Request<B>, limits: Limits) -> Response<Body>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let native = request.version() == http::Version::HTTP_2
+            && Protocol::of(&request) == Some(Protocol::Grpc);
+        if !native {
+            return self.call(request, limits).await;
+        }
+        let guard = Guard::new(Inner::Routes(Box::new(self.routes.clone())), limits);
+        let answered = guard.oneshot(request.map(Body::new)).await;
+        answered.unwrap_or_else(|never: Infallible| match never {})
+    }
+
     /// Answers a request with a status, in the protocol of the request.
     pub async fn refuse(&self, request: Request<()>, status: Status) -> Response<Body> {
         let inner = Inner::Refuse(status);

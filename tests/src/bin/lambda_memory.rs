@@ -18,9 +18,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_process()?;
+    let bridge = config.bridge.ok_or("the keys and the table are missing")?;
     let clock = Clock::system();
-    let store = Arc::new(MemoryResultStore::new(config.copies_survive));
-    let payloads = Arc::new(MemoryPayloadStore::new(config.copies_survive, clock));
+    let store = Arc::new(MemoryResultStore::new(bridge.copies_survive));
+    let payloads = Arc::new(MemoryPayloadStore::new(bridge.copies_survive, clock));
     let settings = RunnerSettings {
         lease: config.lease,
         concurrency: config.concurrency,
@@ -28,19 +29,19 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     };
     // The name of the table is required, and means nothing here: it is the folder
     // of `Probe.Append`.
-    let routes = queuebridge_demo::routes_with_probe(config.table);
+    let routes = queuebridge_demo::routes_with_probe(bridge.table);
     let outbox = Arc::new(NoOutbox);
     let runner = Runner::new(
         routes.clone(),
         store,
         Some(payloads),
         outbox,
-        config.envelope_keys,
+        bridge.envelope_keys,
         clock,
         settings,
     );
     // Without a Region every call fails at once: there is no queue.
     let sqs = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest());
     let web = Web::new(routes, None);
-    lambda::run(runner, Client::from_conf(sqs.build()), web, InvokeMode::Buffered).await
+    lambda::run(Some(runner), Client::from_conf(sqs.build()), web, InvokeMode::Buffered).await
 }

@@ -15,5 +15,5 @@ async fn main() -> Result<(), RunError> {
         Some(dir) => queuebridge_demo::routes_with_probe(dir),
         None => queuebridge_demo::routes(),
     };
-    Worker::new(routes).run().await
+    Worker::new(routes).descriptors(queuebridge_demo::FILE_DESCRIPTOR_SET).run().await
 }

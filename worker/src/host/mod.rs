@@ -3,6 +3,7 @@
 pub mod lambda;
 pub mod outbox;
 pub mod poller;
+pub mod server;
 mod settle;
 mod sns;
 pub mod source;

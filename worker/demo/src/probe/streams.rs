@@ -8,7 +8,7 @@ use tokio_stream::{Stream, StreamExt, iter};
 use tonic::{Status, Streaming};
 
 /// Answers as they come.
-pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 const MAX_COUNT: u32 = 100_000;
 

@@ -26,22 +26,22 @@ use tokio::time::Instant;
 const MARGIN: Duration = Duration::from_millis(500);
 
 /// Serves invocations until the runtime ends the process: batches of SQS through
-/// `runner`, HTTP requests through `web`. Invocations may run side by side where
+/// `runner`, if there is one, HTTP requests through `web`. Invocations may run side by side where
 /// the function is configured so. When Lambda says with SIGTERM that it is about to
 /// end the process, what runs gives its claims back.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.
 pub async fn run(
-    runner: Arc<Runner>,
+    runner: Option<Arc<Runner>>,
     client: Client,
     web: Web,
     mode: InvokeMode,
 ) -> Result<(), Error> {
     let shutdown = shutdown::Shutdown::listen().await;
     let host = Arc::new(Host {
-        clock: runner.clock,
-        queue: sqs::Queue::new(runner, client, shutdown.stopping()),
+        clock: Clock::system(),
+        queue: runner.map(|runner| sqs::Queue::new(runner, client, shutdown.stopping())),
         door: Door::new(web, mode),
     });
     let handler = service_fn(move |event: LambdaEvent<Event>| {
@@ -57,7 +57,7 @@ pub async fn run(
 
 struct Host {
     clock: Clock,
-    queue: sqs::Queue,
+    queue: Option<sqs::Queue>,
     door: Door,
 }
 
@@ -78,7 +78,9 @@ impl Host {
         let ends_at = Instant::now() + left.saturating_sub((left / 10).min(MARGIN));
         let answered = match event.payload.kind()? {
             Kind::Sqs(records) => {
-                let answer = self.queue.invoke(records, ends_at).await?;
+                let missing = "this function has no bridge: QB_ENVELOPE_KEYS and QB_STORE_TABLE";
+                let queue = self.queue.as_ref().ok_or(missing)?;
+                let answer = queue.invoke(records, ends_at).await?;
                 return Ok(FunctionResponse::BufferedResponse(Document::Sqs(answer)));
             }
             Kind::Alb(event) => self.door.alb(event, ends_at).await?,

@@ -1,0 +1,149 @@
+//! The worker as a plain gRPC server: all kinds of streaming, and beside it
+//! gRPC-Web and Connect on the same port.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use queuebridge_web::{Descriptors, Limits, Web};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tower::{Service, layer::layer_fn};
+
+/// Connections that say nothing are probed after this time, which is shorter
+/// than the idle time-outs of common load balancers (60 s).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a server could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The server failed.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The owner's descriptors cannot be served.
+    #[error("reflection cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// What a server is told besides its services.
+#[derive(Clone)]
+pub struct ServerSettings {
+    /// How long a shutdown waits for the calls in hand.
+    pub drain_timeout: Duration,
+    /// Serialized `FileDescriptorSet`s, for reflection.
+    pub descriptor_sets: Vec<&'static [u8]>,
+    /// The same, read: for JSON, streams of Connect, and health.
+    pub descriptors: Option<Arc<Descriptors>>,
+}
+
+/// Listens on an address; port 0 lets the system choose.
+///
+/// # Errors
+/// [`ServeError::Listen`].
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    // With port 0 the system chose one: say which.
+    tracing::info!(address = %listener.local_addr().unwrap_or(address), "listening");
+    Ok(listener)
+}
+
+/// Serves until `shutdown`, then finishes what is in hand, for at most the drain
+/// time-out. Handlers find no [`JobContext`](crate::JobContext).
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(
+    routes: Routes,
+    listener: TcpListener,
+    settings: ServerSettings,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let services = settings.descriptors.as_ref().map(|known| known.services()).unwrap_or_default();
+    for service in &services {
+        health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    }
+    let mut routes = routes.add_service(health_service);
+    if !settings.descriptor_sets.is_empty() {
+        routes = routes.add_service(reflection(&settings)?.build_v1()?);
+        routes = routes.add_service(reflection(&settings)?.build_v1alpha()?);
+    }
+    let descriptors = settings.descriptors.clone();
+    let draining = CancellationToken::new();
+    let server = tonic::transport::Server::builder()
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(layer_fn(move |routes| Front(Web::new(routes, descriptors.clone()))))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            draining.clone().cancelled_owned(),
+        );
+    let drain = async {
+        shutdown.await;
+        tracing::info!("the server is draining");
+        for service in services.iter().map(String::as_str).chain([""]) {
+            health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
+        draining.cancel();
+        tokio::time::sleep(settings.drain_timeout).await;
+    };
+    tokio::select! {
+        served = server => served?,
+        () = drain => tracing::warn!("the drain time-out ended calls in hand"),
+    }
+    Ok(())
+}
+
+fn reflection(
+    settings: &ServerSettings,
+) -> Result<tonic_reflection::server::Builder<'static>, ServeError> {
+    let mut builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    for set in &settings.descriptor_sets {
+        builder = builder.register_encoded_file_descriptor_set(set);
+    }
+    Ok(builder)
+}
+
+/// All protocols on one port.
+#[derive(Clone)]
+struct Front(Web);
+
+impl<B> Service<Request<B>> for Front
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let web = self.0.clone();
+        Box::pin(async move { Ok(web.serve(request, Limits::default()).await) })
+    }
+}
