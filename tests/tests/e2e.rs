@@ -73,6 +73,12 @@ async fn parked_messages_become_new_jobs() {
 }
 
 #[tokio::test]
+async fn the_worker_is_a_plain_grpc_server_too() {
+    let _turn = TURN.lock().await;
+    modules(&["test_server"], &[]).await;
+}
+
+#[tokio::test]
 async fn the_whole_bridge_runs_in_one_process() {
     let _turn = TURN.lock().await;
     modules(&["test_local"], &[]).await;
