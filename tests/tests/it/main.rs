@@ -2,6 +2,7 @@
 
 mod aws;
 mod bench;
+mod doors;
 mod fixture;
 mod golden;
 mod lambda;
