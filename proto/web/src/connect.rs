@@ -187,7 +187,7 @@ impl Shared {
         if format == CodecFormat::Proto {
             return Ok(message);
         }
-        self.known()?.from_json(path, &message).map_err(|error| match error {
+        self.known()?.read_json(path, &message).map_err(|error| match error {
             Some(error) => ConnectError::invalid_argument(error),
             None => unknown(path),
         })
@@ -203,7 +203,7 @@ impl Shared {
         if format == CodecFormat::Proto {
             return Ok(message);
         }
-        self.known()?.to_json(path, message).map_err(|error| match error {
+        self.known()?.write_json(path, message).map_err(|error| match error {
             Some(error) => ConnectError::internal(error),
             None => unknown(path),
         })

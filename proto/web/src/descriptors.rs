@@ -71,7 +71,7 @@ impl Descriptors {
     ///
     /// # Errors
     /// What is wrong with the text; `None` when the method is not known.
-    pub(crate) fn from_json(&self, path: &str, json: &[u8]) -> Result<Bytes, Option<String>> {
+    pub(crate) fn read_json(&self, path: &str, json: &[u8]) -> Result<Bytes, Option<String>> {
         let method = self.methods.get(path).ok_or(None)?;
         // An empty body stands for a message without fields.
         let json = if json.is_empty() { b"{}" } else { json };
@@ -87,7 +87,7 @@ impl Descriptors {
     ///
     /// # Errors
     /// What is wrong with the bytes; `None` when the method is not known.
-    pub(crate) fn to_json(&self, path: &str, message: Bytes) -> Result<Bytes, Option<String>> {
+    pub(crate) fn write_json(&self, path: &str, message: Bytes) -> Result<Bytes, Option<String>> {
         let method = self.methods.get(path).ok_or(None)?;
         let message = DynamicMessage::decode(method.output.clone(), message);
         let message = message.map_err(|error| Some(error.to_string()))?;

@@ -238,8 +238,8 @@ fn connect_unary(reply: &Reply, json: bool) -> Outcome {
     let trailer = |(name, value): &(String, String)| {
         name.strip_prefix("trailer-").map(|name| (name.to_owned(), value.clone()))
     };
-    let mut outcome = Outcome::default();
-    outcome.trailers = reply.headers.iter().filter_map(trailer).collect();
+    let trailers = reply.headers.iter().filter_map(trailer).collect();
+    let mut outcome = Outcome { trailers, ..Outcome::default() };
     if reply.status == 200 {
         outcome.messages.push(match json {
             true => Message::Json(serde_json::from_slice(&reply.body).unwrap()),
