@@ -79,6 +79,12 @@ async fn the_worker_is_a_plain_grpc_server_too() {
 }
 
 #[tokio::test]
+async fn clients_of_connect_and_grpc_web_pass_the_http_doors() {
+    let _turn = TURN.lock().await;
+    modules(&["test_doors"], &[]).await;
+}
+
+#[tokio::test]
 async fn the_whole_bridge_runs_in_one_process() {
     let _turn = TURN.lock().await;
     modules(&["test_local"], &[]).await;
