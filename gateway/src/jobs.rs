@@ -13,6 +13,7 @@ use futures_util::stream::{self, BoxStream};
 use prost::Message;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::outcome::to_rpc_status;
+use queuebridge_proto::time::grpc_timeout;
 use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::submit_result::Result as ItemResult;
 use queuebridge_proto::v1::{
@@ -217,20 +218,9 @@ fn cap(wait: Duration, deadline: Option<Duration>) -> Duration {
     })
 }
 
-/// The caller's `grpc-timeout`: at most eight digits and a unit.
+/// The caller's `grpc-timeout`.
 fn deadline_of(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let value: u64 = (digits.len() <= 8).then(|| digits.parse().ok()).flatten()?;
-    Some(match unit {
-        "H" => Duration::from_secs(value * 3600),
-        "M" => Duration::from_secs(value * 60),
-        "S" => Duration::from_secs(value),
-        "m" => Duration::from_millis(value),
-        "u" => Duration::from_micros(value),
-        "n" => Duration::from_nanos(value),
-        _ => return None,
-    })
+    grpc_timeout(metadata.get("grpc-timeout")?.to_str().ok()?)
 }
 
 fn trace_of(metadata: &MetadataMap) -> Option<TraceContext> {
@@ -251,20 +241,5 @@ mod tests {
         assert_eq!(cap(secs(10), Some(secs(5))), Duration::from_millis(4900));
         assert_eq!(cap(secs(10), Some(Duration::from_millis(40))), Duration::from_millis(30));
         assert_eq!(cap(secs(1), Some(secs(5))), secs(1));
-    }
-
-    #[test]
-    fn deadlines_are_read_as_the_protocol_writes_them() {
-        let of = |text: &str| {
-            let mut map = MetadataMap::new();
-            map.insert("grpc-timeout", text.parse().unwrap());
-            deadline_of(&map)
-        };
-        assert_eq!(of("5S"), Some(Duration::from_secs(5)));
-        assert_eq!(of("100m"), Some(Duration::from_millis(100)));
-        assert_eq!(of("1H"), Some(Duration::from_secs(3600)));
-        for bad in ["", "S", "5", "5x", "123456789S", "-1S"] {
-            assert_eq!(of(bad), None, "{bad}");
-        }
     }
 }

@@ -75,9 +75,46 @@ pub fn duration_from_proto(duration: &prost_types::Duration) -> Option<Duration>
     Some(Duration::new(u64::try_from(duration.seconds).ok()?, nanos))
 }
 
+/// Reads the value of `grpc-timeout`: at most eight digits and a unit, as the
+/// protocol of gRPC over HTTP/2 has it.
+#[must_use]
+pub fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_writes_them() {
+        for (text, time) in [
+            ("250m", Duration::from_millis(250)),
+            ("5S", Duration::from_secs(5)),
+            ("2M", Duration::from_secs(120)),
+            ("1H", Duration::from_secs(3600)),
+            ("7u", Duration::from_micros(7)),
+            ("99999999n", Duration::from_nanos(99_999_999)),
+        ] {
+            assert_eq!(grpc_timeout(text), Some(time), "{text}");
+        }
+        for bad in ["", "S", "5", "5x", "5s", "+5S", "-1S", "123456789S", "1é"] {
+            assert_eq!(grpc_timeout(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn protobuf_times_survive_the_round_trip_and_refuse_nonsense() {

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::time::grpc_timeout;
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -101,21 +102,7 @@ fn too_large(limit: usize) -> Status {
 
 /// The caller's `grpc-timeout`.
 fn requested_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 {
-        return None;
-    }
-    let value: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(value * 3600),
-        "M" => Duration::from_secs(value * 60),
-        "S" => Duration::from_secs(value),
-        "m" => Duration::from_millis(value),
-        "u" => Duration::from_micros(value),
-        "n" => Duration::from_nanos(value),
-        _ => return None,
-    })
+    grpc_timeout(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
 /// A body that ends with a status of ours when something goes wrong in it.
@@ -170,25 +157,5 @@ impl http_body::Body for GuardedBody {
 
     fn is_end_stream(&self) -> bool {
         self.inner.as_ref().is_none_or(|inner| inner.is_end_stream())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timeout_has_at_most_eight_digits_and_a_unit() {
-        let of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", text.parse().unwrap());
-            requested_timeout(&headers)
-        };
-        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(of("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(of("99999999S"), Some(Duration::from_secs(99_999_999)));
-        for bad in ["", "S", "5", "5s", "-1S", "999999999S", "1é"] {
-            assert_eq!(of(bad), None, "{bad}");
-        }
     }
 }
