@@ -30,6 +30,7 @@ mod park;
 mod progress;
 pub mod runner;
 mod snooze;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod verdict;

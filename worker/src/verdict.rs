@@ -98,6 +98,25 @@ pub enum Reason {
     FollowsFailure,
 }
 
+impl Reason {
+    /// Its name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "RETRY",
+            Self::Panicked => "PANICKED",
+            Self::OutOfTime => "OUT_OF_TIME",
+            Self::Held => "HELD",
+            Self::ClaimLost => "CLAIM_LOST",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::ParkingUnavailable => "PARKING_UNAVAILABLE",
+            Self::Snoozed => "SNOOZED",
+            Self::Envelope(_) => "UNOPENED",
+            Self::FollowsFailure => "FOLLOWS_FAILURE",
+        }
+    }
+}
+
 impl Verdict {
     /// Redelivery for a reason.
     #[must_use]
