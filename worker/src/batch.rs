@@ -2,6 +2,7 @@
 
 use crate::delivery::Delivery;
 use crate::runner::{Role, Runner};
+use crate::telemetry::{BatchMetrics, Observation};
 use crate::verdict::{Reason, Verdict};
 use crate::{dead_letters, job};
 use futures_util::FutureExt;
@@ -17,12 +18,17 @@ use tokio_util::sync::CancellationToken;
 /// A batch that is running. Dropping it ends all of its tasks: nothing outlives
 /// an invocation.
 pub struct Batch {
-    verdicts: mpsc::UnboundedReceiver<(usize, Verdict)>,
+    verdicts: mpsc::UnboundedReceiver<Finished>,
+    metrics: Option<BatchMetrics>,
     missing: Vec<bool>,
     ends_at: Option<Instant>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
+
+/// A delivery's index, its verdict, and what was seen of it, if anyone wants to
+/// know.
+type Finished = (usize, Verdict, Option<Box<Observation>>);
 
 /// How long a batch goes on after its handlers were ended, to give their claims
 /// back and to write what became of them.
@@ -38,6 +44,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 pub fn start(runner: &Arc<Runner>, deliveries: Vec<Delivery>, ends_at: Option<Instant>) -> Batch {
     let (sender, verdicts) = mpsc::unbounded_channel();
     let missing = vec![true; deliveries.len()];
+    let metrics = runner.settings.telemetry.batch(runner.clock, &deliveries);
     let places = Arc::new(Semaphore::new(runner.settings.concurrency));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -50,7 +57,7 @@ pub fn start(runner: &Arc<Runner>, deliveries: Vec<Delivery>, ends_at: Option<In
         });
     }
     let ends_at = ends_at.map(|end| end + FINISH_GRACE);
-    Batch { verdicts, missing, ends_at, stop, tasks }
+    Batch { verdicts, metrics, missing, ends_at, stop, tasks }
 }
 
 /// Runs a whole batch and returns one verdict per delivery, in order. `stopping`
@@ -88,7 +95,7 @@ impl Batch {
             Some(end) => timeout_at(end, self.verdicts.recv()).await.ok().flatten(),
             None => self.verdicts.recv().await,
         };
-        let (index, verdict) = match next {
+        let finished = match next {
             Some(next) => next,
             // The time is over, or a task died without a word: what is missing is
             // redelivered, once each.
@@ -96,19 +103,27 @@ impl Batch {
                 self.tasks.abort_all();
                 match self.verdicts.try_recv() {
                     Ok(next) => next,
-                    Err(_) => (self.missing.iter().position(|missing| *missing)?, unfinished()),
+                    Err(_) => {
+                        (self.missing.iter().position(|missing| *missing)?, unfinished(), None)
+                    }
                 }
             }
         };
-        self.missing[index] = false;
-        Some((index, verdict))
+        Some(self.note(finished))
     }
 
     /// A further verdict, if there is one at this moment.
     pub fn ready(&mut self) -> Option<(usize, Verdict)> {
-        let (index, verdict) = self.verdicts.try_recv().ok()?;
+        let finished = self.verdicts.try_recv().ok()?;
+        Some(self.note(finished))
+    }
+
+    fn note(&mut self, (index, verdict, seen): Finished) -> (usize, Verdict) {
         self.missing[index] = false;
-        Some((index, verdict))
+        if let Some(metrics) = &mut self.metrics {
+            metrics.add(seen.map(|seen| *seen), &verdict);
+        }
+        (index, verdict)
     }
 
     /// Ends what runs, and starts no more: the claims are released, and the
@@ -163,17 +178,18 @@ async fn run_lane(
     runner: &Runner,
     lane: Lane,
     limits: &Limits,
-    verdicts: &mpsc::UnboundedSender<(usize, Verdict)>,
+    verdicts: &mpsc::UnboundedSender<Finished>,
 ) {
     let mut failed = false;
     for (index, delivery) in lane {
+        let seen = runner.settings.telemetry.observation();
         let verdict = if failed {
             Verdict::redeliver(Duration::ZERO, Reason::FollowsFailure)
         } else if limits.is_over() {
             unfinished()
         } else {
             // The handler has a guard of its own; this one is for our mistakes.
-            AssertUnwindSafe(run_one(runner, &delivery, limits))
+            AssertUnwindSafe(run_one(runner, &delivery, &seen, limits))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
@@ -183,14 +199,19 @@ async fn run_lane(
         };
         failed |= !verdict.is_ack();
         // Nobody listens any more once the batch was dropped.
-        let _ = verdicts.send((index, verdict));
+        let _ = verdicts.send((index, verdict, seen.kept()));
     }
 }
 
-async fn run_one(runner: &Runner, delivery: &Delivery, limits: &Limits) -> Verdict {
+async fn run_one(
+    runner: &Runner,
+    delivery: &Delivery,
+    seen: &Observation,
+    limits: &Limits,
+) -> Verdict {
     match runner.settings.role {
-        Role::Jobs => job::run(runner, delivery, limits).await,
-        Role::DeadLetters => dead_letters::run(runner, delivery).await,
+        Role::Jobs => job::run(runner, delivery, seen, limits).await,
+        Role::DeadLetters => dead_letters::run(runner, delivery, seen).await,
     }
 }
 

@@ -42,6 +42,11 @@ mod name {
     /// The invoke mode of the function's URL: `BUFFERED`, which is the default, or
     /// `RESPONSE_STREAM`.
     pub(super) const INVOKE_MODE: &str = "QB_LAMBDA_INVOKE_MODE";
+    /// Where metrics go: `emf`, which is the default in a Lambda function, or
+    /// `none`, which is the default elsewhere.
+    pub(super) const METRICS: &str = "QB_METRICS";
+    /// The CloudWatch namespace of the metrics; default `Queuebridge`.
+    pub(super) const METRICS_NAMESPACE: &str = "QB_METRICS_NAMESPACE";
     /// Set by Lambda.
     pub(super) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
     /// What is logged, as `level` or `target=level,…`; default `info`.
@@ -72,6 +77,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What is logged, as `level` or `target=level,…`.
     pub log_filter: String,
+    /// The CloudWatch namespace of the metrics, if there are metrics.
+    pub metrics: Option<String>,
 }
 
 /// What a worker shares with its gateway.
@@ -174,6 +181,7 @@ impl Config {
         if parking.is_some_and(|url| url.ends_with(".fifo")) {
             errors.push(format!("{}: expected a standard queue, not FIFO", name::PARKING));
         }
+        let metrics = metrics(&get, host == Host::Lambda, &mut errors);
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
@@ -187,6 +195,7 @@ impl Config {
             lease,
             drain_timeout,
             log_filter: get(name::LOG_FILTER).unwrap_or("info").to_owned(),
+            metrics,
         })
     }
 }
@@ -208,6 +217,32 @@ fn host<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) ->
         errors.push(format!("{queue}: give the URL of a queue to poll, or in {listen} an address"));
     }
     Host::Container { queue_url, listen }
+}
+
+fn metrics<'a>(
+    get: &impl Fn(&str) -> Option<&'a str>,
+    in_lambda: bool,
+    errors: &mut Vec<String>,
+) -> Option<String> {
+    let namespace = get(name::METRICS_NAMESPACE).unwrap_or("Queuebridge");
+    // What CloudWatch takes as a namespace; `AWS/` is its own.
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".-_/#:".contains(c);
+    if namespace.len() > 255 || !namespace.chars().all(fits) || namespace.starts_with("AWS/") {
+        errors.push(format!(
+            "{}: expected up to 255 letters, digits and `.-_/#:`, and not `AWS/` in front",
+            name::METRICS_NAMESPACE
+        ));
+    }
+    let on = match get(name::METRICS) {
+        None => in_lambda,
+        Some("emf") => true,
+        Some("none") => false,
+        Some(_) => {
+            errors.push(format!("{}: expected `emf` or `none`", name::METRICS));
+            false
+        }
+    };
+    on.then(|| namespace.to_owned())
 }
 
 fn bridge<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) -> Option<Bridge> {
@@ -292,6 +327,20 @@ mod tests {
         assert_eq!(read(&[("AWS_LAMBDA_RUNTIME_API", "h:1"), KEYS]).unwrap_err().0.len(), 1);
         assert_eq!(read(&[("QB_LISTEN", "here")]).unwrap_err().0.len(), 1);
         assert!(read(&[]).unwrap_err().0[0].contains("QB_LISTEN"));
+    }
+
+    #[test]
+    fn metrics_are_on_in_lambda_and_off_elsewhere_unless_somebody_says_so() {
+        let metrics = |more: &[(&str, &str)]| read(more).map(|config| config.metrics);
+        let (lambda, container) = (("AWS_LAMBDA_RUNTIME_API", "h:1"), ("QB_LISTEN", "[::1]:1"));
+        assert_eq!(metrics(&[lambda]).unwrap().as_deref(), Some("Queuebridge"));
+        assert_eq!(metrics(&[lambda, ("QB_METRICS", "none")]).unwrap(), None);
+        assert_eq!(metrics(&[container]).unwrap(), None);
+        let named = [container, ("QB_METRICS", "emf"), ("QB_METRICS_NAMESPACE", "Shop/Jobs")];
+        assert_eq!(metrics(&named).unwrap().as_deref(), Some("Shop/Jobs"));
+        for wrong in [("QB_METRICS", "all"), ("QB_METRICS_NAMESPACE", "AWS/SQS")] {
+            assert_eq!(metrics(&[lambda, wrong]).unwrap_err().0.len(), 1, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::finish::{self, Ending};
 use crate::job::Job;
 use crate::park;
 use crate::runner::Runner;
+use crate::telemetry::Observation;
 use crate::verdict::{Reason, Verdict};
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::v1::{LeasePolicy, State};
@@ -17,10 +18,10 @@ const STORE_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Finishes the job of a dead letter, unless somebody did or still may, and
 /// parks the message.
-pub(crate) async fn run(runner: &Runner, delivery: &Delivery) -> Verdict {
-    let job = match Job::open(runner, delivery) {
+pub(crate) async fn run(runner: &Runner, delivery: &Delivery, seen: &Observation) -> Verdict {
+    let job = match Job::open(runner, delivery, seen) {
         Ok(job) => job,
-        Err(error) => return park::unopened(runner, delivery, error).await,
+        Err(error) => return park::unopened(runner, delivery, seen, error).await,
     };
     let now = job.now();
     let record = match runner.store.get(&job.id, now).await {

@@ -69,7 +69,11 @@ async fn complete(job: &Job<'_>, author: Author, state: State, outcome: Outcome)
         let now = job.runner.clock.now();
         let stored = store.complete(&job.id, method, author, state, outcome.clone(), now);
         match stored.await {
-            Ok(Completed::Stored | Completed::AlreadyFinished) => return Verdict::Ack,
+            Ok(Completed::Stored) => {
+                job.seen.finished(state);
+                return Verdict::Ack;
+            }
+            Ok(Completed::AlreadyFinished) => return Verdict::Ack,
             Ok(Completed::Lost) => {
                 return Verdict::redeliver(Duration::from_secs(1), Reason::ClaimLost);
             }

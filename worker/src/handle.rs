@@ -44,7 +44,9 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
         reports: reports.clone(),
     };
     let call = runner.dispatcher.call(&job.method, request, &job.call.metadata, remaining, context);
-    tokio::select! {
+    let begun = Instant::now();
+    job.seen.started(job.id.submitted_at().until(now), job.attempt);
+    let handled = tokio::select! {
         // The handler first: one that is quick never starts a timer.
         biased;
         answer = AssertUnwindSafe(call).catch_unwind() => match answer {
@@ -57,5 +59,11 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
         () = sleep(remaining) => late,
         ended = claim::keep(job, limits, &reports, &cancelled) => ended,
         () = limits.stop.cancelled() => Handled::Stopped,
-    }
+    };
+    let code = match &handled {
+        Handled::Answered(answer) => Some(answer.code),
+        _ => None,
+    };
+    job.seen.ended(begun.elapsed(), code);
+    handled
 }

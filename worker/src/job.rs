@@ -9,6 +9,7 @@ use crate::next::Next;
 use crate::park;
 use crate::runner::{Runner, random};
 use crate::snooze;
+use crate::telemetry::Observation;
 use crate::verdict::{Reason, Verdict, backoff};
 use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
@@ -24,6 +25,7 @@ use tonic::Code;
 pub(crate) struct Job<'a> {
     pub(crate) runner: &'a Runner,
     pub(crate) delivery: &'a Delivery,
+    pub(crate) seen: &'a Observation,
     pub(crate) id: JobId,
     pub(crate) method: MethodName,
     pub(crate) call: Call,
@@ -32,10 +34,15 @@ pub(crate) struct Job<'a> {
 }
 
 /// Runs one delivery and says what should happen with its message.
-pub(crate) async fn run(runner: &Runner, delivery: &Delivery, limits: &Limits) -> Verdict {
-    let mut job = match Job::open(runner, delivery) {
+pub(crate) async fn run(
+    runner: &Runner,
+    delivery: &Delivery,
+    seen: &Observation,
+    limits: &Limits,
+) -> Verdict {
+    let mut job = match Job::open(runner, delivery, seen) {
         Ok(job) => job,
-        Err(error) => return park::unopened(runner, delivery, error).await,
+        Err(error) => return park::unopened(runner, delivery, seen, error).await,
     };
     if job.is_expired() {
         return match finish::store(&job, Ending::Expired).await {
@@ -101,12 +108,17 @@ pub(crate) async fn run(runner: &Runner, delivery: &Delivery, limits: &Limits) -
 
 impl<'a> Job<'a> {
     /// Opens the envelope of a delivery.
-    pub(crate) fn open(runner: &'a Runner, delivery: &'a Delivery) -> Result<Self, EnvelopeError> {
+    pub(crate) fn open(
+        runner: &'a Runner,
+        delivery: &'a Delivery,
+        seen: &'a Observation,
+    ) -> Result<Self, EnvelopeError> {
         let call = envelope::open(&delivery.body, &runner.envelope_keys)?;
         let id = JobId::parse_trusted(&call.job_id).map_err(|_| EnvelopeError::Undecodable)?;
         let method = MethodName::parse(&call.method).map_err(|_| EnvelopeError::Undecodable)?;
+        seen.opened(&method);
         let (author, attempt) = (Author::Unclaimed, delivery.receive_count);
-        Ok(Self { runner, delivery, id, method, call, author, attempt })
+        Ok(Self { runner, delivery, seen, id, method, call, author, attempt })
     }
 
     pub(crate) fn is_expired(&self) -> bool {

@@ -6,6 +6,7 @@ use crate::delivery::Delivery;
 use crate::job::Job;
 use crate::outbox::Outgoing;
 use crate::runner::{Role, Runner};
+use crate::telemetry::Observation;
 use crate::verdict::{Reason, Verdict};
 use queuebridge_proto::EnvelopeError;
 use queuebridge_proto::envelope::{self, attribute};
@@ -50,7 +51,11 @@ pub(crate) fn routing(job: &Job<'_>) -> Vec<(&'static str, String)> {
 
 /// Copies the message of a job to the parking queue. `Ok(false)`: there is none.
 pub(crate) async fn copy(job: &Job<'_>, reason: &'static str) -> Result<bool, Verdict> {
-    send(job.runner, job.delivery, routing(job), &job.call.tenant, reason).await
+    let sent = send(job.runner, job.delivery, routing(job), &job.call.tenant, reason).await?;
+    if sent {
+        job.seen.parked(reason);
+    }
+    Ok(sent)
 }
 
 /// Parks the message of a job that nobody may run again and nobody finishes.
@@ -71,6 +76,7 @@ pub(crate) async fn again(job: &Job<'_>) -> Verdict {
 pub(crate) async fn unopened(
     runner: &Runner,
     delivery: &Delivery,
+    seen: &Observation,
     error: EnvelopeError,
 ) -> Verdict {
     tracing::error!(%error, receives = delivery.receive_count, "a message was not opened");
@@ -83,7 +89,10 @@ pub(crate) async fn unopened(
         _ => reason::UNKNOWN_VERSION,
     };
     match send(runner, delivery, Vec::new(), "", reason).await {
-        Ok(true) => Verdict::Ack,
+        Ok(true) => {
+            seen.parked(reason);
+            Verdict::Ack
+        }
         Ok(false) => Verdict::redeliver(UNOPENED_BACKOFF, error.into()),
         Err(verdict) => verdict,
     }

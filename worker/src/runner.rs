@@ -2,6 +2,7 @@
 
 use crate::dispatch::Dispatcher;
 use crate::outbox::Outbox;
+use crate::telemetry::Telemetry;
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, PayloadStore, ResultStore};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct RunnerSettings {
     pub record_bytes: usize,
     /// The largest answer at all.
     pub max_response_bytes: usize,
+    /// What it says about its work.
+    pub telemetry: Telemetry,
 }
 
 /// What a worker does with deliveries.
@@ -63,6 +66,7 @@ impl Default for RunnerSettings {
             // What a gRPC client takes by default is 4 MiB, the Job around it
             // included.
             max_response_bytes: 4 * 1024 * 1024 - 32 * 1024,
+            telemetry: Telemetry::default(),
         }
     }
 }

@@ -52,7 +52,10 @@ pub(crate) async fn resend(job: &Job<'_>, until: UnixMillis) -> Verdict {
     };
     let sent = job.runner.outbox.resend(&job.delivery.source, message, wait.min(MAX_DELAY));
     match sent.await {
-        Ok(()) => Verdict::Ack,
+        Ok(()) => {
+            job.seen.snoozed();
+            Verdict::Ack
+        }
         Err(error) => {
             tracing::warn!(job = %job.id, %error, "a snoozed job stays in its message");
             Verdict::redeliver(wait, Reason::Snoozed)

@@ -6,6 +6,7 @@ use crate::host::poller::{self, PollerSettings};
 use crate::host::server::{self, ServeError, ServerSettings};
 use crate::host::{lambda, sqs::SqsSource};
 use crate::runner::{Runner, RunnerSettings};
+use crate::telemetry::{Emf, Telemetry};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls;
 use futures_util::TryFutureExt;
@@ -140,11 +141,17 @@ fn runner(
         role: config.role,
         lease: config.lease,
         concurrency: config.concurrency,
+        telemetry: telemetry(config),
         ..RunnerSettings::default()
     };
     let (store, outbox) = (Arc::new(store), Arc::new(outbox));
     let keys = bridge.envelope_keys.clone();
     Runner::new(routes, store, payloads, outbox, keys, Clock::system(), settings)
+}
+
+fn telemetry(config: &Config) -> Telemetry {
+    let emf = |namespace: &String| Arc::new(Emf::stdout(namespace, config.host == Host::Lambda));
+    Telemetry { metrics: config.metrics.as_ref().map(emf) }
 }
 
 /// The SDK's configuration with the TLS backend of this workspace.

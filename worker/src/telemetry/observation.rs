@@ -71,6 +71,11 @@ impl Observation {
         }
     }
 
+    /// Itself, if it is to be read.
+    pub(crate) fn kept(self) -> Option<Box<Self>> {
+        self.on.then(|| Box::new(self))
+    }
+
     /// What it was, for the batch.
     pub(super) fn into_parts(self) -> Parts {
         Parts {
