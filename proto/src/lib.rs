@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod codec;
+pub mod codes;
 pub mod envelope;
 pub mod error;
 pub mod job_id;

@@ -1,10 +1,11 @@
 //! Running a batch of deliveries: each in its own task, with its own verdict.
 
 use crate::delivery::Delivery;
+use crate::job::{self, Job};
 use crate::runner::{Role, Runner};
-use crate::telemetry::{BatchMetrics, Observation};
+use crate::telemetry::{BatchMetrics, BatchSpan, Observation, Parts};
 use crate::verdict::{Reason, Verdict};
-use crate::{dead_letters, job};
+use crate::{dead_letters, park};
 use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -14,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// A batch that is running. Dropping it ends all of its tasks: nothing outlives
 /// an invocation.
@@ -28,7 +30,7 @@ pub struct Batch {
 
 /// A delivery's index, its verdict, and what was seen of it, if anyone wants to
 /// know.
-type Finished = (usize, Verdict, Option<Box<Observation>>);
+type Finished = (usize, Verdict, Option<Box<Parts>>);
 
 /// How long a batch goes on after its handlers were ended, to give their claims
 /// back and to write what became of them.
@@ -44,16 +46,18 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 pub fn start(runner: &Arc<Runner>, deliveries: Vec<Delivery>, ends_at: Option<Instant>) -> Batch {
     let (sender, verdicts) = mpsc::unbounded_channel();
     let missing = vec![true; deliveries.len()];
-    let metrics = runner.settings.telemetry.batch(runner.clock, &deliveries);
+    let metrics = runner.settings.telemetry.metrics(runner.clock, &deliveries);
+    let span = runner.settings.telemetry.span(&deliveries);
     let places = Arc::new(Semaphore::new(runner.settings.concurrency));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     for lane in lanes(deliveries) {
         let (runner, sender, places) = (runner.clone(), sender.clone(), places.clone());
         let limits = Limits { ends_at, stop: stop.clone() };
+        let span = span.clone();
         tasks.spawn(async move {
             let _place = places.acquire().await;
-            run_lane(&runner, lane, &limits, &sender).await;
+            run_lane(&runner, lane, &limits, &span, &sender).await;
         });
     }
     let ends_at = ends_at.map(|end| end + FINISH_GRACE);
@@ -97,6 +101,12 @@ impl Batch {
         };
         let finished = match next {
             Some(next) => next,
+            // Every delivery has its verdict. The tasks are at their very end; with
+            // them their spans are.
+            None if !self.missing.contains(&true) => {
+                while self.tasks.join_next().await.is_some() {}
+                return None;
+            }
             // The time is over, or a task died without a word: what is missing is
             // redelivered, once each.
             None => {
@@ -121,7 +131,7 @@ impl Batch {
     fn note(&mut self, (index, verdict, seen): Finished) -> (usize, Verdict) {
         self.missing[index] = false;
         if let Some(metrics) = &mut self.metrics {
-            metrics.add(seen.map(|seen| *seen), &verdict);
+            metrics.add(seen, &verdict);
         }
         (index, verdict)
     }
@@ -178,6 +188,7 @@ async fn run_lane(
     runner: &Runner,
     lane: Lane,
     limits: &Limits,
+    span: &BatchSpan,
     verdicts: &mpsc::UnboundedSender<Finished>,
 ) {
     let mut failed = false;
@@ -189,7 +200,7 @@ async fn run_lane(
             unfinished()
         } else {
             // The handler has a guard of its own; this one is for our mistakes.
-            AssertUnwindSafe(run_one(runner, &delivery, &seen, limits))
+            AssertUnwindSafe(run_one(runner, &delivery, &seen, span, limits))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
@@ -199,7 +210,7 @@ async fn run_lane(
         };
         failed |= !verdict.is_ack();
         // Nobody listens any more once the batch was dropped.
-        let _ = verdicts.send((index, verdict, seen.kept()));
+        let _ = verdicts.send((index, verdict, seen.into_parts()));
     }
 }
 
@@ -207,12 +218,19 @@ async fn run_one(
     runner: &Runner,
     delivery: &Delivery,
     seen: &Observation,
+    span: &BatchSpan,
     limits: &Limits,
 ) -> Verdict {
-    match runner.settings.role {
-        Role::Jobs => job::run(runner, delivery, seen, limits).await,
-        Role::DeadLetters => dead_letters::run(runner, delivery, seen).await,
-    }
+    let opened = Job::open(runner, delivery, seen);
+    let span = seen.opened(span, delivery, opened.as_ref().ok());
+    let life = async {
+        match (opened, runner.settings.role) {
+            (Ok(job), Role::Jobs) => job::run(job, limits).await,
+            (Ok(job), Role::DeadLetters) => dead_letters::run(&job).await,
+            (Err(error), _) => park::unopened(runner, delivery, seen, error).await,
+        }
+    };
+    life.instrument(span).await
 }
 
 #[cfg(test)]

@@ -47,6 +47,16 @@ mod name {
     pub(super) const METRICS: &str = "QB_METRICS";
     /// The CloudWatch namespace of the metrics; default `Queuebridge`.
     pub(super) const METRICS_NAMESPACE: &str = "QB_METRICS_NAMESPACE";
+    /// The collector of traces, by OpenTelemetry's standard: with one of these,
+    /// traces are exported. The other `OTEL_*` variables are read by its library.
+    pub(super) const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    pub(super) const TRACES_COLLECTOR: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    /// `none` switches traces off, whatever else is set.
+    pub(super) const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+    /// `true` switches OpenTelemetry off, whatever else is set.
+    pub(super) const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
+    /// The name of the function, set by Lambda.
+    pub(super) const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
     /// Set by Lambda.
     pub(super) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
     /// What is logged, as `level` or `target=level,…`; default `info`.
@@ -79,6 +89,10 @@ pub struct Config {
     pub log_filter: String,
     /// The CloudWatch namespace of the metrics, if there are metrics.
     pub metrics: Option<String>,
+    /// Whether traces are exported; whereto is said by the `OTEL_*` variables.
+    pub traces: bool,
+    /// The name of the Lambda function.
+    pub function: Option<String>,
 }
 
 /// What a worker shares with its gateway.
@@ -196,6 +210,8 @@ impl Config {
             drain_timeout,
             log_filter: get(name::LOG_FILTER).unwrap_or("info").to_owned(),
             metrics,
+            traces: traces(&get),
+            function: get(name::FUNCTION).map(str::to_owned),
         })
     }
 }
@@ -217,6 +233,12 @@ fn host<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) ->
         errors.push(format!("{queue}: give the URL of a queue to poll, or in {listen} an address"));
     }
     Host::Container { queue_url, listen }
+}
+
+fn traces<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> bool {
+    let collector = get(name::COLLECTOR).or(get(name::TRACES_COLLECTOR));
+    let disabled = get(name::SDK_DISABLED).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    collector.is_some() && !disabled && get(name::TRACES_EXPORTER) != Some("none")
 }
 
 fn metrics<'a>(
@@ -341,6 +363,19 @@ mod tests {
         for wrong in [("QB_METRICS", "all"), ("QB_METRICS_NAMESPACE", "AWS/SQS")] {
             assert_eq!(metrics(&[lambda, wrong]).unwrap_err().0.len(), 1, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn traces_are_on_with_a_collector_unless_they_are_switched_off() {
+        let traces = |more: &[(&str, &str)]| {
+            read(&[&[("QB_LISTEN", "[::1]:1")], more].concat()).unwrap().traces
+        };
+        let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318");
+        assert!(!traces(&[]));
+        assert!(traces(&[collector]));
+        assert!(traces(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:4318/x")]));
+        assert!(!traces(&[collector, ("OTEL_SDK_DISABLED", "TRUE")]));
+        assert!(!traces(&[collector, ("OTEL_TRACES_EXPORTER", "none")]));
     }
 
     #[test]

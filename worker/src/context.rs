@@ -1,7 +1,7 @@
 //! What a handler can know about its job, and say while it runs.
 
 use crate::progress::Reports;
-use queuebridge_proto::v1::Progress;
+use queuebridge_proto::v1::{Progress, TraceContext};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Clock;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub struct JobContext {
     pub retry_of: Option<Arc<str>>,
     pub(crate) clock: Clock,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl JobContext {
@@ -82,6 +83,7 @@ mod tests {
             retry_of: None,
             clock: Clock::simulated(UnixMillis(1_000)),
             reports: reports.clone(),
+            trace: None,
         };
         assert_eq!(context.remaining(), Duration::from_secs(8));
         for (given, kept) in [(f64::NAN, 0.0), (-1.0, 0.0), (0.25, 0.25), (7.0, 1.0)] {

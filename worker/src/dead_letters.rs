@@ -2,12 +2,9 @@
 //! of time or memory, or were never started. Nobody else would finish their jobs.
 
 use crate::claim;
-use crate::delivery::Delivery;
 use crate::finish::{self, Ending};
 use crate::job::Job;
 use crate::park;
-use crate::runner::Runner;
-use crate::telemetry::Observation;
 use crate::verdict::{Reason, Verdict};
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::v1::{LeasePolicy, State};
@@ -18,13 +15,9 @@ const STORE_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Finishes the job of a dead letter, unless somebody did or still may, and
 /// parks the message.
-pub(crate) async fn run(runner: &Runner, delivery: &Delivery, seen: &Observation) -> Verdict {
-    let job = match Job::open(runner, delivery, seen) {
-        Ok(job) => job,
-        Err(error) => return park::unopened(runner, delivery, seen, error).await,
-    };
+pub(crate) async fn run(job: &Job<'_>) -> Verdict {
     let now = job.now();
-    let record = match runner.store.get(&job.id, now).await {
+    let record = match job.runner.store.get(&job.id, now).await {
         Ok(record) => record,
         Err(error) => {
             tracing::warn!(job = %job.id, %error, "a dead letter could not be looked up");
@@ -36,18 +29,18 @@ pub(crate) async fn run(runner: &Runner, delivery: &Delivery, seen: &Observation
         Some(record) if matches!(record.state, State::Succeeded | State::Cancelled) => {
             job.over().await
         }
-        Some(record) if record.is_terminal() => parked(&job).await,
+        Some(record) if record.is_terminal() => parked(job).await,
         Some(record) if record.token.is_some() && record.lease_until > now => {
             Verdict::redeliver(now.until(record.lease_until), Reason::Held)
         }
         Some(record)
             if record.token.is_some()
-                && claim::policy(&job) == LeasePolicy::Hold
+                && claim::policy(job) == LeasePolicy::Hold
                 && !job.is_expired() =>
         {
-            park::held(&job).await
+            park::held(job).await
         }
-        _ => finish(&job).await,
+        _ => finish(job).await,
     }
 }
 

@@ -3,17 +3,21 @@
 use bytes::Bytes;
 use queuebridge_proto::metadata::to_metadata_map;
 use queuebridge_proto::raw::RawCodec;
-use queuebridge_proto::v1::{Metadatum, Outcome};
+use queuebridge_proto::v1::{Metadatum, Outcome, TraceContext};
 use queuebridge_proto::{MethodName, outcome};
 use std::time::Duration;
 use tokio_stream::once;
 use tonic::client::Grpc;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
 use crate::context::JobContext;
 use crate::next::{self, Next};
+
+/// The headers of W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 /// Calls the services of a worker.
 #[derive(Clone)]
@@ -44,6 +48,9 @@ impl Dispatcher {
         let mut request = Request::new(once(message));
         *request.metadata_mut() = to_metadata_map(metadata);
         request.set_timeout(remaining);
+        if let Some(trace) = &context.trace {
+            hand_on(trace, request.metadata_mut());
+        }
         request.extensions_mut().insert(context);
         // The streaming call keeps initial and trailing metadata apart; the unary
         // one would merge them.
@@ -84,5 +91,54 @@ impl Dispatcher {
                 Err(Status::unimplemented("streaming answers do not travel through the queue"))
             }
         }
+    }
+}
+
+/// Tells the handler the trace that it is a part of. A caller who has put another
+/// trace into the job's metadata meant that one.
+fn hand_on(trace: &TraceContext, metadata: &mut MetadataMap) {
+    let id = |text: &str| text.get(3..35).map(str::to_owned);
+    let given = metadata.get(TRACEPARENT).map(|given| given.to_str().ok().and_then(id));
+    if given.is_some_and(|given| given != id(&trace.traceparent)) {
+        return;
+    }
+    let values = [(TRACEPARENT, &trace.traceparent), (TRACESTATE, &trace.tracestate)];
+    for (name, value) in values {
+        metadata.remove(name);
+        if let (false, Ok(value)) = (value.is_empty(), MetadataValue::try_from(value)) {
+            metadata.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn handed_on(given: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
+        let mut metadata = MetadataMap::new();
+        for (name, value) in given {
+            metadata.insert(*name, value.parse().unwrap());
+        }
+        let trace = TraceContext { traceparent: OURS.into(), tracestate: String::new() };
+        hand_on(&trace, &mut metadata);
+        let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+        metadata
+            .into_headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect()
+    }
+
+    #[test]
+    fn a_handler_is_told_its_trace_unless_the_caller_named_another() {
+        let ours = [("traceparent".to_owned(), OURS.to_owned())];
+        assert_eq!(handed_on(&[]), ours);
+        let same = "00-4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-01";
+        assert_eq!(handed_on(&[("traceparent", same), ("tracestate", "a=b")]), ours);
+        let other = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1111111111111111-01";
+        assert_eq!(handed_on(&[("traceparent", other)])[0].1, other);
     }
 }

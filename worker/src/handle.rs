@@ -42,6 +42,7 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
         retry_of: (!job.call.retry_of.is_empty()).then(|| job.call.retry_of.as_str().into()),
         clock: runner.clock,
         reports: reports.clone(),
+        trace: job.trace(),
     };
     let call = runner.dispatcher.call(&job.method, request, &job.call.metadata, remaining, context);
     let begun = Instant::now();

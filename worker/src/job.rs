@@ -9,15 +9,16 @@ use crate::next::Next;
 use crate::park;
 use crate::runner::{Runner, random};
 use crate::snooze;
-use crate::telemetry::Observation;
+use crate::telemetry::{self, Observation};
 use crate::verdict::{Reason, Verdict, backoff};
 use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::{CLOCK_SKEW, duration_from_proto};
 use queuebridge_proto::v1::call::Payload;
-use queuebridge_proto::v1::{AttemptRules, Call, Guarantee};
+use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, TraceContext};
 use queuebridge_proto::{EnvelopeError, JobId, MethodName, UnixMillis, envelope};
 use queuebridge_store::{Author, Lease, PayloadError};
+use std::borrow::Cow;
 use std::time::Duration;
 use tonic::Code;
 
@@ -34,16 +35,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// Runs one delivery and says what should happen with its message.
-pub(crate) async fn run(
-    runner: &Runner,
-    delivery: &Delivery,
-    seen: &Observation,
-    limits: &Limits,
-) -> Verdict {
-    let mut job = match Job::open(runner, delivery, seen) {
-        Ok(job) => job,
-        Err(error) => return park::unopened(runner, delivery, seen, error).await,
-    };
+pub(crate) async fn run(mut job: Job<'_>, limits: &Limits) -> Verdict {
     if job.is_expired() {
         return match finish::store(&job, Ending::Expired).await {
             Verdict::Ack => job.over().await,
@@ -58,6 +50,7 @@ pub(crate) async fn run(
     {
         return verdict;
     }
+    job.seen.attempt(job.attempt);
     if job.attempt > job.max_attempts() {
         let message = "the attempts were used up, the last of them without a reported failure";
         let status = error::status(Code::Unavailable, reason::ATTEMPTS_EXHAUSTED, message);
@@ -116,7 +109,6 @@ impl<'a> Job<'a> {
         let call = envelope::open(&delivery.body, &runner.envelope_keys)?;
         let id = JobId::parse_trusted(&call.job_id).map_err(|_| EnvelopeError::Undecodable)?;
         let method = MethodName::parse(&call.method).map_err(|_| EnvelopeError::Undecodable)?;
-        seen.opened(&method);
         let (author, attempt) = (Author::Unclaimed, delivery.receive_count);
         Ok(Self { runner, delivery, seen, id, method, call, author, attempt })
     }
@@ -133,6 +125,15 @@ impl<'a> Job<'a> {
     /// back from the parking queue goes there again: nobody but them deletes it.
     pub(crate) async fn over(&self) -> Verdict {
         if self.delivery.parked { park::again(self).await } else { Verdict::Ack }
+    }
+
+    /// The trace context for what the handler calls: that of this delivery's span,
+    /// or else the caller's.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        let header = self.delivery.trace_header.as_deref();
+        self.seen
+            .trace()
+            .or_else(|| telemetry::created(self.call.trace.as_ref(), header).map(Cow::into_owned))
     }
 
     async fn fetch_request(&self) -> Result<Bytes, PayloadError> {

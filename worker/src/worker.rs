@@ -6,7 +6,7 @@ use crate::host::poller::{self, PollerSettings};
 use crate::host::server::{self, ServeError, ServerSettings};
 use crate::host::{lambda, sqs::SqsSource};
 use crate::runner::{Runner, RunnerSettings};
-use crate::telemetry::{Emf, Telemetry};
+use crate::telemetry::{self, Emf, Telemetry};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls;
 use futures_util::TryFutureExt;
@@ -69,7 +69,8 @@ impl Worker {
     pub async fn run(self) -> Result<(), RunError> {
         let config = Config::from_process()?;
         let shutdown = shutdown_signal();
-        log_to_stderr(&config);
+        let telemetry =
+            Telemetry { metrics: metrics(&config), ..telemetry::subscriber::install(&config) };
         let descriptors = match self.descriptor_sets.as_slice() {
             [] => None,
             sets => Some(Arc::new(Descriptors::parse(sets.iter().copied())?)),
@@ -78,12 +79,12 @@ impl Worker {
         let sqs = aws_sdk_sqs::Client::new(&sdk);
         let runner = config.bridge.as_ref().map(|bridge| {
             let outbox = SqsOutbox::new(sqs.clone(), config.parking.clone());
-            runner(self.routes.clone(), &config, bridge, &sdk, outbox)
+            runner(self.routes.clone(), &config, bridge, &sdk, outbox, telemetry.clone())
         });
         let (queue_url, listen) = match config.host {
             Host::Lambda => {
                 let web = Web::new(self.routes, descriptors);
-                let run = lambda::run(runner, sqs, web, config.invoke_mode);
+                let run = lambda::run(runner, sqs, web, config.invoke_mode, telemetry);
                 return run.await.map_err(RunError::Lambda);
             }
             Host::Container { queue_url, listen } => (queue_url, listen),
@@ -117,6 +118,7 @@ impl Worker {
             }
         };
         let (served, (), ()) = tokio::join!(serving, polling, stop);
+        telemetry.shut_down().await;
         Ok(served?)
     }
 }
@@ -127,6 +129,7 @@ fn runner(
     bridge: &Bridge,
     sdk: &SdkConfig,
     outbox: SqsOutbox,
+    telemetry: Telemetry,
 ) -> Arc<Runner> {
     let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
     let store = DynamoResultStore::new(dynamodb, bridge.table.clone(), bridge.copies_survive);
@@ -141,7 +144,7 @@ fn runner(
         role: config.role,
         lease: config.lease,
         concurrency: config.concurrency,
-        telemetry: telemetry(config),
+        telemetry,
         ..RunnerSettings::default()
     };
     let (store, outbox) = (Arc::new(store), Arc::new(outbox));
@@ -149,9 +152,9 @@ fn runner(
     Runner::new(routes, store, payloads, outbox, keys, Clock::system(), settings)
 }
 
-fn telemetry(config: &Config) -> Telemetry {
+fn metrics(config: &Config) -> Option<Arc<Emf>> {
     let emf = |namespace: &String| Arc::new(Emf::stdout(namespace, config.host == Host::Lambda));
-    Telemetry { metrics: config.metrics.as_ref().map(emf) }
+    config.metrics.as_ref().map(emf)
 }
 
 /// The SDK's configuration with the TLS backend of this workspace.
@@ -159,19 +162,6 @@ async fn sdk_config() -> SdkConfig {
     let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
     aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
-}
-
-/// JSON lines on standard error, which both Lambda and containers collect. A
-/// subscriber that the owner has installed before stays.
-fn log_to_stderr(config: &Config) {
-    use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::util::SubscriberInitExt;
-    let targets: tracing_subscriber::filter::Targets =
-        config.log_filter.parse().unwrap_or_else(|_| {
-            tracing_subscriber::filter::Targets::new().with_default(tracing::Level::INFO)
-        });
-    let json = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
-    let _ = tracing_subscriber::registry().with(targets).with(json).try_init();
 }
 
 /// Resolves at SIGTERM or SIGINT. From the call on, and not only once it is

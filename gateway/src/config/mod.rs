@@ -4,7 +4,6 @@
 //! Everything is read and checked before the first socket opens; all mistakes
 //! are reported at once; no report and no print contains a secret.
 
-mod codes;
 mod duration;
 mod error;
 mod pattern;
@@ -18,10 +17,10 @@ mod suggest;
 mod values;
 mod variables;
 
-pub use codes::{code_from_name, code_name};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use pattern::{MethodPattern, PatternError};
+pub use queuebridge_proto::codes::{code_from_name, code_name};
 pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
 

@@ -9,6 +9,7 @@ use queuebridge_web::Web;
 use queuebridge_worker::config::Config;
 use queuebridge_worker::host::lambda::{self, InvokeMode};
 use queuebridge_worker::outbox::NoOutbox;
+use queuebridge_worker::telemetry::Telemetry;
 use queuebridge_worker::{Runner, RunnerSettings};
 use std::sync::Arc;
 
@@ -43,5 +44,12 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     // Without a Region every call fails at once: there is no queue.
     let sqs = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest());
     let web = Web::new(routes, None);
-    lambda::run(Some(runner), Client::from_conf(sqs.build()), web, InvokeMode::Buffered).await
+    lambda::run(
+        Some(runner),
+        Client::from_conf(sqs.build()),
+        web,
+        InvokeMode::Buffered,
+        Telemetry::default(),
+    )
+    .await
 }

@@ -2,7 +2,7 @@
 
 use super::Emf;
 use super::document::{Document, MAX_VALUES, Metric, Unit};
-use super::observation::{Observation, Parts};
+use super::observation::Parts;
 use crate::verdict::Verdict;
 use queuebridge_proto::MethodName;
 use queuebridge_proto::v1::State;
@@ -65,8 +65,7 @@ impl BatchMetrics {
     }
 
     /// Adds one delivery; `None` is one that was not run.
-    pub(crate) fn add(&mut self, seen: Option<Observation>, verdict: &Verdict) {
-        let parts = seen.map(Observation::into_parts);
+    pub(crate) fn add(&mut self, parts: Option<Box<Parts>>, verdict: &Verdict) {
         if let Verdict::Redeliver { reason, .. } = verdict {
             *self.redelivered.entry(reason.name()).or_default() += 1;
         }
@@ -158,7 +157,7 @@ impl Drop for BatchMetrics {
 }
 
 impl Counts {
-    fn add(&mut self, parts: Option<Parts>, verdict: &Verdict) {
+    fn add(&mut self, parts: Option<Box<Parts>>, verdict: &Verdict) {
         self.redelivered += u64::from(!verdict.is_ack());
         let Some(parts) = parts else { return };
         self.jobs += u64::from(parts.method.is_some());

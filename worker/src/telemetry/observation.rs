@@ -1,16 +1,22 @@
 //! What happened to one delivery.
 
+use super::otel;
+use super::span::BatchSpan;
+use crate::delivery::Delivery;
+use crate::job::Job;
 use queuebridge_proto::MethodName;
-use queuebridge_proto::v1::State;
+use queuebridge_proto::v1::{State, TraceContext};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tonic::Code;
+use tracing::Span;
 
 /// Written by the steps of a job's life, each of which happens once; read by the
 /// batch. One that is off keeps nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Observation {
     on: bool,
+    span: OnceLock<Span>,
     method: OnceLock<MethodName>,
     start: OnceLock<Start>,
     end: OnceLock<(Duration, Option<Code>)>,
@@ -33,10 +39,25 @@ impl Observation {
         Self { on, ..Self::default() }
     }
 
-    /// Its envelope was opened.
-    pub(crate) fn opened(&self, method: &MethodName) {
-        if self.on {
-            let _ = self.method.set(method.clone());
+    /// Its envelope was opened, or could not be. The rest of its life is to be
+    /// run in this span.
+    pub(crate) fn opened(
+        &self,
+        batch: &BatchSpan,
+        delivery: &Delivery,
+        job: Option<&Job<'_>>,
+    ) -> Span {
+        if let (true, Some(job)) = (self.on, job) {
+            let _ = self.method.set(job.method.clone());
+        }
+        self.span.get_or_init(|| batch.delivery(delivery, job)).clone()
+    }
+
+    /// It is this attempt.
+    pub(crate) fn attempt(&self, attempt: u32) {
+        if let Some(span) = self.span.get() {
+            span.record("attempt", attempt);
+            otel::attempt(span, attempt);
         }
     }
 
@@ -47,7 +68,15 @@ impl Observation {
 
     /// Its handler has ended: with an answer, or in another way.
     pub(crate) fn ended(&self, after: Duration, answer: Option<Code>) {
+        if let Some(span) = self.span.get() {
+            otel::ended(span, answer);
+        }
         self.keep(&self.end, (after, answer));
+    }
+
+    /// The trace context for what the handler calls, where traces are exported.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        self.span.get().and_then(otel::outgoing)
     }
 
     /// Its outcome was stored, by this delivery and no other.
@@ -71,26 +100,25 @@ impl Observation {
         }
     }
 
-    /// Itself, if it is to be read.
-    pub(crate) fn kept(self) -> Option<Box<Self>> {
-        self.on.then(|| Box::new(self))
-    }
-
-    /// What it was, for the batch.
-    pub(super) fn into_parts(self) -> Parts {
-        Parts {
+    /// What it was, for the batch, if anyone wants to know. Its span ends here.
+    pub(crate) fn into_parts(self) -> Option<Box<Parts>> {
+        if !self.on {
+            return None;
+        }
+        Some(Box::new(Parts {
             method: self.method.into_inner(),
             start: self.start.into_inner(),
             end: self.end.into_inner(),
             finished: self.finished.into_inner(),
             parked: self.parked.into_inner(),
             snoozed: self.snoozed.into_inner().is_some(),
-        }
+        }))
     }
 }
 
 /// An [`Observation`] to be read.
-pub(super) struct Parts {
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
     pub(super) method: Option<MethodName>,
     pub(super) start: Option<Start>,
     pub(super) end: Option<(Duration, Option<Code>)>,

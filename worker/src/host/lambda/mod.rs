@@ -8,6 +8,7 @@ mod sqs;
 pub use http::InvokeMode;
 
 use crate::runner::Runner;
+use crate::telemetry::Telemetry;
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use aws_sdk_sqs::Client;
 use event::{Event, Kind};
@@ -20,10 +21,14 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::{Instrument, error_span};
 
 /// What is kept of the invocation's time for settling and answering: a tenth, up
 /// to this.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// How long an invocation waits for a collector of traces.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Serves invocations until the runtime ends the process: batches of SQS through
 /// `runner`, if there is one, HTTP requests through `web`. Invocations may run side by side where
@@ -37,17 +42,20 @@ pub async fn run(
     client: Client,
     web: Web,
     mode: InvokeMode,
+    telemetry: Telemetry,
 ) -> Result<(), Error> {
     let shutdown = shutdown::Shutdown::listen().await;
     let host = Arc::new(Host {
         clock: Clock::system(),
         queue: runner.map(|runner| sqs::Queue::new(runner, client, shutdown.stopping())),
         door: Door::new(web, mode),
+        telemetry,
     });
     let handler = service_fn(move |event: LambdaEvent<Event>| {
         let (host, under_way) = (host.clone(), shutdown.under_way());
         async move {
-            let answer = host.invoke(event).await;
+            let span = error_span!("invocation", request_id = event.context.request_id);
+            let answer = host.invoke(event).instrument(span).await;
             drop(under_way);
             answer
         }
@@ -59,6 +67,7 @@ struct Host {
     clock: Clock,
     queue: Option<sqs::Queue>,
     door: Door,
+    telemetry: Telemetry,
 }
 
 /// What an event source takes.
@@ -76,6 +85,18 @@ impl Host {
     ) -> Result<FunctionResponse<Document, Chunks>, Error> {
         let left = self.clock.now().until(UnixMillis(event.context.deadline));
         let ends_at = Instant::now() + left.saturating_sub((left / 10).min(MARGIN));
+        let answer = self.answer(event, ends_at).await;
+        // After the answer the process may be frozen.
+        let left = ends_at.saturating_duration_since(Instant::now());
+        self.telemetry.flush(left.min(FLUSH)).await;
+        answer
+    }
+
+    async fn answer(
+        &self,
+        event: LambdaEvent<Event>,
+        ends_at: Instant,
+    ) -> Result<FunctionResponse<Document, Chunks>, Error> {
         let answered = match event.payload.kind()? {
             Kind::Sqs(records) => {
                 let missing = "this function has no bridge: QB_ENVELOPE_KEYS and QB_STORE_TABLE";
