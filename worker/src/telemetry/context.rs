@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_xray_header_is_read_in_any_order_and_refused_when_incomplete() {
-        let sampled = |header| from_xray(header).map(|context| context.traceparent);
+        let sampled = |header: &str| from_xray(header).map(|context| context.traceparent);
         let ids = "Parent=53995c3f42cd8ad8; Root=1-5759e988-bd862e3fe1be46a994272793";
         let expected = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8";
         assert_eq!(sampled(ids), Some(format!("{expected}-00")));

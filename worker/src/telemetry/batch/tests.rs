@@ -1,4 +1,5 @@
 use super::*;
+use crate::telemetry::observation::{Observation, Start};
 use crate::telemetry::specification::check;
 use crate::verdict::Reason;
 use queuebridge_proto::UnixMillis;
@@ -43,18 +44,18 @@ impl Bench {
     }
 }
 
-fn opened(method: &str) -> Observation {
-    let seen = Observation::new(true);
-    seen.opened(&MethodName::parse(method).unwrap());
-    seen
+fn opened(method: &str) -> Parts {
+    Parts { method: Some(MethodName::parse(method).unwrap()), ..Parts::default() }
 }
 
-fn answered(method: &str, code: Code, state: State) -> Option<Observation> {
-    let seen = opened(method);
-    seen.started(Duration::from_millis(1500), 1);
-    seen.ended(Duration::from_micros(2500), Some(code));
-    seen.finished(state);
-    Some(seen)
+fn started(age: u64, attempt: u32) -> Option<Start> {
+    Some(Start { age: Duration::from_millis(age), attempt })
+}
+
+fn answered(method: &str, code: Code, state: State) -> Option<Box<Parts>> {
+    let end = Some((Duration::from_micros(2500), Some(code)));
+    let start = started(1500, 1);
+    Some(Box::new(Parts { start, end, finished: Some(state), ..opened(method) }))
 }
 
 fn redeliver(reason: Reason) -> Verdict {
@@ -77,14 +78,12 @@ async fn a_batch_of_one_method_is_one_document() {
     let mut batch = bench.batch(4);
     batch.add(answered("/a.B/C", Code::Ok, State::Succeeded), &Verdict::Ack);
     batch.add(answered("/a.B/C", Code::NotFound, State::Failed), &Verdict::Ack);
-    let retried = opened("/a.B/C");
-    retried.started(Duration::from_secs(9), 2);
-    retried.ended(Duration::from_millis(7), Some(Code::Unavailable));
-    batch.add(Some(retried), &redeliver(Reason::Retry));
-    let parked = opened("/a.B/C");
-    parked.parked("WORKER_LOST");
-    parked.finished(State::Failed);
-    batch.add(Some(parked), &Verdict::Ack);
+    let end = Some((Duration::from_millis(7), Some(Code::Unavailable)));
+    let retried = Parts { start: started(9000, 2), end, ..opened("/a.B/C") };
+    batch.add(Some(retried.into()), &redeliver(Reason::Retry));
+    let finished = Some(State::Failed);
+    let parked = Parts { parked: Some("WORKER_LOST"), finished, ..opened("/a.B/C") };
+    batch.add(Some(parked.into()), &Verdict::Ack);
     assert!(bench.documents().is_empty(), "it is written when the batch ends");
     drop(batch);
     let documents = bench.documents();
@@ -110,7 +109,7 @@ async fn what_is_counted_twice_for_a_queue_is_not_written_twice() {
     let mut batch = bench.batch(3);
     batch.add(answered("/a.B/C", Code::Ok, State::Succeeded), &Verdict::Ack);
     batch.add(answered("/a.B/D", Code::Ok, State::Succeeded), &Verdict::Ack);
-    batch.add(Some(Observation::new(true)), &redeliver(Reason::OutOfTime));
+    batch.add(Some(Box::default()), &redeliver(Reason::OutOfTime));
     batch.add(None, &redeliver(Reason::OutOfTime));
     drop(batch);
     let documents = bench.documents();
@@ -129,9 +128,8 @@ async fn a_method_that_no_handler_has_answered_has_no_metrics_of_its_own() {
     let bench = Bench::new();
     let mut batch = bench.batch(2);
     batch.add(answered("/made.Up/Name", Code::Unimplemented, State::Failed), &Verdict::Ack);
-    let expired = opened("/a.B/C");
-    expired.finished(State::Expired);
-    batch.add(Some(expired), &Verdict::Ack);
+    let expired = Parts { finished: Some(State::Expired), ..opened("/a.B/C") };
+    batch.add(Some(expired.into()), &Verdict::Ack);
     drop(batch);
     let documents = bench.documents();
     let [document] = &*documents else { panic!("{documents:?}") };
@@ -144,9 +142,8 @@ async fn a_method_that_no_handler_has_answered_has_no_metrics_of_its_own() {
     batch.add(answered("/a.B/C", Code::Ok, State::Succeeded), &Verdict::Ack);
     drop(batch);
     let mut batch = bench.batch(1);
-    let expired = opened("/a.B/C");
-    expired.finished(State::Expired);
-    batch.add(Some(expired), &Verdict::Ack);
+    let expired = Parts { finished: Some(State::Expired), ..opened("/a.B/C") };
+    batch.add(Some(expired.into()), &Verdict::Ack);
     drop(batch);
     let documents = bench.documents();
     assert!(documents.iter().all(|document| document["Method"] == "/a.B/C"), "{documents:?}");
@@ -182,10 +179,11 @@ async fn dimensions_are_never_empty_nor_too_long() {
 
 #[test]
 fn an_observation_that_is_off_keeps_nothing() {
-    let seen = Observation::default();
-    seen.opened(&MethodName::parse("/a.B/C").unwrap());
-    seen.started(Duration::ZERO, 1);
-    seen.finished(State::Failed);
-    let parts = seen.into_parts();
-    assert!(parts.method.is_none() && parts.start.is_none() && parts.finished.is_none());
+    for on in [false, true] {
+        let seen = Observation::new(on);
+        seen.started(Duration::ZERO, 1);
+        seen.parked("WORKER_LOST");
+        seen.finished(State::Failed);
+        assert_eq!(seen.into_parts().and_then(|parts| parts.finished).is_some(), on);
+    }
 }
