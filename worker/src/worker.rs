@@ -84,7 +84,7 @@ impl Worker {
         let (queue_url, listen) = match config.host {
             Host::Lambda => {
                 let web = Web::new(self.routes, descriptors);
-                let run = lambda::run(runner, sqs, web, config.invoke_mode, telemetry);
+                let run = Box::pin(lambda::run(runner, sqs, web, config.invoke_mode, telemetry));
                 return run.await.map_err(RunError::Lambda);
             }
             Host::Container { queue_url, listen } => (queue_url, listen),
@@ -98,7 +98,8 @@ impl Worker {
                 descriptor_sets: self.descriptor_sets,
                 descriptors,
             };
-            server::serve(self.routes, listener, settings, stopping.cancelled()).await
+            // Boxed like the others: the owner's `main` holds all of this.
+            Box::pin(server::serve(self.routes, listener, settings, stopping.cancelled())).await
         };
         let polling = async {
             let (Some(runner), Some(queue_url)) = (runner, queue_url) else { return };
@@ -107,7 +108,7 @@ impl Worker {
                 drain_timeout: config.drain_timeout,
             };
             let source = SqsSource::new(sqs, queue_url);
-            poller::run(runner, source, settings, stopping.cancelled()).await;
+            Box::pin(poller::run(runner, source, settings, stopping.cancelled())).await;
         };
         // If the server cannot run, the loop is stopped, too.
         let serving = serving.inspect_err(|_| stopping.cancel());

@@ -179,10 +179,8 @@ async fn a_handlers_calls_continue_the_span_of_their_message() {
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(traces.layer()));
     let span = tracing::error_span!("job");
-    let _ = span.set_parent(remote(&TraceContext {
-        traceparent: CALLER.into(),
-        tracestate: "a=b".into(),
-    }));
+    let _ = span
+        .set_parent(remote(&TraceContext { traceparent: CALLER.into(), tracestate: "a=b".into() }));
     let outgoing = outgoing(&span).unwrap();
     drop(span);
     let spans = kept.0.lock().unwrap();
