@@ -57,7 +57,9 @@ pub fn start(runner: &Arc<Runner>, deliveries: Vec<Delivery>, ends_at: Option<In
         let span = span.clone();
         tasks.spawn(async move {
             let _place = places.acquire().await;
-            run_lane(&runner, lane, &limits, &span, &sender).await;
+            // What a job needs while it runs is large, and most of a large batch
+            // waits for its place: it is made only now.
+            Box::pin(run_lane(&runner, lane, &limits, &span, &sender)).await;
         });
     }
     let ends_at = ends_at.map(|end| end + FINISH_GRACE);

@@ -149,7 +149,7 @@ impl Config {
         let host = host(&get, &mut errors);
         // A process that only serves requests needs nothing of the bridge.
         let bridged = match &host {
-            Host::Container { queue_url, .. } => queue_url.is_some(),
+            Host::Container { queue_url, .. } => queue_url.is_some() || get(name::LISTEN).is_none(),
             Host::Lambda => get(name::ENVELOPE_KEYS).is_some() || get(name::TABLE).is_some(),
         };
         let bridge = if bridged { bridge(&get, &mut errors) } else { None };

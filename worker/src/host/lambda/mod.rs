@@ -18,8 +18,11 @@ use queuebridge_proto::UnixMillis;
 use queuebridge_store::Clock;
 use queuebridge_web::Web;
 use serde::Serialize;
+use std::future::Future;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::{Instrument, error_span};
 
@@ -55,12 +58,32 @@ pub async fn run(
         let (host, under_way) = (host.clone(), shutdown.under_way());
         async move {
             let span = error_span!("invocation", request_id = event.context.request_id);
-            let answer = host.invoke(event).instrument(span).await;
+            let answer =
+                on_a_worker(async move { host.invoke(event).instrument(span).await }).await;
             drop(under_way);
             answer
         }
     });
-    lambda_runtime::run_concurrent(handler).await
+    // In a box, as all hosts are: types nest deeply here.
+    Box::pin(lambda_runtime::run_concurrent(handler)).await
+}
+
+/// Runs an invocation on one of the runtime's own threads, where the tasks of a
+/// batch start without waking another one. With a single such thread it stays
+/// where it is: a handler that blocks must not hold up the batch's end.
+async fn on_a_worker<T: Send + 'static>(
+    invocation: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    if Handle::current().metrics().num_workers() < 2 {
+        return invocation.await;
+    }
+    match tokio::spawn(invocation).await {
+        Ok(answer) => answer,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err("the runtime is shutting down".into()),
+        },
+    }
 }
 
 struct Host {
