@@ -67,6 +67,12 @@ async fn what_fails_for_good_is_finished_and_can_be_found() {
 }
 
 #[tokio::test]
+async fn a_worker_says_what_it_does() {
+    let _turn = TURN.lock().await;
+    modules(&["test_telemetry"], &[]).await;
+}
+
+#[tokio::test]
 async fn parked_messages_become_new_jobs() {
     let _turn = TURN.lock().await;
     modules(&["test_leases", "test_replay", "test_replay_faults"], &[]).await;

@@ -84,8 +84,10 @@ impl Worker {
         let (queue_url, listen) = match config.host {
             Host::Lambda => {
                 let web = Web::new(self.routes, descriptors);
-                let run = Box::pin(lambda::run(runner, sqs, web, config.invoke_mode, telemetry));
-                return run.await.map_err(RunError::Lambda);
+                // The hosts are boxed: as parts of the owner's `main` they would be nested
+                // too deeply for the compiler.
+                let run = lambda::run(runner, sqs, web, config.invoke_mode, telemetry);
+                return Box::pin(run).await.map_err(RunError::Lambda);
             }
             Host::Container { queue_url, listen } => (queue_url, listen),
         };
@@ -98,7 +100,6 @@ impl Worker {
                 descriptor_sets: self.descriptor_sets,
                 descriptors,
             };
-            // Boxed like the others: the owner's `main` holds all of this.
             Box::pin(server::serve(self.routes, listener, settings, stopping.cancelled())).await
         };
         let polling = async {

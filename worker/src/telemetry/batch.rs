@@ -229,9 +229,9 @@ fn first<T>(values: &mut Vec<T>) -> Vec<T> {
     std::mem::replace(values, rest)
 }
 
-/// Milliseconds with their fraction: a quick handler takes less than one.
+/// Milliseconds, to the microsecond: a quick handler takes less than one.
 fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 #[cfg(test)]

@@ -205,7 +205,9 @@ fn echoed(received: &MetadataMap) -> MetadataMap {
     let mut echoed = MetadataMap::new();
     for entry in received.iter() {
         match entry {
-            KeyAndValueRef::Ascii(key, value) if key.as_str().starts_with(ECHOED_PREFIX) => {
+            KeyAndValueRef::Ascii(key, value)
+                if key.as_str().starts_with(ECHOED_PREFIX) || key.as_str() == "traceparent" =>
+            {
                 echoed.append(key.clone(), value.clone());
             }
             KeyAndValueRef::Binary(key, value) if key.as_str().starts_with(ECHOED_PREFIX) => {

@@ -39,7 +39,8 @@ impl Client {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let call = send(self.connector.clone(), request);
-        self.runtime.spawn(timeout(PATIENCE, call)).await??
+        // The time-out, too, can only be made on the runtime.
+        self.runtime.spawn(async move { timeout(PATIENCE, call).await? }).await?
     }
 }
 
