@@ -48,7 +48,7 @@ impl Process {
             .envs(lambda(api))
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(log.reopen()?)
+            .stdout(File::options().append(true).open(log.path())?)
             .stderr(File::options().append(true).open(log.path())?)
             .kill_on_drop(true)
             .spawn()?;

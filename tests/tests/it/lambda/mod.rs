@@ -4,6 +4,7 @@
 mod batches;
 mod failures;
 mod ordered;
+mod telemetry;
 
 use aws_sdk_dynamodb::Client;
 use prost::Message;
