@@ -14,6 +14,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub(crate) fn install(config: &Config) -> Telemetry {
     let targets = config.log_filter.parse();
     let targets = targets.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    // The runtime's own span of an invocation would say the request id again.
+    let targets = targets.with_target("lambda_runtime::layers", LevelFilter::OFF);
     // One list of spans in each line, from the outermost to the innermost.
     let json = tracing_subscriber::fmt::layer()
         .json()
