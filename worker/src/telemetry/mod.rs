@@ -1,6 +1,6 @@
 //! What a worker says about its work: metrics, traces, logs.
 //!
-//! A delivery writes what happens to it into its [`Observation`]; the batch adds
+//! A delivery writes what happens to it into its `Observation`; the batch adds
 //! them up, without locks, and writes its metrics when it ends. Nothing here can
 //! fail a job.
 
