@@ -183,7 +183,8 @@ class Template(unittest.TestCase):
         days = self.template["Parameters"][rule["ExpirationInDays"]["Ref"]]["MinValue"]
         self.assertGreater(days * DAY, queue + dead + parked)
         # What the stores take for the longest life of a copy, in days.
-        default = re.search(r"COPIES_SURVIVE, (\d+) \* 24 \* 60 \* 60", sources("worker/src"))
+        constant = r"COPIES_SURVIVE: Duration = Duration::from_secs\((\d+) \* 24 \* 60 \* 60\)"
+        default = re.search(constant, sources("worker/src"))
         self.assertGreater(int(default[1]) * DAY, queue + dead + parked)
 
     # Functions
