@@ -6,9 +6,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=google");
     let files = protox::compile(
         [
+            "queuebridge/v1/executions.proto",
             "queuebridge/v1/jobs.proto",
             "queuebridge/v1/envelope.proto",
             "queuebridge/v1/record.proto",
+            "queuebridge/v1/reply.proto",
         ],
         ["."],
     )?;

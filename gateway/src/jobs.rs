@@ -1,13 +1,15 @@
 //! The `Jobs` service: RPCs to and from the parts that do the work.
 
-use crate::admission::Place;
+use crate::admission::Place as Admitted;
 use crate::identity::Identity;
-use crate::lookup::{Lookup, bad_id};
+use crate::lookup::{Found, Lookup, bad_id};
 use crate::oversize;
 use crate::submission::duration;
-use crate::submit::{FrontDoor, Ticket};
+use crate::submit::{FrontDoor, Prepared, Ticket};
+use crate::version::Version;
 use crate::view;
-use crate::waiter::Waiter;
+use crate::waiter::{Interest, Place, Waiter};
+use crate::watch;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use prost::Message;
@@ -17,8 +19,8 @@ use queuebridge_proto::time::grpc_timeout;
 use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::submit_result::Result as ItemResult;
 use queuebridge_proto::v1::{
-    CancelRequest, GetResultRequest, Job, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest,
-    SubmitResult, TraceContext,
+    CancelRequest, DeleteRequest, GetResultRequest, Job, SubmitBatchRequest, SubmitBatchResponse,
+    SubmitRequest, SubmitResult, TraceContext, WatchResultRequest, WatchResultResponse,
 };
 use queuebridge_proto::{JobId, Keyring};
 use std::future::ready;
@@ -33,7 +35,8 @@ const MAX_BATCH: usize = 1_000;
 /// Submissions of one batch or stream that are under way at once: enough to fill
 /// several queue requests, little enough that one caller leaves room for others.
 const ITEMS_AT_ONCE: usize = 256;
-const MAX_WAIT: Duration = Duration::from_secs(300);
+/// The longest time for which one call waits.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(300);
 /// What is kept back of the caller's deadline, so that the answer arrives in time.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
 
@@ -62,21 +65,42 @@ impl JobsService {
         Self(Arc::new(parts))
     }
 
-    async fn submit_one(
+    async fn accept(
         &self,
         caller: &Identity,
-        request: SubmitRequest,
+        prepared: Prepared,
         trace: Option<TraceContext>,
-        _place: Place,
+        _admitted: Admitted,
     ) -> Result<Ticket, Status> {
-        let ticket = self.0.door.submit(caller, request, trace).await?;
+        let ticket = self.0.door.accept(caller, prepared, trace).await?;
         self.0.lookup.methods.learn(&ticket.method);
         Ok(ticket)
     }
 
-    /// The job of a ticket, waiting for its end if `wait` is not zero.
-    async fn job_of(&self, ticket: Ticket, wait: Duration) -> Result<Job, Status> {
-        let mut job = if !wait.is_zero() {
+    /// Submits a job, and waits for nothing but its acceptance.
+    pub(crate) async fn submit_job(
+        &self,
+        request: Request<SubmitRequest>,
+    ) -> Result<JobId, Status> {
+        let caller = Identity::of(&request)?;
+        let trace = trace_of(request.metadata());
+        let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
+        let prepared = self.0.door.prepare(&caller, request.into_inner())?;
+        Ok(self.accept(&caller, prepared, trace, admitted).await?.id)
+    }
+
+    /// The job of a ticket. `place` was taken before the job was published; it waits
+    /// for the job's end if `wait` is not zero.
+    async fn job_of(
+        &self,
+        ticket: Ticket,
+        place: Option<Place>,
+        wait: Duration,
+    ) -> Result<Job, Status> {
+        let mut job = if let Some(place) = place.filter(|_| !wait.is_zero() && !ticket.attached) {
+            // Whatever happens to a new job, the place hears of it.
+            place.finished(Found::Pending, wait).await?
+        } else if !wait.is_zero() {
             self.0.waiter.wait(&ticket.id, wait).await?
         } else if ticket.attached {
             // The job may be anywhere by now.
@@ -100,9 +124,10 @@ impl JobsService {
         trace: Option<TraceContext>,
     ) -> SubmitResult {
         let result = async {
-            let place = self.0.door.admission.wait(request.encoded_len()).await?;
-            let ticket = self.submit_one(caller, request, trace, place).await?;
-            self.job_of(ticket, Duration::ZERO).await
+            let admitted = self.0.door.admission.wait(request.encoded_len()).await?;
+            let prepared = self.0.door.prepare(caller, request)?;
+            let ticket = self.accept(caller, prepared, trace, admitted).await?;
+            self.job_of(ticket, None, Duration::ZERO).await
         };
         let result = match result.await {
             Ok(job) => ItemResult::Job(job),
@@ -111,8 +136,40 @@ impl JobsService {
         SubmitResult { index, result: Some(result) }
     }
 
-    fn verify(&self, caller: &Identity, id: &str) -> Result<JobId, Status> {
-        JobId::verify(id, &caller.tenant, &self.0.job_id_keys).map_err(|e| bad_id("id", e))
+    /// The job of an id that a caller gave in `field`.
+    pub(crate) fn verify<T>(
+        &self,
+        request: &Request<T>,
+        field: &str,
+        id: &str,
+    ) -> Result<JobId, Status> {
+        let caller = Identity::of(request)?;
+        JobId::verify(id, &caller.tenant, &self.0.job_id_keys).map_err(|e| bad_id(field, e))
+    }
+
+    /// The job when it is finished, or as it stands after `wait`, or in time for the
+    /// caller's deadline.
+    pub(crate) async fn wait(
+        &self,
+        id: &JobId,
+        wait: Duration,
+        metadata: &MetadataMap,
+    ) -> Result<Job, Status> {
+        self.0.waiter.wait(id, cap(wait, deadline_of(metadata))).await
+    }
+
+    pub(crate) async fn cancel_job(&self, id: &JobId) -> Result<Job, Status> {
+        let job = self.0.lookup.cancel(id).await?;
+        self.0.waiter.look(id.uuid());
+        Ok(job)
+    }
+
+    pub(crate) fn lookup(&self) -> &Lookup {
+        &self.0.lookup
+    }
+
+    pub(crate) fn waiter(&self) -> &Waiter {
+        &self.0.waiter
     }
 }
 
@@ -122,12 +179,16 @@ impl Jobs for JobsService {
         let caller = Identity::of(&request)?;
         let trace = trace_of(request.metadata());
         let (begun, deadline) = (Instant::now(), deadline_of(request.metadata()));
-        let place = self.0.door.admission.enter(request.get_ref().request.len())?;
-        let ticket = self.submit_one(&caller, request.into_inner(), trace, place).await?;
+        let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
+        let prepared = self.0.door.prepare(&caller, request.into_inner())?;
+        let wait = prepared.wait();
+        // Before the job is published, so that its end is not missed.
+        let subscribe = || self.0.waiter.subscribe(prepared.id(), Interest::End);
+        let place = (!wait.is_zero()).then(subscribe);
+        let ticket = self.accept(&caller, prepared, trace, admitted).await?;
         // Publishing has taken its part of the caller's time.
         let left = deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
-        let wait = cap(ticket.wait, left);
-        Ok(Response::new(self.job_of(ticket, wait).await?))
+        Ok(Response::new(self.job_of(ticket, place, cap(wait, left)).await?))
     }
 
     async fn submit_batch(
@@ -192,20 +253,42 @@ impl Jobs for JobsService {
         &self,
         request: Request<GetResultRequest>,
     ) -> Result<Response<Job>, Status> {
-        let caller = Identity::of(&request)?;
-        let deadline = deadline_of(request.metadata());
-        let request = request.into_inner();
-        let id = self.verify(&caller, &request.id)?;
-        let wait = cap(duration("wait", request.wait.as_ref())?, deadline);
-        Ok(Response::new(self.0.waiter.wait(&id, wait).await?))
+        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let wait = duration("wait", request.get_ref().wait.as_ref())?;
+        Ok(Response::new(self.wait(&id, wait, request.metadata()).await?))
+    }
+
+    type WatchResultStream = BoxStream<'static, Result<WatchResultResponse, Status>>;
+
+    async fn watch_result(
+        &self,
+        request: Request<WatchResultRequest>,
+    ) -> Result<Response<Self::WatchResultStream>, Status> {
+        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let seen =
+            match &request.get_ref().resume_token {
+                token if token.is_empty() => None,
+                token => Some(Version::from_token(token, &id).ok_or_else(|| {
+                    error::invalid_field("resume_token", "not a token of this job")
+                })?),
+            };
+        let changes = watch::changes(&self.0.waiter, id, seen).map(move |shown| {
+            let (job, version) = shown?;
+            let resume_token = version.to_token(&id).into();
+            Ok(WatchResultResponse { job: Some(job), resume_token })
+        });
+        Ok(Response::new(changes.boxed()))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {
-        let caller = Identity::of(&request)?;
-        let id = self.verify(&caller, &request.get_ref().id)?;
-        let job = self.0.lookup.cancel(&id).await?;
-        self.0.waiter.announce(id.uuid());
-        Ok(Response::new(job))
+        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        Ok(Response::new(self.cancel_job(&id).await?))
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {
+        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        self.0.lookup.delete(&id).await?;
+        Ok(Response::new(()))
     }
 }
 

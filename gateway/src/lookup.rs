@@ -10,7 +10,7 @@ use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Job, State, outcome};
 use queuebridge_proto::{JobId, JobIdError};
 use queuebridge_store::{
-    Author, Cancelled, Clock, PayloadError, PayloadStore, Record, ResultStore, StoreError,
+    Author, Cancelled, Clock, Deleted, PayloadError, PayloadStore, Record, ResultStore, StoreError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,14 @@ pub enum Found {
     Finished(Record),
     /// Finished, and its retention is over.
     Purged,
+}
+
+impl Found {
+    /// Whether nothing will change any more, except that it is forgotten.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Finished(_) | Self::Purged)
+    }
 }
 
 impl Lookup {
@@ -121,6 +129,23 @@ impl Lookup {
         }
     }
 
+    /// Forgets the result of a finished job.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION`/`NOT_FINISHED`, `UNAVAILABLE`.
+    pub async fn delete(&self, id: &JobId) -> Result<(), Status> {
+        match self.find(id).await? {
+            Found::Purged => Ok(()),
+            Found::Pending | Found::Underway(_) => Err(not_finished()),
+            Found::Finished(_) => {
+                match self.store.delete(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
+                    Deleted::Deleted => Ok(()),
+                    Deleted::NotFinished => Err(not_finished()),
+                }
+            }
+        }
+    }
+
     async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {
         let Some(outcome) = &mut record.outcome else { return Ok(()) };
         let Some(outcome::Result::ResponseRef(at)) = &outcome.result else { return Ok(()) };
@@ -154,6 +179,11 @@ pub fn bad_id(field: &str, error: JobIdError) -> Status {
         }
         JobIdError::Unknown => error::status(Code::NotFound, reason::JOB_NOT_FOUND, "no such job"),
     }
+}
+
+fn not_finished() -> Status {
+    let message = "the job is not finished: cancel it, or wait for its end";
+    error::status(Code::FailedPrecondition, reason::NOT_FINISHED, message)
 }
 
 fn unreachable(error: &StoreError) -> Status {

@@ -73,6 +73,7 @@ mod tests {
             expires_at: UnixMillis(1),
             retention: Duration::from_secs(1),
             at_least_once: false,
+            reply_shard: None,
         };
         let id = JobId::mint(&claims, &keys);
         let call = Call {

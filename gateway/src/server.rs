@@ -9,15 +9,18 @@ use crate::oversize;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
+use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
 use crate::submit::FrontDoor;
 use crate::view::Methods;
 use crate::waiter::Waiter;
 use queuebridge_proto::Keyring;
+use queuebridge_proto::longrunning::operations_server::OperationsServer;
+use queuebridge_proto::v1::executions_server::ExecutionsServer;
 use queuebridge_proto::v1::jobs_server::JobsServer;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use queuebridge_store::{Clock, PayloadStore, Stores};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -26,6 +29,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tower::util::MapResponseLayer;
@@ -36,6 +40,13 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 4096;
+
+/// What health checks may ask for.
+const SERVICES: [&str; 3] = [
+    queuebridge_proto::JOBS_SERVICE,
+    queuebridge_proto::OPERATIONS_SERVICE,
+    queuebridge_proto::EXECUTIONS_SERVICE,
+];
 
 /// What a gateway is made of, beside its routes and stores.
 #[derive(Clone, Debug)]
@@ -52,6 +63,8 @@ pub struct Settings {
     pub max_pending: usize,
     /// How long a shutdown waits for calls in hand.
     pub drain_timeout: Duration,
+    /// Where workers announce finished jobs.
+    pub replies: Arc<Replies>,
 }
 
 /// A gateway, ready to serve.
@@ -84,26 +97,24 @@ pub enum ServeError {
 impl Gateway {
     /// A gateway over its routes and stores.
     #[must_use]
-    pub fn new(
-        settings: Settings,
-        routes: Routes,
-        store: Arc<dyn ResultStore>,
-        payloads: Option<Arc<dyn PayloadStore>>,
-        clock: Clock,
-    ) -> Self {
+    pub fn new(settings: Settings, routes: Routes, stores: Stores, clock: Clock) -> Self {
         let draining = CancellationToken::new();
         let methods = Methods::default();
         for route in routes.iter() {
             methods.learn(&route.config.methods.to_string());
         }
-        let lookup =
-            Arc::new(Lookup { store: store.clone(), payloads: payloads.clone(), clock, methods });
-        let waiter = Waiter::new(lookup.clone(), draining.clone());
+        let Stores { results, submissions, payloads, leases: _ } = stores;
+        let payload_store = payloads.clone();
+        let lookup = Lookup { store: results, payloads: payload_store, clock, methods };
+        let lookup = Arc::new(lookup);
+        let replies = settings.replies.clone();
+        let waiter = Waiter::new(lookup.clone(), replies.clone(), draining.clone());
         let door = Arc::new(FrontDoor {
             routes,
             job_id_keys: settings.job_id_keys.clone(),
             envelope_keys: settings.envelope_keys.clone(),
-            store,
+            submissions,
+            replies,
             payloads,
             clock,
             admission: Admission::new(settings.max_pending),
@@ -124,6 +135,12 @@ impl Gateway {
         self.waiter.clone()
     }
 
+    /// Fires when the gateway begins to shut down.
+    #[must_use]
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
     /// Serves until `shutdown`, then finishes what is in hand, for at most the
     /// drain time-out.
     ///
@@ -135,19 +152,24 @@ impl Gateway {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let identity = Identity { tenant: self.settings.tenant.as_str().into() };
-        let jobs = JobsServer::new(self.service)
-            .max_decoding_message_size(self.settings.max_message_bytes)
-            .max_encoding_message_size(self.settings.max_message_bytes);
-        let jobs = tonic::service::interceptor::InterceptedService::new(
-            jobs,
-            move |mut request: Request<()>| {
-                request.extensions_mut().insert(identity.clone());
-                Ok(request)
-            },
-        );
+        let identify = move |mut request: Request<()>| {
+            request.extensions_mut().insert(identity.clone());
+            Ok(request)
+        };
+        let most = self.settings.max_message_bytes;
+        let jobs = JobsServer::new(self.service.clone())
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most);
+        let operations = OperationsServer::new(self.service.clone())
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most);
+        let executions = ExecutionsServer::new(self.service)
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most);
         let (health, health_service) = tonic_health::server::health_reporter();
-        let name = queuebridge_proto::JOBS_SERVICE;
-        health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
+        for name in SERVICES {
+            health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
+        }
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let draining = self.draining.clone();
         let server = Server::builder()
@@ -155,7 +177,9 @@ impl Gateway {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS))
             .layer(MapResponseLayer::new(oversize::of_response))
-            .add_service(jobs)
+            .add_service(InterceptedService::new(jobs, identify.clone()))
+            .add_service(InterceptedService::new(operations, identify.clone()))
+            .add_service(InterceptedService::new(executions, identify))
             .add_service(health_service)
             .add_service(reflection()?.build_v1()?)
             .add_service(reflection()?.build_v1alpha()?)
@@ -166,7 +190,9 @@ impl Gateway {
             // New callers are told to go elsewhere, waiting ones are answered with
             // what there is, and the listener closes.
             let not_serving = tonic_health::ServingStatus::NotServing;
-            health.set_service_status(name, not_serving).await;
+            for name in SERVICES {
+                health.set_service_status(name, not_serving).await;
+            }
             health.set_service_status("", not_serving).await;
             draining.cancel();
             tokio::time::sleep(self.settings.drain_timeout).await;
@@ -200,7 +226,8 @@ pub async fn run(
         .map_err(|source| ServeError::Listen { address, source })?;
     let sdk = crate::aws::sdk_config().await;
     let routes = aws_routes(&config, &sdk);
-    let (store, payloads) = aws_stores(&config.store, &sdk);
+    let stores = aws_stores(&config.store, &sdk);
+    let replies = Arc::new(Replies::new(config.reply_queues));
     let settings = Settings {
         tenant: config.tenant,
         job_id_keys: config.job_id_keys,
@@ -208,12 +235,25 @@ pub async fn run(
         max_message_bytes: config.max_message_bytes,
         max_pending: config.max_pending,
         drain_timeout: config.drain_timeout,
+        replies: replies.clone(),
     };
-    let gateway = Gateway::new(settings, routes, store, payloads, Clock::system());
+    let keys = settings.envelope_keys.clone();
+    let leases = stores.leases.clone();
+    let gateway = Gateway::new(settings, routes, stores, Clock::system());
+    let (sqs, waiter) = (aws_sdk_sqs::Client::new(&sdk), gateway.waiter());
+    let read = move |url| replies::read(sqs.clone(), url, keys.clone(), waiter.clone());
+    let draining = gateway.draining();
+    let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
+    let keeping = tokio::spawn(keep);
     // With port 0 the system chose one: say which.
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "listening");
-    gateway.serve(listener, shutdown).await
+    let served = gateway.serve(listener, shutdown).await;
+    draining.cancel();
+    if let Err(error) = keeping.await {
+        tracing::error!(%error, "keeping a reply shard failed");
+    }
+    served
 }
 
 fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Routes {
@@ -234,10 +274,7 @@ fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Routes {
     routes
 }
 
-fn aws_stores(
-    config: &StoreConfig,
-    sdk: &aws_config::SdkConfig,
-) -> (Arc<dyn ResultStore>, Option<Arc<dyn PayloadStore>>) {
+fn aws_stores(config: &StoreConfig, sdk: &aws_config::SdkConfig) -> Stores {
     let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
     let store = DynamoResultStore::new(dynamodb, config.table.clone(), config.copies_survive);
     let payloads = config.payload_bucket.as_ref().map(|bucket| {
@@ -245,5 +282,5 @@ fn aws_stores(
         let store = S3PayloadStore::new(s3, bucket.clone(), config.payload_prefix.clone());
         Arc::new(store) as Arc<dyn PayloadStore>
     });
-    (Arc::new(store), payloads)
+    Stores::new(Arc::new(store), payloads)
 }

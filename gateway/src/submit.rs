@@ -5,6 +5,7 @@ use crate::config::{Guarantee, LeasePolicy};
 use crate::identity::Identity;
 use crate::message;
 use crate::publish::PublishError;
+use crate::replies::Replies;
 use crate::route::Routes;
 use crate::submission::{Submission, too_large};
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::{self, AttemptRules, Call, SubmitRequest, TraceContext};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
-use queuebridge_store::{Accepted, Clock, PayloadStore, RequestKey, ResultStore, StoreError};
+use queuebridge_store::{Accepted, Clock, PayloadStore, RequestKey, StoreError, SubmissionStore};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,9 @@ pub struct FrontDoor {
     /// Seal envelopes.
     pub envelope_keys: Keyring,
     /// Remembers idempotent submissions.
-    pub store: Arc<dyn ResultStore>,
+    pub submissions: Arc<dyn SubmissionStore>,
+    /// Where the ends of the jobs are announced.
+    pub replies: Arc<Replies>,
     /// Takes requests that no message can carry.
     pub payloads: Option<Arc<dyn PayloadStore>>,
     /// The time.
@@ -45,31 +48,63 @@ pub struct Ticket {
     pub id: JobId,
     /// Its method.
     pub method: String,
-    /// How long its caller waits for it.
-    pub wait: Duration,
-    /// Whether it was accepted before, under the same `request_id`.
+    /// Whether it was, or may have been, accepted before: under the same
+    /// `request_id`, or by the submission that its `job_id` is from.
     pub attached: bool,
     /// The job that this submission repeats, if it is a replay.
     pub retry_of: Option<JobId>,
 }
 
+/// A submission that keeps all rules, and the id that it will have unless it
+/// attaches to an earlier one.
+pub struct Prepared {
+    id: JobId,
+    job: Submission,
+}
+
+impl Prepared {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// How long its caller waits for the result; zero: not at all.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        self.job.wait
+    }
+}
+
 impl FrontDoor {
+    /// Checks a submission and gives it an id. Nobody else knows of it yet.
+    ///
+    /// # Errors
+    /// A status that names the field and its rule.
+    pub fn prepare(&self, caller: &Identity, request: SubmitRequest) -> Result<Prepared, Status> {
+        let now = self.clock.now();
+        let job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
+        let id = self.id_of(caller, &job, now)?;
+        Ok(Prepared { id, job })
+    }
+
     /// Accepts one job: when this returns `Ok`, its queue has it.
     ///
     /// # Errors
     /// The status for the caller; see the contract of `Jobs.Submit`.
-    pub async fn submit(
+    pub async fn accept(
         &self,
         caller: &Identity,
-        request: SubmitRequest,
+        prepared: Prepared,
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
-        let now = self.clock.now();
-        let job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
-        let id = self.id_of(caller, &job, now)?;
+        let Prepared { id, job } = prepared;
         match job.request_id.clone() {
-            None => self.publish(caller, &id, job, trace, false).await,
-            Some(request_id) => self.submit_once(caller, id, job, &request_id, trace, now).await,
+            None => {
+                let attached = !job.job_id.is_empty();
+                self.publish(caller, &id, job, trace, attached).await
+            }
+            Some(request_id) => self.submit_once(caller, id, job, &request_id, trace).await,
         }
     }
 
@@ -82,17 +117,18 @@ impl FrontDoor {
         job: Submission,
         request_id: &str,
         trace: Option<TraceContext>,
-        now: UnixMillis,
     ) -> Result<Ticket, Status> {
         // A refusal must come before the record, which would use the request_id up.
         let limit = job.route.batcher.limits().message_bytes;
-        let size = || message::size_of(&call(caller, &id, &job, trace.clone()));
+        let size = || message::size_of(&self.call(caller, &id, &job, trace.clone()));
         if self.payloads.is_none() && size() > limit {
             return Err(too_large("request", "larger than its queue's messages may be"));
         }
         let key = request_key(&caller.tenant, job.method.as_str(), request_id);
         let digest = digest(job.method.as_str(), &job.request);
-        let accepted = self.store.accept(&key, &id, &digest, now).await.map_err(unreachable)?;
+        let now = self.clock.now();
+        let accepted = self.submissions.accept(&key, &id, &digest, now).await;
+        let accepted = accepted.map_err(unreachable)?;
         let (id, attached) = match accepted {
             Accepted::New => (id, false),
             Accepted::Existing { digest: known, .. } if known != digest => {
@@ -107,7 +143,7 @@ impl FrontDoor {
             Accepted::Existing { job: known, published: false, .. } => (known, true),
         };
         let ticket = self.publish(caller, &id, job, trace, attached).await?;
-        if let Err(error) = self.store.mark_published(&key, self.clock.now()).await {
+        if let Err(error) = self.submissions.mark_published(&key, self.clock.now()).await {
             // Harmless: a repeat publishes once more, and the claim absorbs it.
             tracing::warn!(job = %ticket.id, %error, "could not note that a job is published");
         }
@@ -124,7 +160,7 @@ impl FrontDoor {
     ) -> Result<Ticket, Status> {
         let (route, ticket) = (job.route.clone(), ticket(*id, &job, attached));
         let limits = route.batcher.limits();
-        let mut call = call(caller, id, &job, trace);
+        let mut call = self.call(caller, id, &job, trace);
         if message::size_of(&call) > limits.message_bytes {
             self.offload(caller, id, &mut call, job.request, limits.message_bytes).await?;
         }
@@ -178,45 +214,52 @@ impl FrontDoor {
             expires_at: job.expires_at,
             retention: job.retention,
             at_least_once: job.route.config.guarantee == Guarantee::AtLeastOnce,
+            reply_shard: self.replies.held().filter(|_| job.route.config.announce),
         };
         Ok(JobId::mint(&claims, &self.job_id_keys))
+    }
+
+    fn call(
+        &self,
+        caller: &Identity,
+        id: &JobId,
+        job: &Submission,
+        trace: Option<TraceContext>,
+    ) -> Call {
+        let config = &job.route.config;
+        Call {
+            job_id: id.to_string(),
+            method: job.method.to_string(),
+            tenant: caller.tenant.to_string(),
+            payload: Some(Payload::Request(job.request.clone())),
+            metadata: job.metadata.clone(),
+            attempts: Some(AttemptRules {
+                max_attempts: config.max_attempts,
+                retry_on: config.retry_on.iter().map(|code| *code as i32).collect(),
+                initial_backoff: Some(duration_to_proto(config.initial_backoff)),
+                max_backoff: Some(duration_to_proto(config.max_backoff)),
+            }),
+            publish_number: 1,
+            guarantee: match config.guarantee {
+                Guarantee::Claimed => v1::Guarantee::Claimed,
+                Guarantee::AtLeastOnce => v1::Guarantee::AtLeastOnce,
+            } as i32,
+            trace,
+            ordering_key: job.ordering_key.clone(),
+            lease_policy: match config.lease_policy {
+                LeasePolicy::Retry => v1::LeasePolicy::Retry,
+                LeasePolicy::Fail => v1::LeasePolicy::Fail,
+                LeasePolicy::Hold => v1::LeasePolicy::Hold,
+            } as i32,
+            reply_shard: self.replies.of(id),
+            retry_of: job.retry_of.map(|id| id.to_string()).unwrap_or_default(),
+            ..Call::default()
+        }
     }
 }
 
 fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
-    let (method, wait) = (job.method.to_string(), job.wait);
-    Ticket { id, method, wait, attached, retry_of: job.retry_of }
-}
-
-fn call(caller: &Identity, id: &JobId, job: &Submission, trace: Option<TraceContext>) -> Call {
-    let config = &job.route.config;
-    Call {
-        job_id: id.to_string(),
-        method: job.method.to_string(),
-        tenant: caller.tenant.to_string(),
-        payload: Some(Payload::Request(job.request.clone())),
-        metadata: job.metadata.clone(),
-        attempts: Some(AttemptRules {
-            max_attempts: config.max_attempts,
-            retry_on: config.retry_on.iter().map(|code| *code as i32).collect(),
-            initial_backoff: Some(duration_to_proto(config.initial_backoff)),
-            max_backoff: Some(duration_to_proto(config.max_backoff)),
-        }),
-        publish_number: 1,
-        guarantee: match config.guarantee {
-            Guarantee::Claimed => v1::Guarantee::Claimed,
-            Guarantee::AtLeastOnce => v1::Guarantee::AtLeastOnce,
-        } as i32,
-        trace,
-        ordering_key: job.ordering_key.clone(),
-        lease_policy: match config.lease_policy {
-            LeasePolicy::Retry => v1::LeasePolicy::Retry,
-            LeasePolicy::Fail => v1::LeasePolicy::Fail,
-            LeasePolicy::Hold => v1::LeasePolicy::Hold,
-        } as i32,
-        retry_of: job.retry_of.map(|id| id.to_string()).unwrap_or_default(),
-        ..Call::default()
-    }
+    Ticket { id, method: job.method.to_string(), attached, retry_of: job.retry_of }
 }
 
 /// SHA-256 over tenant, method and `request_id`, kept apart by NUL, which none

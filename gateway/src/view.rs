@@ -41,7 +41,8 @@ pub fn recorded(id: &JobId, method: String, record: Record) -> Job {
         trailing_metadata: outcome.trailing_metadata,
         outcome: match outcome.result {
             Some(outcome::Result::Response(message)) => {
-                Some(v1::job::Outcome::Response(Response { message }))
+                let r#type = outcome.response_type;
+                Some(v1::job::Outcome::Response(Response { message, r#type }))
             }
             Some(outcome::Result::Error(status)) => Some(v1::job::Outcome::Error(status)),
             Some(outcome::Result::ResponseRef(_)) | None => None,

@@ -1,12 +1,16 @@
 //! Waiting for a job to finish.
 //!
-//! Everyone who waits for a job on this gateway shares one subscription, and one
-//! task that polls the store for it, slower and slower. An announcement makes
-//! the waiters look at once; a lost one costs time, never the answer.
+//! Everyone who waits for a job on this gateway shares one subscription. Where the
+//! job's end is announced here, the announcement is the answer. In any case one task
+//! polls the store for all of them: seldom, when an announcement is expected, and
+//! otherwise after a quarter of the time that it has waited already. A lost
+//! announcement costs time, never the answer.
 
 use crate::lookup::{Found, Lookup};
-use queuebridge_proto::JobId;
-use queuebridge_proto::v1::Job;
+use crate::replies::Replies;
+use queuebridge_proto::v1::{Announcement, FinishedJob, Job};
+use queuebridge_proto::{JobId, UnixMillis};
+use queuebridge_store::Record;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,41 +20,60 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
-/// The pause before the first poll: a job over SQS takes tens of milliseconds.
-const FIRST_POLL: Duration = Duration::from_millis(20);
-/// The longest pause between two polls.
-const SLOWEST_POLL: Duration = Duration::from_secs(1);
+/// The shortest pause between two polls: a job over SQS takes tens of milliseconds.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// The same where an announcement is expected.
+const SHORTEST_ANNOUNCED: Duration = Duration::from_millis(250);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(2);
+/// The same where an announcement is expected.
+const LONGEST_ANNOUNCED: Duration = Duration::from_secs(5);
 
 /// Waits for jobs.
 #[derive(Clone)]
-pub struct Waiter {
+pub struct Waiter(Arc<Parts>);
+
+struct Parts {
     lookup: Arc<Lookup>,
-    subscriptions: Arc<Mutex<HashMap<Uuid, Subscription>>>,
+    replies: Arc<Replies>,
+    subscriptions: Mutex<HashMap<Uuid, Subscription>>,
     draining: CancellationToken,
 }
 
 struct Subscription {
-    signal: watch::Sender<Signal>,
-    waiters: usize,
+    news: watch::Sender<News>,
+    places: usize,
+    /// Places that want to see every change, and not just the end.
+    watchers: usize,
     polled: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Signal {
+enum News {
     /// Nothing is known.
     Nothing,
     /// Something happened: look.
     Look,
-    /// The poller has found the job finished.
+    /// The job as it stands.
     Found(Arc<Found>),
+}
+
+/// What a place is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// The end of the job.
+    End,
+    /// Every change.
+    Changes,
 }
 
 impl Waiter {
     /// A waiter over `lookup`; once `draining` fires, everyone who waits is
     /// answered with the state as it is.
     #[must_use]
-    pub fn new(lookup: Arc<Lookup>, draining: CancellationToken) -> Self {
-        Self { lookup, subscriptions: Arc::default(), draining }
+    pub fn new(lookup: Arc<Lookup>, replies: Arc<Replies>, draining: CancellationToken) -> Self {
+        let subscriptions = Mutex::default();
+        Self(Arc::new(Parts { lookup, replies, subscriptions, draining }))
     }
 
     /// The job when it is finished, or as it stands after `wait`.
@@ -59,96 +82,122 @@ impl Waiter {
     /// Those of [`Lookup::job`].
     pub async fn wait(&self, id: &JobId, wait: Duration) -> Result<Job, Status> {
         if wait.is_zero() {
-            return self.lookup.job(id).await;
+            return self.0.lookup.job(id).await;
         }
-        // Subscribed before the first look, so that nothing happens in between.
-        let mut place = self.subscribe(id.uuid());
-        let until = Instant::now() + wait;
-        let mut found = self.lookup.find(id).await?;
-        // Most answers are announced before the first poll would be due.
-        let mut next = until.min(Instant::now() + FIRST_POLL);
-        while matches!(found, Found::Pending | Found::Underway(_)) {
-            let signalled = tokio::select! {
-                changed = timeout_at(next, place.signal.changed()) => changed.is_ok(),
-                () = self.draining.cancelled() => {
-                    next = until;
-                    false
-                }
-            };
-            if !signalled && next < until {
-                next = until;
-                self.ensure_poll(id);
-                continue;
-            }
-            let signal = place.signal.borrow_and_update().clone();
-            found = match signal {
-                Signal::Found(found) => Found::clone(&found),
-                Signal::Look | Signal::Nothing => self.lookup.find(id).await?,
-            };
-            if !signalled {
-                break;
-            }
-        }
-        self.lookup.show(id, found).await
+        // Before the first look, so that nothing happens in between.
+        let place = self.subscribe(id, Interest::End);
+        let found = self.0.lookup.find(id).await?;
+        place.finished(found, wait).await
+    }
+
+    /// A place among those who wait for a job.
+    #[must_use]
+    pub fn subscribe(&self, id: &JobId, interest: Interest) -> Place {
+        let mut all = self.lock();
+        let subscription = all.entry(id.uuid()).or_insert_with(|| Subscription {
+            news: watch::channel(News::Nothing).0,
+            places: 0,
+            watchers: 0,
+            polled: false,
+        });
+        subscription.places += 1;
+        subscription.watchers += usize::from(interest == Interest::Changes);
+        let news = subscription.news.subscribe();
+        Place { news, id: *id, interest, waiter: self.clone(), asked: false }
     }
 
     /// Says that a job has changed: whoever waits for it looks.
-    pub fn announce(&self, job: Uuid) {
+    pub fn look(&self, job: Uuid) {
         if let Some(subscription) = self.lock().get(&job) {
-            subscription.signal.send_replace(Signal::Look);
+            subscription.news.send_replace(News::Look);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Subscription>> {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes in the announcement of a finished job.
+    pub fn announced(&self, announcement: Announcement) {
+        let Ok(job) = Uuid::from_slice(&announcement.job) else { return };
+        if let Some(subscription) = self.lock().get(&job) {
+            subscription.news.send_replace(match announcement.finished {
+                Some(finished) => News::Found(Arc::new(Found::Finished(record(finished)))),
+                None => News::Look,
+            });
+        }
     }
 
-    fn subscribe(&self, job: Uuid) -> Place {
-        let mut all = self.lock();
-        let subscription = all.entry(job).or_insert_with(|| Subscription {
-            signal: watch::channel(Signal::Nothing).0,
-            waiters: 0,
-            polled: false,
-        });
-        subscription.waiters += 1;
-        Place { signal: subscription.signal.subscribe(), job, waiter: self.clone() }
+    pub(crate) fn lookup(&self) -> &Lookup {
+        &self.0.lookup
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Subscription>> {
+        self.0.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the one task that polls for this job, if it has not been started.
-    fn ensure_poll(&self, id: &JobId) {
+    fn ensure_poll(&self, id: &JobId, at_once: bool) {
         let mut all = self.lock();
         if let Some(subscription) = all.get_mut(&id.uuid())
             && !std::mem::replace(&mut subscription.polled, true)
         {
-            tokio::spawn(self.clone().poll(*id, subscription.signal.subscribe()));
+            let news = subscription.news.subscribe();
+            tokio::spawn(self.clone().poll(*id, news, at_once));
         }
     }
 
     /// Polls for a job as long as someone waits for it.
-    async fn poll(self, id: JobId, mut signal: watch::Receiver<Signal>) {
-        let mut pause = Duration::ZERO;
+    async fn poll(self, id: JobId, mut news: watch::Receiver<News>, at_once: bool) {
+        let begun = Instant::now();
+        let mut known = None;
+        // Whoever asks has waited for the shortest pause.
+        let first = self.pause(&id, Duration::ZERO).saturating_sub(SHORTEST);
+        let mut pause = if at_once { Duration::ZERO } else { first };
         loop {
             tokio::select! {
                 () = sleep(jittered(pause, &id)) => {}
-                // An announcement was handed to the waiters; nothing to do here
-                // but to begin again with short pauses.
-                changed = signal.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    pause = FIRST_POLL;
-                    continue;
-                }
+                changed = news.changed() => match changed.map(|()| news.borrow_and_update().clone()) {
+                    Ok(News::Look) => {}
+                    // Somebody else has found it, and has told the others.
+                    Ok(News::Found(found)) if found.is_final() => return,
+                    Ok(News::Found(_) | News::Nothing) => continue,
+                    Err(_) => return,
+                },
             }
-            pause = (pause * 3 / 2).clamp(FIRST_POLL, SLOWEST_POLL);
-            let found = self.lookup.find(&id).await;
+            let found = self.0.lookup.find(&id).await;
+            pause = self.pause(&id, begun.elapsed());
             let all = self.lock();
             let Some(subscription) = all.get(&id.uuid()) else { return };
-            if let Ok(found @ (Found::Finished(_) | Found::Purged)) = found {
-                subscription.signal.send_replace(Signal::Found(Arc::new(found)));
-                return;
+            let Ok(found) = found else { continue };
+            let changed = subscription.watchers > 0 && known != Some(found.version());
+            if found.is_final() || changed {
+                known = Some(found.version());
+                let last = found.is_final();
+                subscription.news.send_replace(News::Found(Arc::new(found)));
+                if last {
+                    return;
+                }
+                news.mark_unchanged();
             }
         }
+    }
+
+    fn pause(&self, id: &JobId, waited: Duration) -> Duration {
+        let watched = || self.lock().get(&id.uuid()).is_some_and(|job| job.watchers > 0);
+        if self.0.replies.expects(id) && !watched() {
+            (waited / 2).clamp(SHORTEST_ANNOUNCED, LONGEST_ANNOUNCED)
+        } else {
+            (waited / 4).clamp(SHORTEST, LONGEST)
+        }
+    }
+}
+
+/// What the store holds of a finished job, as it was announced.
+fn record(finished: FinishedJob) -> Record {
+    Record {
+        state: finished.state(),
+        attempt: finished.attempt,
+        started_at: Some(UnixMillis(finished.started_at)).filter(|at| at.0 > 0),
+        completed_at: Some(UnixMillis(finished.completed_at)),
+        outcome: finished.outcome,
+        ..Record::new(&finished.method)
     }
 }
 
@@ -158,20 +207,86 @@ fn jittered(pause: Duration, id: &JobId) -> Duration {
     pause.mul_f64(0.75 + random / 2.0)
 }
 
-/// One waiter's place in a subscription; the last one to leave ends it.
-struct Place {
-    signal: watch::Receiver<Signal>,
-    job: Uuid,
+/// One place in a subscription; the last one to leave ends it.
+pub struct Place {
+    news: watch::Receiver<News>,
+    id: JobId,
+    interest: Interest,
     waiter: Waiter,
+    /// Whether the task that polls was asked for.
+    asked: bool,
+}
+
+impl Place {
+    /// The job when it is finished, or as it stands after `wait`. `found` is how it
+    /// stood when this place, or a later look, was taken.
+    ///
+    /// # Errors
+    /// Those of [`Lookup::job`].
+    pub async fn finished(mut self, mut found: Found, wait: Duration) -> Result<Job, Status> {
+        let until = Instant::now() + wait;
+        while !found.is_final() {
+            found = match self.next(Some(until)).await {
+                Some(news) => Found::clone(&news),
+                None => {
+                    found = self.waiter.0.lookup.find(&self.id).await?;
+                    break;
+                }
+            };
+        }
+        self.waiter.0.lookup.show(&self.id, found).await
+    }
+
+    /// The next that is known of the job; `None` after `until`, and when the gateway
+    /// shuts down.
+    pub async fn next(&mut self, until: Option<Instant>) -> Option<Arc<Found>> {
+        // Most answers are announced before the first poll would be due.
+        let mut poll_at = Instant::now() + SHORTEST;
+        loop {
+            let end = match until {
+                Some(until) if self.asked => until,
+                Some(until) => until.min(poll_at),
+                None if self.asked => Instant::now() + Duration::from_secs(3600),
+                None => poll_at,
+            };
+            tokio::select! {
+                changed = timeout_at(end, self.news.changed()) => match changed {
+                    Ok(Ok(())) => {
+                        let news = self.news.borrow_and_update().clone();
+                        match news {
+                            News::Found(found) => return Some(found),
+                            News::Look => self.ask(true),
+                            News::Nothing => {}
+                        }
+                    }
+                    // The sender lives as long as this place does.
+                    Ok(Err(_)) => return None,
+                    Err(_) if until.is_some_and(|until| until <= Instant::now()) => return None,
+                    Err(_) => {
+                        self.ask(false);
+                        poll_at = end;
+                    }
+                },
+                () = self.waiter.0.draining.cancelled() => return None,
+            }
+        }
+    }
+
+    fn ask(&mut self, at_once: bool) {
+        if !std::mem::replace(&mut self.asked, true) {
+            self.waiter.ensure_poll(&self.id, at_once);
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.waiter.lock();
-        if let Some(subscription) = all.get_mut(&self.job) {
-            subscription.waiters -= 1;
-            if subscription.waiters == 0 {
-                all.remove(&self.job);
+        if let Some(subscription) = all.get_mut(&self.id.uuid()) {
+            subscription.places -= 1;
+            subscription.watchers -= usize::from(self.interest == Interest::Changes);
+            if subscription.places == 0 {
+                all.remove(&self.id.uuid());
             }
         }
     }

@@ -59,16 +59,20 @@ impl EnvelopeError {
 /// Seals a call into the body of a queue message.
 #[must_use]
 pub fn seal(call: &Call, keys: &Keyring) -> String {
-    let content = call.encode_to_vec();
+    seal_content(DOMAIN, call.encode_to_vec().into(), keys)
+}
+
+/// Seals what belongs to `domain`.
+pub(crate) fn seal_content(domain: &[u8], content: Bytes, keys: &Keyring) -> String {
     let encoding = Encoding::Unspecified;
-    let mac = keys.sign(&[DOMAIN, &header(MAJOR, encoding as i32), &content]);
+    let mac = keys.sign(&[domain, &header(MAJOR, encoding as i32), &content]);
     let envelope = Envelope {
         major: MAJOR,
         minor: MINOR,
         encoding: encoding as i32,
         key_id: u32::from(keys.signing_id()),
         mac: Bytes::copy_from_slice(&mac),
-        content: content.into(),
+        content,
     };
     STANDARD.encode(envelope.encode_to_vec())
 }
@@ -86,6 +90,16 @@ pub fn sealed_len(encoded_len: usize) -> usize {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn open(body: &str, keys: &Keyring) -> Result<Call, EnvelopeError> {
+    let content = open_content(DOMAIN, body, keys)?;
+    Call::decode(content).map_err(|_| EnvelopeError::Undecodable)
+}
+
+/// Opens what was sealed for `domain`.
+pub(crate) fn open_content(
+    domain: &[u8],
+    body: &str,
+    keys: &Keyring,
+) -> Result<Bytes, EnvelopeError> {
     let bytes = STANDARD.decode(body).map_err(|_| EnvelopeError::Undecodable)?;
     let envelope = Envelope::decode(Bytes::from(bytes)).map_err(|_| EnvelopeError::Undecodable)?;
     if envelope.major == 0 {
@@ -98,13 +112,13 @@ pub fn open(body: &str, keys: &Keyring) -> Result<Call, EnvelopeError> {
         return Err(EnvelopeError::UnknownKey(envelope.key_id));
     }
     let header = header(envelope.major, envelope.encoding);
-    if !keys.verify(envelope.key_id, &[DOMAIN, &header, &envelope.content], &envelope.mac) {
+    if !keys.verify(envelope.key_id, &[domain, &header, &envelope.content], &envelope.mac) {
         return Err(EnvelopeError::Unauthentic);
     }
     if envelope.encoding != Encoding::Unspecified as i32 {
         return Err(EnvelopeError::UnknownEncoding(envelope.encoding));
     }
-    Call::decode(envelope.content).map_err(|_| EnvelopeError::Undecodable)
+    Ok(envelope.content)
 }
 
 fn header(major: u32, encoding: i32) -> [u8; 8] {

@@ -42,6 +42,10 @@ pub mod reason {
     pub const JOB_NOT_FOUND: &str = "JOB_NOT_FOUND";
     /// The job's result is past its retention, or was deleted.
     pub const RESULT_PURGED: &str = "RESULT_PURGED";
+    /// The job is not finished: there is nothing to forget yet.
+    pub const NOT_FINISHED: &str = "NOT_FINISHED";
+    /// The result store finds jobs by their ids only.
+    pub const NOT_LISTED: &str = "NOT_LISTED";
     /// The job's payload is gone from the payload store, or was altered.
     pub const PAYLOAD_LOST: &str = "PAYLOAD_LOST";
     /// The job's route keeps no state that could be cancelled.

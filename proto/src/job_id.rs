@@ -24,6 +24,11 @@ const LEN: usize = SIGNED_LEN + MAC_LEN;
 const TEXT_LEN: usize = 71;
 const DOMAIN: &[u8] = b"queuebridge job id\0";
 const FLAG_AT_LEAST_ONCE: u8 = 1;
+/// The other bits of the flags: the number of the reply shard and one, or zero.
+const SHARD_SHIFT: u32 = 1;
+
+/// How many reply shards a deployment may have.
+pub const MAX_REPLY_SHARDS: usize = 127;
 
 /// The parts of a job id. Whoever holds one has either minted it, verified it
 /// with [`JobId::verify`], or taken it from an authenticated envelope.
@@ -47,6 +52,8 @@ pub struct Claims<'a> {
     pub retention: Duration,
     /// The guarantee is `at_least_once`: there is no claim and no Cancel.
     pub at_least_once: bool,
+    /// The number of the reply shard on which its end is announced, if it is.
+    pub reply_shard: Option<u8>,
 }
 
 /// Why a text is not an id of this deployment.
@@ -68,7 +75,8 @@ impl JobId {
         let mut bytes = [0; LEN];
         bytes[0] = VERSION;
         bytes[1] = keys.signing_id();
-        bytes[2] = if claims.at_least_once { FLAG_AT_LEAST_ONCE } else { 0 };
+        let shard = claims.reply_shard.filter(|n| usize::from(*n) < MAX_REPLY_SHARDS);
+        bytes[2] = u8::from(claims.at_least_once) | shard.map_or(0, |n| (n + 1) << SHARD_SHIFT);
         bytes[3..19].copy_from_slice(claims.uuid.as_bytes());
         bytes[19..23].copy_from_slice(&tag(claims.tenant));
         bytes[23..27].copy_from_slice(&tag(claims.method));
@@ -146,6 +154,12 @@ impl JobId {
         self.bytes[2] & FLAG_AT_LEAST_ONCE != 0
     }
 
+    /// The number of the reply shard on which the job's end is announced, if it is.
+    #[must_use]
+    pub fn reply_shard(&self) -> Option<u8> {
+        (self.bytes[2] >> SHARD_SHIFT).checked_sub(1)
+    }
+
     /// The hint for which method this is: compare with [`tag`].
     #[must_use]
     pub fn method_tag(&self) -> [u8; 4] {
@@ -182,7 +196,19 @@ mod tests {
             expires_at: UnixMillis(1_700_000_600_123),
             retention: Duration::from_millis(3_600_001),
             at_least_once,
+            reply_shard: None,
         }
+    }
+
+    #[test]
+    fn the_reply_shard_and_the_guarantee_share_a_byte() {
+        for (at_least_once, shard) in [(false, Some(0)), (true, Some(126)), (true, None)] {
+            let claims = Claims { reply_shard: shard, ..claims(at_least_once) };
+            let id = JobId::mint(&claims, &keys(1));
+            assert_eq!((id.at_least_once(), id.reply_shard()), (at_least_once, shard));
+        }
+        let beyond = Claims { reply_shard: Some(127), ..claims(false) };
+        assert_eq!(JobId::mint(&beyond, &keys(1)).reply_shard(), None);
     }
 
     #[test]

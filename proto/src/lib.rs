@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod method;
 pub mod outcome;
 pub mod raw;
+pub mod reply;
 pub mod time;
 
 pub use envelope::EnvelopeError;
@@ -24,14 +25,34 @@ pub use keys::Keyring;
 pub use method::MethodName;
 pub use time::UnixMillis;
 
-/// The generated messages and services of `queuebridge.v1`.
+pub use generated::google::longrunning;
+pub use generated::queuebridge::v1;
+
+/// The generated messages and services, nested as their packages are.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
-pub mod v1 {
-    tonic::include_proto!("queuebridge.v1");
+mod generated {
+    pub mod google {
+        /// The messages and the service of `google.longrunning`.
+        pub mod longrunning {
+            tonic::include_proto!("google.longrunning");
+        }
+    }
+    pub mod queuebridge {
+        /// The messages and services of `queuebridge.v1`.
+        pub mod v1 {
+            tonic::include_proto!("queuebridge.v1");
+        }
+    }
 }
 
 /// The serialized `FileDescriptorSet` of the contract, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The full name of the `Operations` service, as health checks ask for it.
+pub const OPERATIONS_SERVICE: &str = longrunning::operations_server::SERVICE_NAME;
+
+/// The full name of the `Executions` service, as health checks ask for it.
+pub const EXECUTIONS_SERVICE: &str = v1::executions_server::SERVICE_NAME;
 
 /// The full name of the `Jobs` service, as health checks ask for it.
 pub const JOBS_SERVICE: &str = v1::jobs_server::SERVICE_NAME;

@@ -8,7 +8,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = [
     (
         ROOT / "proto",
-        [f"queuebridge/v1/{name}.proto" for name in ["envelope", "job", "jobs"]],
+        [
+            f"queuebridge/v1/{name}.proto"
+            for name in ["envelope", "executions", "job", "jobs", "record", "reply"]
+        ],
     ),
     (
         ROOT / "worker/demo/proto",

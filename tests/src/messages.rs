@@ -58,6 +58,7 @@ impl Messages {
             expires_at: Clock::system().now().plus(HOUR),
             retention: HOUR,
             at_least_once: guarantee == Guarantee::AtLeastOnce,
+            reply_shard: None,
         };
         let id = JobId::mint(&claims, &self.keys);
         let call = Call {

@@ -67,6 +67,12 @@ async fn what_fails_for_good_is_finished_and_can_be_found() {
 }
 
 #[tokio::test]
+async fn results_find_their_caller() {
+    let _turn = TURN.lock().await;
+    modules(&["test_replies", "test_operations"], &[]).await;
+}
+
+#[tokio::test]
 async fn a_worker_says_what_it_does() {
     let _turn = TURN.lock().await;
     modules(&["test_telemetry"], &[]).await;

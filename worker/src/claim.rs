@@ -5,7 +5,6 @@ use crate::finish::{self, Ending};
 use crate::handle::Handled;
 use crate::job::Job;
 use crate::park;
-use crate::progress::Reports;
 use crate::runner::random;
 use crate::verdict::{Reason, Verdict, backoff};
 use queuebridge_proto::error::{self, reason};
@@ -39,6 +38,7 @@ pub(crate) async fn take(job: &mut Job<'_>, limits: &Limits) -> Result<(), Verdi
         Ok(Claim::Granted { attempt }) => {
             job.author = Author::Claim(token);
             job.attempt = attempt;
+            job.started_at = Some(now);
             Ok(())
         }
         Ok(Claim::Finished | Claim::Cancelled) => Err(job.over().await),
@@ -86,18 +86,13 @@ async fn fail_lost(job: &Job<'_>) -> Verdict {
 
 /// Renews the claim and writes the handler's progress, until the claim is lost or
 /// the job's cancellation is asked for.
-pub(crate) async fn keep(
-    job: &Job<'_>,
-    limits: &Limits,
-    reports: &Reports,
-    cancelled: &CancellationToken,
-) -> Handled {
+pub(crate) async fn keep(job: &Job<'_>, limits: &Limits, cancelled: &CancellationToken) -> Handled {
     let Author::Claim(token) = job.author else { return std::future::pending().await };
     let third = job.runner.settings.lease / 3;
     let mut next_report = Instant::now();
     loop {
         let reported = async {
-            reports.wait().await;
+            job.reports.wait().await;
             sleep_until(next_report).await;
         };
         tokio::select! {
@@ -106,13 +101,15 @@ pub(crate) async fn keep(
         }
         let now = job.now();
         let until = Lease::Until(now.plus(lease(job, limits)));
-        let progress = reports.take();
+        let progress = job.reports.take();
         if progress.is_some() {
             next_report = Instant::now() + PROGRESS_EVERY;
+            job.reports.note_stored();
         }
         match job.runner.store.renew(&job.id, token, until, progress, now).await {
             Ok(Renewed::Held { cancel_requested: false }) => {}
             Ok(Renewed::Held { cancel_requested: true }) => {
+                job.reports.note_stored();
                 cancelled.cancel();
                 sleep(CANCEL_GRACE).await;
                 return Handled::Cancelled;

@@ -73,6 +73,7 @@ mod tests {
             expires_at: UnixMillis(9_000),
             retention: Duration::from_secs(1),
             at_least_once: false,
+            reply_shard: None,
         };
         let reports = Arc::new(Reports::default());
         let context = JobContext {

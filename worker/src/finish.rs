@@ -1,6 +1,7 @@
 //! Finishing a job: the outcome is stored once, then the message is
 //! acknowledged.
 
+use crate::announce;
 use crate::dispatch::Answer;
 use crate::job::Job;
 use crate::runner::random;
@@ -58,6 +59,9 @@ pub(crate) async fn store_as(job: &Job<'_>, author: Author, ending: Ending) -> V
     };
     let (state, mut outcome) = bounded(job, state, outcome);
     outcome.retry_of.clone_from(&job.call.retry_of);
+    if state == State::Succeeded {
+        outcome.response_type = response_type(job);
+    }
     complete(job, author, state, outcome).await
 }
 
@@ -71,9 +75,14 @@ async fn complete(job: &Job<'_>, author: Author, state: State, outcome: Outcome)
         match stored.await {
             Ok(Completed::Stored) => {
                 job.seen.finished(state);
+                announce::finished(job, state, outcome, now).await;
                 return Verdict::Ack;
             }
-            Ok(Completed::AlreadyFinished) => return Verdict::Ack,
+            Ok(Completed::AlreadyFinished) => {
+                // Perhaps by this very attempt, whose call lost its response.
+                announce::found_finished(job).await;
+                return Verdict::Ack;
+            }
             Ok(Completed::Lost) => {
                 return Verdict::redeliver(Duration::from_secs(1), Reason::ClaimLost);
             }
@@ -117,6 +126,12 @@ async fn place_response(
         outcome.result = Some(Kind::ResponseRef(stored));
     }
     Ok((State::Succeeded, outcome))
+}
+
+fn response_type(job: &Job<'_>) -> String {
+    let descriptors = job.runner.settings.descriptors.as_ref();
+    let path = job.method.as_str().trim_start_matches('/');
+    descriptors.and_then(|all| all.response_type(path)).unwrap_or_default().to_owned()
 }
 
 /// What the result store cannot hold becomes a failure that says so.

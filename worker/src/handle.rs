@@ -5,11 +5,9 @@ use crate::claim;
 use crate::context::JobContext;
 use crate::dispatch::Answer;
 use crate::job::Job;
-use crate::progress::Reports;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +31,7 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
         Some(to_end) if to_end < to_expiry => (to_end, Handled::OutOfTime),
         _ => (to_expiry, Handled::Expired),
     };
-    let (cancelled, reports) = (CancellationToken::new(), Arc::<Reports>::default());
+    let cancelled = CancellationToken::new();
     let context = JobContext {
         id: job.id,
         attempt: job.attempt,
@@ -41,7 +39,7 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
         cancelled: cancelled.clone(),
         retry_of: (!job.call.retry_of.is_empty()).then(|| job.call.retry_of.as_str().into()),
         clock: runner.clock,
-        reports: reports.clone(),
+        reports: job.reports.clone(),
         trace: job.trace(),
     };
     let call = runner.dispatcher.call(&job.method, request, &job.call.metadata, remaining, context);
@@ -58,7 +56,7 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
             }
         },
         () = sleep(remaining) => late,
-        ended = claim::keep(job, limits, &reports, &cancelled) => ended,
+        ended = claim::keep(job, limits, &cancelled) => ended,
         () = limits.stop.cancelled() => Handled::Stopped,
     };
     let code = match &handled {

@@ -7,6 +7,7 @@ use crate::finish::{self, Ending};
 use crate::handle::{Handled, handle};
 use crate::next::Next;
 use crate::park;
+use crate::progress::Reports;
 use crate::runner::{Runner, random};
 use crate::snooze;
 use crate::telemetry::{self, Observation};
@@ -19,6 +20,7 @@ use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, TraceContext};
 use queuebridge_proto::{EnvelopeError, JobId, MethodName, UnixMillis, envelope};
 use queuebridge_store::{Author, Lease, PayloadError};
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::Code;
 
@@ -32,6 +34,9 @@ pub(crate) struct Job<'a> {
     pub(crate) call: Call,
     pub(crate) author: Author,
     pub(crate) attempt: u32,
+    /// When the claim was granted.
+    pub(crate) started_at: Option<UnixMillis>,
+    pub(crate) reports: Arc<Reports>,
 }
 
 /// Runs one delivery and says what should happen with its message.
@@ -110,7 +115,13 @@ impl<'a> Job<'a> {
         let id = JobId::parse_trusted(&call.job_id).map_err(|_| EnvelopeError::Undecodable)?;
         let method = MethodName::parse(&call.method).map_err(|_| EnvelopeError::Undecodable)?;
         let (author, attempt) = (Author::Unclaimed, delivery.receive_count);
-        Ok(Self { runner, delivery, seen, id, method, call, author, attempt })
+        let (started_at, reports) = (None, Arc::default());
+        Ok(Self { runner, delivery, seen, id, method, call, author, attempt, started_at, reports })
+    }
+
+    /// How many claims were granted so far.
+    pub(crate) fn claims(&self) -> u32 {
+        if self.started_at.is_some() { self.attempt } else { 0 }
     }
 
     pub(crate) fn is_expired(&self) -> bool {

@@ -13,6 +13,7 @@
 //! Either way a message becomes a [`Delivery`], and [`batch`] runs deliveries and
 //! says for each what should happen next.
 
+mod announce;
 pub mod batch;
 mod claim;
 pub mod config;

@@ -1,7 +1,8 @@
-//! The messages that a worker sends: the next copy of a snoozed job, and what is
-//! parked.
+//! The messages that a worker sends: the next copy of a snoozed job, what is
+//! parked, and who is finished.
 
 use async_trait::async_trait;
+use queuebridge_proto::v1::Announcement;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// Sends a message to the parking queue.
     async fn park(&self, message: Outgoing) -> Result<(), OutboxError>;
+
+    /// Announces finished jobs on a reply shard, which is named as in their calls.
+    /// What is lost costs those who wait some time, and nothing else.
+    async fn announce(&self, shard: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError>;
 }
 
 /// A message to send.
@@ -69,5 +74,9 @@ impl Outbox for NoOutbox {
 
     async fn park(&self, _message: Outgoing) -> Result<(), OutboxError> {
         Err(OutboxError("this host sends no messages".to_owned()))
+    }
+
+    async fn announce(&self, _shard: &str, _jobs: Vec<Announcement>) -> Result<(), OutboxError> {
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The latest report of a handler, on its way to the store.
 
 use queuebridge_proto::v1::Progress;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -10,6 +11,7 @@ use tokio::sync::Notify;
 pub(crate) struct Reports {
     latest: Mutex<Option<Progress>>,
     arrived: Notify,
+    stored: AtomicBool,
 }
 
 impl Reports {
@@ -22,6 +24,16 @@ impl Reports {
     /// The latest report, once.
     pub(crate) fn take(&self) -> Option<Progress> {
         self.latest().take()
+    }
+
+    /// Notes that the store holds more about the attempt than that it runs.
+    pub(crate) fn note_stored(&self) {
+        self.stored.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub(crate) fn stored(&self) -> bool {
+        self.stored.load(Ordering::Relaxed)
     }
 
     /// Waits until there is a report to take.

@@ -1,10 +1,12 @@
 //! What every batch shares: the services, the stores, the keys, the limits.
 
+use crate::announce::Announcer;
 use crate::dispatch::Dispatcher;
 use crate::outbox::Outbox;
 use crate::telemetry::Telemetry;
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use queuebridge_web::Descriptors;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::service::Routes;
@@ -18,6 +20,7 @@ pub struct Runner {
     pub(crate) envelope_keys: Keyring,
     pub(crate) clock: Clock,
     pub(crate) settings: RunnerSettings,
+    pub(crate) announcer: Announcer,
 }
 
 /// How a runner behaves.
@@ -38,6 +41,9 @@ pub struct RunnerSettings {
     pub record_bytes: usize,
     /// The largest answer at all.
     pub max_response_bytes: usize,
+    /// What is known of the services' messages: answers are stored with the names
+    /// of their types.
+    pub descriptors: Option<Arc<Descriptors>>,
     /// What it says about its work.
     pub telemetry: Telemetry,
 }
@@ -66,6 +72,7 @@ impl Default for RunnerSettings {
             // What a gRPC client takes by default is 4 MiB, the Job around it
             // included.
             max_response_bytes: 4 * 1024 * 1024 - 32 * 1024,
+            descriptors: None,
             telemetry: Telemetry::default(),
         }
     }
@@ -84,7 +91,17 @@ impl Runner {
         settings: RunnerSettings,
     ) -> Arc<Self> {
         let dispatcher = Dispatcher::new(routes);
-        Arc::new(Self { dispatcher, store, payloads, outbox, envelope_keys, clock, settings })
+        let announcer = Announcer::default();
+        Arc::new(Self {
+            dispatcher,
+            store,
+            payloads,
+            outbox,
+            envelope_keys,
+            clock,
+            settings,
+            announcer,
+        })
     }
 
     /// How this runner behaves.

@@ -78,8 +78,12 @@ impl Worker {
         let sdk = sdk_config().await;
         let sqs = aws_sdk_sqs::Client::new(&sdk);
         let runner = config.bridge.as_ref().map(|bridge| {
-            let outbox = SqsOutbox::new(sqs.clone(), config.parking.clone());
-            runner(self.routes.clone(), &config, bridge, &sdk, outbox, telemetry.clone())
+            let outbox =
+                SqsOutbox::new(sqs.clone(), config.parking.clone(), bridge.envelope_keys.clone());
+            let descriptors = descriptors.clone();
+            let telemetry = telemetry.clone();
+            let routes = self.routes.clone();
+            runner(routes, descriptors, &config, bridge, &sdk, outbox, telemetry)
         });
         let (queue_url, listen) = match config.host {
             Host::Lambda => {
@@ -127,6 +131,7 @@ impl Worker {
 
 fn runner(
     routes: Routes,
+    descriptors: Option<Arc<Descriptors>>,
     config: &Config,
     bridge: &Bridge,
     sdk: &SdkConfig,
@@ -146,6 +151,7 @@ fn runner(
         role: config.role,
         lease: config.lease,
         concurrency: config.concurrency,
+        descriptors,
         telemetry,
         ..RunnerSettings::default()
     };

@@ -43,6 +43,7 @@ pub(super) fn job(job: &Job) -> Value {
         Some(Outcome::Response(response)) => {
             let mut inner = Object::default();
             inner.text("message", &base64(&response.message));
+            inner.text("type", &response.r#type);
             object.put("response", Some(inner.finish()));
         }
         Some(Outcome::Error(error)) => object.put("error", Some(status(error))),

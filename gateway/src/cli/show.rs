@@ -91,7 +91,8 @@ mod tests {
         let output = Output::default();
         assert_eq!(job(&shown, &output), "id        abc\nmethod    /a.B/C\nstate     ACCEPTED\n");
         shown.set_state(State::Succeeded);
-        shown.outcome = Some(Outcome::Response(Response { message: vec![1, 2].into() }));
+        shown.outcome =
+            Some(Outcome::Response(Response { message: vec![1, 2].into(), ..Response::default() }));
         assert!(job(&shown, &output).ends_with("response  2 bytes (--output FILE writes them)\n"));
         let status = tonic_types::Status { code: 3, message: "no\x1b[2J".into(), details: vec![] };
         shown.outcome = Some(Outcome::Error(status));

@@ -53,6 +53,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Where jobs and their results rest.
     pub store: StoreConfig,
+    /// The queues on which workers announce finished jobs to the gateways, in the
+    /// same order at every gateway, at most 127. A gateway reads one that is free.
+    /// Default: none; then those who wait poll the store.
+    pub reply_queues: Vec<String>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Which methods go where. At least one.
@@ -138,6 +142,7 @@ impl Config {
             max_pending: 10_000,
             drain_timeout: Duration::from_secs(30),
             store,
+            reply_queues: Vec::new(),
             log: LogConfig::default(),
             routes,
         }

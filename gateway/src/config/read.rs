@@ -7,6 +7,8 @@ use super::{
     MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, code_from_name,
 };
 use queuebridge_proto::Keyring;
+use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
+use std::collections::HashSet;
 use std::time::Duration;
 use toml::{Table, Value};
 use tonic::Code;
@@ -37,6 +39,7 @@ pub(super) fn config(
     let max_pending = reader.read("max_pending", whole(1..=1_000_000usize));
     let drain_timeout = reader.read("drain_timeout", time(Duration::ZERO..=HOUR));
     let store = store(&mut reader);
+    let reply_queues = replies(&mut reader);
     let log = log(&mut reader);
     let routes = routes(&mut reader);
 
@@ -50,6 +53,7 @@ pub(super) fn config(
                 max_message_bytes: max_message_bytes.unwrap_or(defaults.max_message_bytes),
                 max_pending: max_pending.unwrap_or(defaults.max_pending),
                 drain_timeout: drain_timeout.unwrap_or(defaults.drain_timeout),
+                reply_queues,
                 log,
                 ..defaults
             })
@@ -103,6 +107,36 @@ pub(super) fn payloads(reader: &mut Reader, store: &mut StoreConfig) {
 fn prefix(text: &str) -> Option<String> {
     let right = text.is_empty() || (text.ends_with('/') && !text.starts_with('/'));
     (right && text.len() <= 256).then(|| text.to_owned())
+}
+
+fn replies(reader: &mut Reader) -> Vec<String> {
+    let mut queues = Vec::new();
+    let expected = format!("up to {MAX_REPLY_SHARDS} different URLs of standard SQS queues");
+    let right = |list: &[String]| {
+        let url = |url: &String| is_queue_url(url) && !url.ends_with(".fifo");
+        let unique: HashSet<&String> = list.iter().collect();
+        list.len() <= MAX_REPLY_SHARDS && list.iter().all(url) && unique.len() == list.len()
+    };
+    reader.set("replies.queues", &mut queues, |value| {
+        names(value).filter(|list| right(list)).ok_or(expected)
+    });
+    queues
+}
+
+/// A list of names, or in a variable the same with commas.
+fn names(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(text.split(',').map(|name| name.trim().to_owned()).collect()),
+        value => value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+    }
+}
+
+fn yes_or_no(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "true or false".to_owned())
+}
+
+fn is_queue_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
 }
 
 fn log(reader: &mut Reader) -> LogConfig {
@@ -212,14 +246,14 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     reader.set("retry_on", &mut route.retry_on, codes);
     let request_bytes = reader.read("max_request_bytes", bytes(1..=64 * MIB));
     route.max_request_bytes = request_bytes;
+    reader.set("announce", &mut route.announce, yes_or_no);
     times(reader, &mut route);
     complete.then_some(route)
 }
 
 fn destination(reader: &mut Reader) -> Option<Destination> {
-    let is_url = |t: &str| t.starts_with("https://") || t.starts_with("http://");
     let is_topic = |t: &str| t.starts_with("arn:") && t.split(':').nth(2) == Some("sns");
-    let (has_queue, queue) = name(reader, "queue", "the URL of an SQS queue", is_url);
+    let (has_queue, queue) = name(reader, "queue", "the URL of an SQS queue", is_queue_url);
     let (has_topic, topic) = name(reader, "topic", "the ARN of an SNS topic", is_topic);
     match (has_queue, has_topic) {
         (true, true) => {

@@ -43,6 +43,10 @@ pub struct RouteConfig {
     /// The largest request in bytes. Unset: what the queue or topic, or the
     /// payload store, can take.
     pub max_request_bytes: Option<usize>,
+    /// Whether the ends of the jobs are announced on the gateway's reply shard:
+    /// those who wait are answered at once, for the price of up to three queue
+    /// requests a job. Without it they poll the store. Default: yes.
+    pub announce: bool,
 }
 
 impl RouteConfig {
@@ -63,6 +67,7 @@ impl RouteConfig {
             default_retention: DAY,
             max_retention: DAY * 30,
             max_request_bytes: None,
+            announce: true,
         }
     }
 }

@@ -26,6 +26,9 @@ impl Display for Config {
         }
         line(f, "payload_prefix", quoted(&self.store.payload_prefix))?;
         line(f, "copies_survive", quoted(format_duration(self.store.copies_survive)))?;
+        writeln!(f, "\n[replies]")?;
+        let queues: Vec<String> = self.reply_queues.iter().map(quoted).collect();
+        line(f, "queues", format!("[{}]", queues.join(", ")))?;
         writeln!(f, "\n[log]")?;
         let format = match self.log.format {
             LogFormat::Json => "json",
@@ -49,6 +52,7 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
     if route.guarantee == Guarantee::Claimed {
         line(f, "lease_policy", quoted(route.lease_policy.name()))?;
     }
+    line(f, "announce", route.announce)?;
     line(f, "max_attempts", route.max_attempts)?;
     let codes: Vec<String> = route.retry_on.iter().map(|code| quoted(code_name(*code))).collect();
     line(f, "retry_on", format!("[{}]", codes.join(", ")))?;

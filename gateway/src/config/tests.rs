@@ -59,6 +59,8 @@ table = "t"
 payload_bucket = "bucket"
 payload_prefix = ""
 copies_survive = "1d"
+[replies]
+queues = ["http://r/0", "http://r/1"]
 [log]
 format = "text"
 filter = "warn,queuebridge_gateway=debug"
@@ -75,11 +77,14 @@ max_expiry = "14d"
 default_retention = "1h"
 max_retention = "2h"
 max_request_bytes = 65536
+announce = false
 "#
     ));
     assert_eq!((config.tenant.as_str(), config.max_message_bytes), ("acme", 8 * 1024 * 1024));
     assert_eq!(config.store.payload_bucket.as_deref(), Some("bucket"));
     assert_eq!((config.store.payload_prefix.as_str(), config.store.copies_survive), ("", DAY));
+    assert_eq!(config.reply_queues, ["http://r/0", "http://r/1"]);
+    assert!(!config.routes[0].announce);
     assert_eq!(config.log.format, LogFormat::Text);
     let route = &config.routes[0];
     assert_eq!(route.destination, Destination::Topic(TOPIC.into()));
@@ -198,6 +203,23 @@ default_retention = "31d"
 }
 
 #[test]
+fn reply_shards_are_different_standard_queues() {
+    let read = |value: &str| Config::parse(&minimal(), env(&[("QB_REPLIES_QUEUES", value)]));
+    assert_eq!(
+        read("http://r/0, https://r/1").unwrap().reply_queues,
+        ["http://r/0", "https://r/1"]
+    );
+    assert!(read("").unwrap().reply_queues.is_empty());
+    for wrong in ["r", "http://r/0,http://r/0", "http://r/0.fifo", "http://r/0,"] {
+        let errors = read(wrong).unwrap_err().to_string();
+        assert!(errors.contains("QB_REPLIES_QUEUES"), "{wrong}: {errors}");
+    }
+    let many: Vec<String> = (0..128).map(|n| format!("http://r/{n}")).collect();
+    assert!(read(&many.join(",")).is_err());
+    assert_eq!(read(&many[1..].join(",")).unwrap().reply_queues.len(), 127);
+}
+
+#[test]
 fn a_slip_of_the_pen_gets_a_suggestion() {
     let text = minimal().replace("[[route]]", "[[routes]]").replace("table", "tabel");
     let errors = Config::parse(&text, env(&[("QB_ENVELOP_KEYS", "x")])).unwrap_err().to_string();
@@ -205,7 +227,7 @@ fn a_slip_of_the_pen_gets_a_suggestion() {
         assert!(errors.contains(suggestion), "{suggestion} in {errors}");
     }
     let far = Config::parse(&with_route("colour = 1"), env(&[])).unwrap_err().to_string();
-    assert!(far.contains("route[0].colour: unknown key; expected one of default_expiry"), "{far}");
+    assert!(far.contains("route[0].colour: unknown key; expected one of announce"), "{far}");
 }
 
 #[test]

@@ -176,6 +176,7 @@ fn a_replay_names_a_job_of_its_caller() {
             expires_at: UnixMillis(1),
             retention: Duration::from_secs(1),
             at_least_once: false,
+            reply_shard: None,
         };
         JobId::mint(&claims, keys)
     };

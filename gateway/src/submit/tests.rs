@@ -33,7 +33,7 @@ fn keys(seed: u8) -> Keyring {
     Keyring::single(&[seed; 32])
 }
 
-fn door(queue: Arc<Kept>, lease_policy: LeasePolicy) -> FrontDoor {
+fn door(queue: Arc<Kept>, lease_policy: LeasePolicy, replies: Arc<Replies>) -> FrontDoor {
     let queue_of_all = Destination::Queue("q".into());
     let route =
         RouteConfig { lease_policy, ..RouteConfig::new("*".parse().unwrap(), queue_of_all) };
@@ -41,7 +41,8 @@ fn door(queue: Arc<Kept>, lease_policy: LeasePolicy) -> FrontDoor {
         routes: Routes::new().with(route, queue),
         job_id_keys: keys(1),
         envelope_keys: keys(2),
-        store: Arc::new(MemoryResultStore::new(Duration::from_secs(60))),
+        submissions: Arc::new(MemoryResultStore::new(Duration::from_secs(60))),
+        replies,
         payloads: None,
         clock: Clock::system(),
         admission: Admission::new(10),
@@ -53,7 +54,9 @@ async fn published(lease_policy: LeasePolicy, change: impl FnOnce(&mut SubmitReq
     let caller = Identity { tenant: "t".into() };
     let mut request = SubmitRequest { method: "/a.B/C".into(), ..SubmitRequest::default() };
     change(&mut request);
-    door(queue.clone(), lease_policy).submit(&caller, request, None).await.unwrap();
+    let door = door(queue.clone(), lease_policy, Arc::new(Replies::in_process()));
+    let prepared = door.prepare(&caller, request).unwrap();
+    door.accept(&caller, prepared, None).await.unwrap();
     let messages = queue.0.lock().unwrap();
     assert_eq!(messages.len(), 1);
     envelope::open(&messages[0].body, &keys(2)).unwrap()
@@ -83,4 +86,11 @@ async fn the_envelope_of_a_replay_names_the_job_that_it_repeats() {
         assert_eq!(again.retry_of, first.job_id);
         assert_ne!(again.job_id, first.job_id);
     }
+}
+
+#[tokio::test]
+async fn the_id_and_the_envelope_name_the_reply_shard() {
+    let call = published(LeasePolicy::Retry, |_| {}).await;
+    assert_eq!(call.reply_shard, "in-process");
+    assert_eq!(JobId::parse_trusted(&call.job_id).unwrap().reply_shard(), Some(0));
 }

@@ -3,9 +3,9 @@
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
 use queuebridge_proto::Keyring;
+use queuebridge_store::Stores;
 use queuebridge_store::dynamodb::{self, DynamoResultStore};
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{PayloadStore, ResultStore};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,10 +31,8 @@ pub struct Endpoint {
     pub dead_letter_url: String,
     /// Where failed messages wait for a person.
     pub parking_url: String,
-    /// The result store.
-    pub store: Arc<dyn ResultStore>,
-    /// The payload store.
-    pub payloads: Arc<dyn PayloadStore>,
+    /// The stores.
+    pub stores: Stores,
     /// The keys for job ids and envelopes. They rest in the bucket, so that what
     /// one process has accepted is known to the next.
     pub keys: Keyring,
@@ -112,8 +110,10 @@ pub async fn prepare(
         queue_url,
         dead_letter_url: dead,
         parking_url,
-        store: Arc::new(DynamoResultStore::new(tables, TABLE, COPIES_SURVIVE)),
-        payloads: Arc::new(S3PayloadStore::new(s3, BUCKET, PREFIX)),
+        stores: Stores::new(
+            Arc::new(DynamoResultStore::new(tables, TABLE, COPIES_SURVIVE)),
+            Some(Arc::new(S3PayloadStore::new(s3, BUCKET, PREFIX))),
+        ),
     })
 }
 

@@ -65,6 +65,7 @@ fn stack(options: &Options) -> Stack {
         listen: options.listen,
         endpoint: options.endpoint.clone(),
         concurrency: usize::from(options.concurrency),
+        descriptor_sets: vec![queuebridge_demo::FILE_DESCRIPTOR_SET],
         ..Stack::default()
     };
     if let Some(keep) = options.keep {

@@ -3,6 +3,7 @@
 use crate::loopback::Loopback;
 use async_trait::async_trait;
 use queuebridge_gateway::publish::{Message, Publisher};
+use queuebridge_proto::v1::Announcement;
 use queuebridge_worker::outbox::{Outbox, OutboxError, Outgoing};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,11 @@ impl Outbox for LoopbackOutbox {
 
     async fn park(&self, message: Outgoing) -> Result<(), OutboxError> {
         send(&self.parking, message, Duration::ZERO).await
+    }
+
+    /// Nobody reads what is announced here.
+    async fn announce(&self, _shard: &str, _jobs: Vec<Announcement>) -> Result<(), OutboxError> {
+        Ok(())
     }
 }
 

@@ -9,11 +9,13 @@ use futures_util::future;
 use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
+use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes as GatewayRoutes;
 use queuebridge_gateway::server::{Gateway, ServeError, Settings};
 use queuebridge_proto::Keyring;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
-use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use queuebridge_store::{Clock, Stores};
+use queuebridge_web::{DescriptorError, Descriptors};
 use queuebridge_worker::host::outbox::SqsOutbox;
 use queuebridge_worker::host::poller::{self, PollerSettings};
 use queuebridge_worker::host::source::Source;
@@ -54,6 +56,9 @@ pub struct Stack {
     pub default_retention: Duration,
     /// How long a claim holds without being renewed.
     pub lease: Duration,
+    /// Serialized `FileDescriptorSet`s of the services: with them answers say what
+    /// types they have.
+    pub descriptor_sets: Vec<&'static [u8]>,
 }
 
 impl Default for Stack {
@@ -67,6 +72,7 @@ impl Default for Stack {
             default_expiry: Duration::from_secs(60 * 60),
             default_retention: Duration::from_secs(60 * 60),
             lease: Duration::from_secs(30),
+            descriptor_sets: Vec::new(),
         }
     }
 }
@@ -80,6 +86,9 @@ pub enum LocalError {
     /// A setting of the queue is out of range.
     #[error("the loopback queue cannot be made: {0}")]
     Queue(#[from] ConfigError),
+    /// The given descriptors cannot be read.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
     /// The endpoint cannot be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -150,11 +159,13 @@ impl Stack {
             publisher: queue.clone(),
             destination: Destination::Queue("loopback:jobs".to_owned()),
             outbox: Arc::new(LoopbackOutbox { source: queue.clone(), parking }),
-            store: Arc::new(MemoryResultStore::new(self.queue_retention)),
-            payloads: Arc::new(MemoryPayloadStore::new(
-                self.queue_retention + self.default_retention,
-                clock,
-            )),
+            stores: Stores::new(
+                Arc::new(MemoryResultStore::new(self.queue_retention)),
+                Some(Arc::new(MemoryPayloadStore::new(
+                    self.queue_retention + self.default_retention,
+                    clock,
+                ))),
+            ),
             settings: RunnerSettings {
                 // Memory has no limit per record.
                 inline_response_bytes: usize::MAX,
@@ -178,9 +189,12 @@ impl Stack {
         let parts = Parts {
             publisher: Arc::new(SqsPublisher::new(made.sqs.clone(), made.queue_url.clone())),
             destination: Destination::Queue(made.queue_url.clone()),
-            outbox: Arc::new(SqsOutbox::new(made.sqs.clone(), Some(made.parking_url))),
-            store: made.store,
-            payloads: made.payloads,
+            outbox: Arc::new(SqsOutbox::new(
+                made.sqs.clone(),
+                Some(made.parking_url),
+                made.keys.clone(),
+            )),
+            stores: made.stores,
             settings: RunnerSettings::default(),
             keys: made.keys,
         };
@@ -212,21 +226,26 @@ impl Stack {
                 max_message_bytes: 4 * 1024 * 1024,
                 max_pending: 10_000,
                 drain_timeout: self.drain_timeout,
+                replies: Arc::new(Replies::in_process()),
             },
             GatewayRoutes::new().with(route, parts.publisher),
-            parts.store.clone(),
-            Some(parts.payloads.clone()),
+            parts.stores.clone(),
             clock,
         );
-        let store = Announcing { store: parts.store, waiter: gateway.waiter() };
-        let store: Arc<dyn ResultStore> = Arc::new(store);
-        let settings =
-            RunnerSettings { lease: self.lease, concurrency: self.concurrency, ..parts.settings };
+        let descriptors = Descriptors::parse(self.descriptor_sets)?;
+        let outbox = Announcing { outbox: parts.outbox, waiter: gateway.waiter() };
+        let outbox: Arc<dyn Outbox> = Arc::new(outbox);
+        let settings = RunnerSettings {
+            lease: self.lease,
+            concurrency: self.concurrency,
+            descriptors: Some(Arc::new(descriptors)),
+            ..parts.settings
+        };
         let runner = |role| {
             let settings = RunnerSettings { role, ..settings.clone() };
-            let payloads = Some(parts.payloads.clone());
-            let (outbox, keys) = (parts.outbox.clone(), parts.keys.clone());
-            Runner::new(routes.clone(), store.clone(), payloads, outbox, keys, clock, settings)
+            let Stores { results, payloads, .. } = parts.stores.clone();
+            let (outbox, keys) = (outbox.clone(), parts.keys.clone());
+            Runner::new(routes.clone(), results, payloads, outbox, keys, clock, settings)
         };
         let settings =
             PollerSettings { concurrency: self.concurrency, drain_timeout: self.drain_timeout };
@@ -252,8 +271,7 @@ impl Stack {
 struct Parts {
     publisher: Arc<dyn Publisher>,
     destination: Destination,
-    store: Arc<dyn ResultStore>,
-    payloads: Arc<dyn PayloadStore>,
+    stores: Stores,
     outbox: Arc<dyn Outbox>,
     settings: RunnerSettings,
     /// For job ids and envelopes alike: both programs are this process.

@@ -1,5 +1,5 @@
-//! What rests between gateway and worker: the result store and the payload
-//! store, each a small seam with several implementations.
+//! What rests between gateway and worker: results, submissions, leases and
+//! payloads, each behind a small seam with several implementations.
 //!
 //! Errors of a seam mean only "could not find out": everything that the stores
 //! can know is a value. Time is an argument; nobody here reads a clock, except
@@ -8,6 +8,7 @@
 pub mod clock;
 #[cfg(feature = "aws")]
 pub mod dynamodb;
+pub mod lease;
 pub mod memory;
 pub mod payload;
 pub mod record;
@@ -15,13 +16,41 @@ pub mod result;
 mod rules;
 #[cfg(feature = "aws")]
 pub mod s3;
+pub mod submission;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use clock::Clock;
+pub use lease::{Acquired, LeaseStore};
 pub use payload::{PayloadError, PayloadStore};
 pub use record::{Record, Token};
 pub use result::{
-    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, RequestKey, ResultStore,
-    StoreError,
+    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
 };
+pub use submission::{Accepted, RequestKey, SubmissionStore};
+
+use std::sync::Arc;
+
+/// The stores of a gateway.
+#[derive(Clone)]
+pub struct Stores {
+    /// What is known about jobs.
+    pub results: Arc<dyn ResultStore>,
+    /// Which job an idempotent submission has started.
+    pub submissions: Arc<dyn SubmissionStore>,
+    /// Who reads which reply shard.
+    pub leases: Arc<dyn LeaseStore>,
+    /// Large requests and answers.
+    pub payloads: Option<Arc<dyn PayloadStore>>,
+}
+
+impl Stores {
+    /// One store in three roles, and the payloads' own.
+    #[must_use]
+    pub fn new<S>(store: Arc<S>, payloads: Option<Arc<dyn PayloadStore>>) -> Self
+    where
+        S: ResultStore + SubmissionStore + LeaseStore,
+    {
+        Self { results: store.clone(), submissions: store.clone(), leases: store, payloads }
+    }
+}

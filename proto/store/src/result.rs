@@ -17,10 +17,6 @@ use async_trait::async_trait;
 use queuebridge_proto::v1::{Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis};
 
-/// The key of an idempotent submission: SHA-256 over tenant, method and
-/// `request_id`.
-pub type RequestKey = [u8; 32];
-
 /// Stores what is known about jobs.
 ///
 /// Every method is safe to repeat: a caller that lost the response calls again
@@ -28,22 +24,6 @@ pub type RequestKey = [u8; 32];
 /// client library does; the caller decides.
 #[async_trait]
 pub trait ResultStore: Send + Sync + 'static {
-    /// Records an idempotent submission before it is published. The first one
-    /// under `key` wins and every later one learns of it, until the tombstone of
-    /// the winner's job ends. `digest` is the SHA-256 of method and request.
-    async fn accept(
-        &self,
-        key: &RequestKey,
-        job: &JobId,
-        digest: &[u8; 32],
-        now: UnixMillis,
-    ) -> Result<Accepted, StoreError>;
-
-    /// Notes that the job accepted under `key` is in its queue, so that repeats
-    /// need not publish it again. Losing this call costs a duplicate message,
-    /// which the claim absorbs.
-    async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError>;
-
     /// Asks to run the job until `lease_until`. `token` is chosen by the caller:
     /// a repeat with the same token, after a lost response, is granted the same
     /// attempt again. `lapsed` says what to do when the last claim was neither
@@ -89,22 +69,10 @@ pub trait ResultStore: Send + Sync + 'static {
 
     /// Cancels a job that has not started; tells one that runs.
     async fn cancel(&self, job: &JobId, now: UnixMillis) -> Result<Cancelled, StoreError>;
-}
 
-/// The answer of [`ResultStore::accept`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// This submission is the first: publish it, then mark it published.
-    New,
-    /// An earlier submission owns the key.
-    Existing {
-        /// The uuid, and with it the canonical id, of the earlier job.
-        job: JobId,
-        /// The digest of the earlier submission.
-        digest: [u8; 32],
-        /// Whether it is known to be in its queue.
-        published: bool,
-    },
+    /// Takes the outcome and the progress out of the record of a finished job. The
+    /// rest stays as its tombstone.
+    async fn delete(&self, job: &JobId, now: UnixMillis) -> Result<Deleted, StoreError>;
 }
 
 /// The answer of [`ResultStore::claim`].
@@ -193,6 +161,15 @@ pub enum Cancelled {
     Requested,
     /// It had ended before.
     AlreadyFinished,
+}
+
+/// The answer of [`ResultStore::delete`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// Nobody can read the outcome any more.
+    Deleted,
+    /// There is no outcome yet; nothing was changed.
+    NotFinished,
 }
 
 /// The store could not be asked, or did not answer. Nothing is known about

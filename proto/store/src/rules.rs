@@ -6,7 +6,9 @@
 //! [`Record::new`].
 
 use crate::record::{Record, Token, is_terminal};
-use crate::result::{Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, StoreError};
+use crate::result::{
+    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, StoreError,
+};
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis, outcome};
@@ -113,6 +115,16 @@ pub(crate) fn cancel(record: &mut Record, job: &JobId, now: UnixMillis) -> Cance
     }
     finish(record, job, (State::Cancelled, outcome::cancelled()), now);
     Cancelled::BeforeStart
+}
+
+/// Terminal -> terminal, without what was in it.
+pub(crate) fn delete(record: &mut Record) -> Deleted {
+    if !record.is_terminal() {
+        return Deleted::NotFinished;
+    }
+    record.outcome = None;
+    record.progress = None;
+    Deleted::Deleted
 }
 
 fn finish(record: &mut Record, job: &JobId, (state, outcome): (State, Outcome), now: UnixMillis) {

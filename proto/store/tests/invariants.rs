@@ -6,7 +6,8 @@ use queuebridge_proto::v1::State;
 use queuebridge_proto::{JobId, Keyring, UnixMillis, outcome};
 use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::{
-    Author, Cancelled, Claim, Completed, Lapsed, Lease, Record, Renewed, ResultStore, Token,
+    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Record, Renewed, ResultStore,
+    Token,
 };
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ enum Step {
     Release { token: u8, counts: bool },
     Complete { author: Author, state: State },
     Cancel,
+    Delete,
 }
 
 fn token(number: u8) -> Token {
@@ -49,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(token, counts)| Step::Release { token, counts }),
         1 => (author, state).prop_map(|(author, state)| Step::Complete { author, state }),
         1 => Just(Step::Cancel),
+        1 => Just(Step::Delete),
     ]
 }
 
@@ -60,6 +63,7 @@ fn job() -> JobId {
         expires_at: UnixMillis(EXPIRES),
         retention: Duration::from_secs(60),
         at_least_once: false,
+        reply_shard: None,
     };
     JobId::mint(&claims, &Keyring::single(&[7; 32]))
 }
@@ -124,6 +128,13 @@ async fn run(steps: Vec<(u64, Step)>) -> Result<(), TestCaseError> {
                     seen.stored += 1;
                 }
             }
+            Step::Delete => {
+                let deleted = store.delete(&job, at).await.unwrap();
+                prop_assert_eq!(deleted == Deleted::Deleted, seen.end.is_some());
+                if let Some(end) = &mut seen.end {
+                    (end.outcome, end.progress) = (None, None);
+                }
+            }
             Step::Cancel => {
                 let cancelled = store.cancel(&job, at).await.unwrap();
                 seen.stored += u32::from(cancelled == Cancelled::BeforeStart);
@@ -131,7 +142,7 @@ async fn run(steps: Vec<(u64, Step)>) -> Result<(), TestCaseError> {
         }
         let Some(record) = store.get(&job, at).await.unwrap() else { continue };
         prop_assert_eq!(record.attempt, seen.grants);
-        prop_assert_eq!(record.is_terminal(), record.outcome.is_some());
+        prop_assert!(record.is_terminal() || record.outcome.is_none());
         prop_assert_eq!(record.is_terminal(), record.completed_at.is_some());
         prop_assert_eq!(record.state == State::Running, record.token.is_some());
         match &seen.end {

@@ -7,7 +7,8 @@ use queuebridge_proto::{JobId, Keyring, UnixMillis, outcome};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing;
 use queuebridge_store::{
-    Accepted, Author, Claim, Clock, Completed, Lapsed, PayloadStore, ResultStore, Token,
+    Accepted, Author, Claim, Clock, Completed, Lapsed, PayloadStore, ResultStore, SubmissionStore,
+    Token,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,7 @@ async fn memory_stays_flat_over_many_jobs() {
             expires_at: now.plus(SECOND),
             retention: SECOND,
             at_least_once: false,
+            reply_shard: None,
         };
         let job = JobId::mint(&claims, &keys);
         let (token, key) = (Token::random(), *Token::random().as_bytes());

@@ -19,6 +19,12 @@ pub struct Descriptors {
     services: Vec<String>,
 }
 
+impl std::fmt::Debug for Descriptors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Descriptors").field("services", &self.services).finish()
+    }
+}
+
 struct Method {
     kind: MethodKind,
     without_side_effects: bool,
@@ -59,6 +65,13 @@ impl Descriptors {
     #[must_use]
     pub fn services(&self) -> Vec<String> {
         self.services.clone()
+    }
+
+    /// The full name of the message that a method, `package.Service/Method`,
+    /// answers with.
+    #[must_use]
+    pub fn response_type(&self, path: &str) -> Option<&str> {
+        Some(self.methods.get(path)?.output.full_name())
     }
 
     /// What is known of a method, `package.Service/Method`.

@@ -13,7 +13,7 @@ use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing::Faulty;
 use queuebridge_store::{Clock, Record, ResultStore};
-use queuebridge_worker::{Delivery, Reason, Role, Runner, RunnerSettings, Verdict, batch};
+use queuebridge_worker::{Delivery, Outbox, Reason, Role, Runner, RunnerSettings, Verdict, batch};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,6 +41,8 @@ pub(crate) struct Job {
     pub(crate) guarantee: Guarantee,
     pub(crate) group: Option<&'static str>,
     pub(crate) lease_policy: LeasePolicy,
+    /// Its end is announced on the reply shard with the number 0.
+    pub(crate) announced: bool,
 }
 
 impl Default for Job {
@@ -51,6 +53,7 @@ impl Default for Job {
             guarantee: Guarantee::Claimed,
             group: None,
             lease_policy: LeasePolicy::Retry,
+            announced: false,
         }
     }
 }
@@ -61,6 +64,14 @@ impl Worker {
     }
 
     pub(crate) fn with(settings: RunnerSettings) -> Self {
+        Self::sending(settings, |outbox| Arc::new(outbox))
+    }
+
+    /// A worker that sends its messages through what `outbox` makes of its own.
+    pub(crate) fn sending(
+        settings: RunnerSettings,
+        outbox: impl FnOnce(LoopbackOutbox) -> Arc<dyn Outbox>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let keys = Keyring::single(&[1; 32]);
         let clock = Clock::simulated(START);
@@ -69,8 +80,8 @@ impl Worker {
         let routes = queuebridge_demo::routes_with_probe(dir.path());
         let queue = |name| Loopback::new(QueueConfig::standard(name, clock)).unwrap();
         let (jobs, parking) = (queue("jobs"), queue("parked"));
-        let outbox = LoopbackOutbox { source: jobs.clone(), parking: parking.clone() };
-        let (outbox, payloads) = (Arc::new(outbox), Some(payloads as _));
+        let outbox = outbox(LoopbackOutbox { source: jobs.clone(), parking: parking.clone() });
+        let payloads = Some(payloads as _);
         let runner =
             Runner::new(routes, store.clone(), payloads, outbox, keys.clone(), clock, settings);
         Self { keys, clock, store, runner, jobs, parking, dir }
@@ -90,6 +101,7 @@ impl Worker {
             expires_at: self.clock.now().plus(job.expires_in),
             retention: HOUR,
             at_least_once: job.guarantee == Guarantee::AtLeastOnce,
+            reply_shard: job.announced.then_some(0),
         };
         let id = JobId::mint(&claims, &self.keys);
         let call = Call {
@@ -105,6 +117,7 @@ impl Worker {
             }),
             guarantee: job.guarantee as i32,
             lease_policy: job.lease_policy as i32,
+            reply_shard: if job.announced { "shard".into() } else { String::new() },
             ..Call::default()
         };
         let fifo_group = job.group.map(str::to_owned);

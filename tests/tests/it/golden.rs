@@ -32,6 +32,7 @@ fn job_id() -> JobId {
         expires_at: UnixMillis(1_700_000_600_000),
         retention: Duration::from_secs(86_400),
         at_least_once: false,
+        reply_shard: None,
     };
     JobId::mint(&claims, &keys())
 }

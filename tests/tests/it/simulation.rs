@@ -16,7 +16,7 @@ use queuebridge_gateway::submit::FrontDoor;
 use queuebridge_gateway::view::Methods;
 use queuebridge_local::loopback::{Loopback, QueueConfig, Redrive};
 use queuebridge_local::{LoopbackOutbox, LoopbackSource};
-use queuebridge_proto::v1::{State, SubmitRequest};
+use queuebridge_proto::v1::{Announcement, State, SubmitRequest};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
 use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::testing::{Fault, Faulty};
@@ -127,6 +127,10 @@ impl Outbox for UnreliableOutbox {
         }
         answer
     }
+
+    async fn announce(&self, shard: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
+        self.inner.announce(shard, jobs).await
+    }
 }
 
 struct World {
@@ -176,7 +180,8 @@ impl World {
             routes: Routes::new().with(route, Arc::new(publisher)),
             job_id_keys: keys.clone(),
             envelope_keys: keys,
-            store: store.clone(),
+            submissions: store.clone(),
+            replies: Arc::default(),
             payloads: None,
             clock,
             admission: Admission::new(1000),
@@ -270,7 +275,8 @@ impl World {
         for attempt in 0..20 {
             let file = format!("{number}.{}", if idempotent { 0 } else { attempt });
             let request = Self::request(number, &file);
-            if let Ok(ticket) = self.door.submit(&caller, request, None).await {
+            let prepared = self.door.prepare(&caller, request).unwrap();
+            if let Ok(ticket) = self.door.accept(&caller, prepared, None).await {
                 let new = Accepted { number, id: ticket.id, file };
                 let first = accepted.get_or_insert(new).id;
                 assert_eq!(first, ticket.id, "the same request id, another job");

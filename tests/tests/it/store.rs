@@ -8,7 +8,7 @@ use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::testing::payloads::Overwrite;
 use queuebridge_store::testing::{payloads, results};
-use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use queuebridge_store::{Clock, PayloadStore, SubmissionStore};
 use queuebridge_tests::Emulator;
 use queuebridge_tests::emulator::unique;
 use std::sync::Arc;

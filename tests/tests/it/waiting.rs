@@ -2,6 +2,7 @@
 
 use crate::fixture::{Job, START, Worker, append, sleep_for};
 use queuebridge_gateway::lookup::Lookup;
+use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::view::Methods;
 use queuebridge_gateway::waiter::Waiter;
 use queuebridge_proto::UnixMillis;
@@ -15,17 +16,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-const fn secs(seconds: u64) -> Duration {
+pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-struct Gateway {
-    lookup: Arc<Lookup>,
-    waiter: Waiter,
-    draining: CancellationToken,
+pub(crate) struct Gateway {
+    pub(crate) lookup: Arc<Lookup>,
+    pub(crate) waiter: Waiter,
+    pub(crate) draining: CancellationToken,
 }
 
 fn gateway(worker: &Worker) -> Gateway {
+    gateway_with(worker, Replies::default())
+}
+
+pub(crate) fn gateway_with(worker: &Worker, replies: Replies) -> Gateway {
     let lookup = Arc::new(Lookup {
         store: worker.store.clone(),
         payloads: None,
@@ -33,7 +38,7 @@ fn gateway(worker: &Worker) -> Gateway {
         methods: Methods::default(),
     });
     let draining = CancellationToken::new();
-    let waiter = Waiter::new(lookup.clone(), draining.clone());
+    let waiter = Waiter::new(lookup.clone(), Arc::new(replies), draining.clone());
     Gateway { lookup, waiter, draining }
 }
 
@@ -59,7 +64,7 @@ async fn an_announcement_ends_the_wait_at_once() {
     let begun = Instant::now();
     let run = async {
         worker.run(&delivery).await;
-        gateway.waiter.announce(id.uuid());
+        gateway.waiter.look(id.uuid());
         begun.elapsed()
     };
     let wait = async { (gateway.waiter.wait(&id, secs(60)).await.unwrap(), begun.elapsed()) };

@@ -8,20 +8,32 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
 };
+use prost::Message;
+use queuebridge_proto::v1::{Announcement, Announcements};
+use queuebridge_proto::{Keyring, reply};
 use std::time::Duration;
+
+/// The largest job that is announced with its outcome: a larger one is fetched from
+/// the store by the one who waits for it.
+const ANNOUNCED_BYTES: usize = 16 * 1024;
+/// The announcements of one message. SQS charges a request for each 64 KB, and
+/// Base64 makes four bytes of three.
+const MESSAGE_BYTES: usize = 46 * 1024;
 
 /// The queues of an account, and one of them to park in.
 pub struct SqsOutbox {
     client: Client,
     urls: QueueUrls,
     parking: Option<String>,
+    keys: Keyring,
 }
 
 impl SqsOutbox {
-    /// An outbox that parks in the standard queue of the URL `parking`.
+    /// An outbox that parks in the standard queue of the URL `parking`, and seals
+    /// announcements with the envelope keys.
     #[must_use]
-    pub fn new(client: Client, parking: Option<String>) -> Self {
-        Self { urls: QueueUrls::new(client.clone()), client, parking }
+    pub fn new(client: Client, parking: Option<String>, keys: Keyring) -> Self {
+        Self { urls: QueueUrls::new(client.clone()), client, parking, keys }
     }
 
     async fn send(&self, url: &str, message: Outgoing, delay: Duration) -> Result<(), OutboxError> {
@@ -73,8 +85,68 @@ impl Outbox for SqsOutbox {
             None => Err(OutboxError("there is no parking queue".to_owned())),
         }
     }
+
+    async fn announce(&self, shard: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
+        for jobs in in_messages(jobs) {
+            let body = reply::seal(&Announcements { jobs }, &self.keys);
+            let call = self.client.send_message().queue_url(shard).message_body(body);
+            call.send().await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// As few messages as possible, none larger than one request is charged for.
+fn in_messages(jobs: Vec<Announcement>) -> Vec<Vec<Announcement>> {
+    let (mut messages, mut size) = (vec![Vec::new()], 0);
+    for mut job in jobs {
+        if job.encoded_len() > ANNOUNCED_BYTES {
+            job.finished = None;
+        }
+        let len = job.encoded_len() + 4;
+        if size + len > MESSAGE_BYTES {
+            messages.push(Vec::new());
+            size = 0;
+        }
+        size += len;
+        if let Some(message) = messages.last_mut() {
+            message.push(job);
+        }
+    }
+    messages
 }
 
 fn failed<E: std::error::Error>(error: E) -> OutboxError {
     OutboxError(DisplayErrorContext(error).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queuebridge_proto::v1::{FinishedJob, Outcome, outcome};
+
+    fn job(bytes: usize) -> Announcement {
+        let response = outcome::Result::Response(vec![0; bytes].into());
+        let outcome = Outcome { result: Some(response), ..Outcome::default() };
+        let finished = FinishedJob { outcome: Some(outcome), ..FinishedJob::default() };
+        Announcement { job: vec![0; 16].into(), finished: Some(finished) }
+    }
+
+    #[test]
+    fn a_message_keeps_to_what_one_request_is_charged_for() {
+        let messages = in_messages(vec![job(9_000); 100]);
+        assert!(messages.len() < 30, "{}", messages.len());
+        assert_eq!(messages.iter().map(Vec::len).sum::<usize>(), 100);
+        for jobs in messages {
+            let body = reply::seal(&Announcements { jobs }, &Keyring::single(&[1; 32]));
+            assert!(body.len() <= 64 * 1024, "{}", body.len());
+        }
+    }
+
+    #[test]
+    fn a_large_outcome_stays_in_the_store() {
+        let messages = in_messages(vec![job(16 * 1024), job(10)]);
+        assert_eq!(messages.len(), 1);
+        assert!(messages[0][0].finished.is_none() && messages[0][1].finished.is_some());
+    }
 }

@@ -4,6 +4,7 @@ use crate::Delivery;
 use crate::outbox::{Outbox, OutboxError, Outgoing};
 use async_trait::async_trait;
 use queuebridge_proto::envelope::attribute::PARKED;
+use queuebridge_proto::v1::Announcement;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -120,6 +121,10 @@ impl Outbox for Queue {
 
     async fn park(&self, message: Outgoing) -> Result<(), OutboxError> {
         self.books().parked.push(message);
+        Ok(())
+    }
+
+    async fn announce(&self, _shard: &str, _jobs: Vec<Announcement>) -> Result<(), OutboxError> {
         Ok(())
     }
 }

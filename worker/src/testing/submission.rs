@@ -65,6 +65,7 @@ impl Submission {
             expires_at: now.plus(self.expires_in),
             retention: KEPT,
             at_least_once: self.guarantee == Guarantee::AtLeastOnce,
+            reply_shard: None,
         };
         let id = JobId::mint(&claims, keys);
         let call = Call {

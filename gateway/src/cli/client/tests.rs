@@ -4,8 +4,8 @@ use clap::Parser;
 use queuebridge_proto::error::{reason, status};
 use queuebridge_proto::v1::jobs_server::{Jobs, JobsServer};
 use queuebridge_proto::v1::{
-    GetResultRequest, Response, State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest,
-    SubmitResult,
+    DeleteRequest, GetResultRequest, Response, State, SubmitBatchRequest, SubmitBatchResponse,
+    SubmitRequest, SubmitResult, WatchResultRequest, WatchResultResponse,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,7 +24,10 @@ fn job(state: State) -> Job {
     let mut job = Job { id: "abc".into(), method: "/a.B/C".into(), ..Job::default() };
     job.set_state(state);
     if state == State::Succeeded {
-        job.outcome = Some(Outcome::Response(Response { message: vec![0, 1, 255].into() }));
+        job.outcome = Some(Outcome::Response(Response {
+            message: vec![0, 1, 255].into(),
+            ..Response::default()
+        }));
     }
     job
 }
@@ -56,6 +59,19 @@ impl Jobs for Scripted {
     async fn get_result(&self, _: Request<GetResultRequest>) -> Answer<Job> {
         let finished = self.looks.fetch_add(1, Ordering::SeqCst) >= 2;
         Ok(job(if finished { State::Succeeded } else { State::Running }).into())
+    }
+
+    type WatchResultStream = tokio_stream::Empty<Result<WatchResultResponse, Status>>;
+
+    async fn watch_result(
+        &self,
+        _: Request<WatchResultRequest>,
+    ) -> Answer<Self::WatchResultStream> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn delete(&self, _: Request<DeleteRequest>) -> Answer<()> {
+        Err(Status::unimplemented("not needed"))
     }
 
     async fn cancel(&self, _: Request<CancelRequest>) -> Answer<Job> {

@@ -36,7 +36,10 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             key: "k-bin".into(),
             value: Some(metadatum::Value::Binary(vec![255].into())),
         }],
-        outcome: Some(Outcome::Response(Response { message: vec![0, 1, 254].into() })),
+        outcome: Some(Outcome::Response(Response {
+            message: vec![0, 1, 254].into(),
+            r#type: "a.Reply".into(),
+        })),
         retry_of: "abb".into(),
     };
     assert_eq!(
@@ -57,7 +60,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             "initialMetadata": [{"key": "k", "ascii": ""}],
             "trailingMetadata": [{"key": "k-bin", "binary": "/w=="}],
             "retryOf": "abb",
-            "response": {"message": "AAH+"},
+            "response": {"message": "AAH+", "type": "a.Reply"},
         })
     );
 }

@@ -79,7 +79,7 @@ fn find_number<T: FromStr>(item: &Item, name: &str) -> Result<Option<T>, StoreEr
     number.map(Some).ok_or_else(|| foreign(name))
 }
 
-fn find_time(item: &Item, name: &str) -> Result<Option<UnixMillis>, StoreError> {
+pub(super) fn find_time(item: &Item, name: &str) -> Result<Option<UnixMillis>, StoreError> {
     Ok(find_number(item, name)?.map(UnixMillis))
 }
 

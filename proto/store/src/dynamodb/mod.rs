@@ -1,7 +1,7 @@
 //! The result store on DynamoDB.
 //!
 //! One table with the partition key `pk` and no index: `job#<uuid>` is a record,
-//! `req#<key in hex>` an idempotent submission. Every arrow of the state machine
+//! `req#<key in hex>` an idempotent submission, `lease#<name>` a lease. Every arrow of the state machine
 //! is one conditional write, and its condition stands below a drawing of it. A
 //! refused write brings the stored item back, so that what it means is known
 //! without another read.
@@ -11,6 +11,7 @@
 
 mod arrow;
 mod item;
+mod leases;
 mod submissions;
 mod table;
 
@@ -18,8 +19,7 @@ pub use table::create_table;
 
 use crate::record::{Record, Token};
 use crate::result::{
-    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, RequestKey, ResultStore,
-    StoreError,
+    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
 };
 use crate::rules;
 use arrow::{Arrow, job_key};
@@ -104,20 +104,6 @@ impl DynamoResultStore {
 
 #[async_trait]
 impl ResultStore for DynamoResultStore {
-    async fn accept(
-        &self,
-        key: &RequestKey,
-        job: &JobId,
-        digest: &[u8; 32],
-        now: UnixMillis,
-    ) -> Result<Accepted, StoreError> {
-        self.accept_submission(key, job, digest, now).await
-    }
-
-    async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {
-        self.mark_submission(key, now).await
-    }
-
     async fn claim(
         &self,
         job: &JobId,
@@ -297,6 +283,18 @@ impl ResultStore for DynamoResultStore {
             }
         }
         Err(restless())
+    }
+
+    async fn delete(&self, job: &JobId, _now: UnixMillis) -> Result<Deleted, StoreError> {
+        // terminal ──▶ terminal, without what was in it
+        let emptied = Arrow::new("attribute_exists(#completed)")
+            .set("deleted", item::flag(true))
+            .remove(&["outcome", "progress"])
+            .silent();
+        match emptied.write(self, job_key(job)).await? {
+            Ok(_) => Ok(Deleted::Deleted),
+            Err(_) => Ok(Deleted::NotFinished),
+        }
     }
 }
 

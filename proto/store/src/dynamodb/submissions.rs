@@ -3,15 +3,18 @@
 use super::arrow::Arrow;
 use super::item::{self, foreign};
 use super::{DynamoResultStore, restless};
-use crate::result::{Accepted, RequestKey, StoreError};
+use crate::result::StoreError;
 use crate::rules;
+use crate::submission::{Accepted, RequestKey, SubmissionStore};
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use item::Item;
 use queuebridge_proto::{JobId, UnixMillis};
 use std::fmt::Write;
 
-impl DynamoResultStore {
-    pub(super) async fn accept_submission(
+#[async_trait]
+impl SubmissionStore for DynamoResultStore {
+    async fn accept(
         &self,
         key: &RequestKey,
         job: &JobId,
@@ -34,11 +37,7 @@ impl DynamoResultStore {
         }
     }
 
-    pub(super) async fn mark_submission(
-        &self,
-        key: &RequestKey,
-        now: UnixMillis,
-    ) -> Result<(), StoreError> {
+    async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {
         // this job's ──▶ this job's, published
         let mark = Arrow::new("#until > :now")
             .with("now", item::time(now))

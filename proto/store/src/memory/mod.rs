@@ -1,12 +1,14 @@
-//! Both stores in memory, for the embedded stack and for tests.
+//! The stores in memory, for the embedded stack and for tests.
 //!
 //! Nothing runs in the background: every write drops a few entries whose time
 //! is over by its own `now`, more than it adds, so that the memory follows the
 //! load. Readers judge by the clock and do not depend on it.
 
 mod agenda;
+mod leases;
 mod payloads;
 mod results;
+mod submissions;
 
 pub use payloads::MemoryPayloadStore;
 pub use results::MemoryResultStore;

@@ -1,11 +1,12 @@
 //! The result store in memory.
 
 use super::agenda::Agenda;
+use super::leases::Held;
 use super::lock;
+use super::submissions::Keys;
 use crate::record::{Record, Token};
 use crate::result::{
-    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, RequestKey, ResultStore,
-    StoreError,
+    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
 };
 use crate::rules;
 use async_trait::async_trait;
@@ -18,14 +19,15 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Many more than cores, so that two calls seldom meet at one lock.
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// Keeps records in this process; they end with it.
 #[derive(Debug)]
 pub struct MemoryResultStore {
-    copies_survive: Duration,
+    pub(super) copies_survive: Duration,
     jobs: Vec<Mutex<Jobs>>,
-    keys: Vec<Mutex<Keys>>,
+    pub(super) keys: Vec<Mutex<Keys>>,
+    pub(super) leases: Mutex<HashMap<String, Held>>,
 }
 
 #[derive(Debug)]
@@ -43,20 +45,6 @@ struct Resting {
     tombstone_until: UnixMillis,
 }
 
-#[derive(Debug)]
-struct Keys {
-    submissions: HashMap<RequestKey, Submission>,
-    agenda: Agenda<RequestKey>,
-}
-
-#[derive(Debug)]
-struct Submission {
-    job: JobId,
-    digest: [u8; 32],
-    published: bool,
-    until: UnixMillis,
-}
-
 impl MemoryResultStore {
     /// An empty store. `copies_survive` is the longest time for which a copy of
     /// a message may still turn up after its job is over: a tombstone rests that
@@ -64,11 +52,11 @@ impl MemoryResultStore {
     #[must_use]
     pub fn new(copies_survive: Duration) -> Self {
         let jobs = || Mutex::new(Jobs { resting: HashMap::new(), agenda: Agenda::new() });
-        let keys = || Mutex::new(Keys { submissions: HashMap::new(), agenda: Agenda::new() });
         Self {
             copies_survive,
             jobs: std::iter::repeat_with(jobs).take(SHARDS).collect(),
-            keys: std::iter::repeat_with(keys).take(SHARDS).collect(),
+            keys: std::iter::repeat_with(Keys::shard).take(SHARDS).collect(),
+            leases: Mutex::default(),
         }
     }
 
@@ -78,19 +66,9 @@ impl MemoryResultStore {
         self.jobs.iter().map(|shard| lock(shard).resting.len()).sum()
     }
 
-    /// How many request keys rest here.
-    #[must_use]
-    pub fn request_key_count(&self) -> usize {
-        self.keys.iter().map(|shard| lock(shard).submissions.len()).sum()
-    }
-
     fn shard(&self, uuid: &Uuid) -> &Mutex<Jobs> {
         // The last byte of a UUIDv7 is random.
         &self.jobs[usize::from(uuid.as_bytes()[15]) % SHARDS]
-    }
-
-    fn key_shard(&self, key: &RequestKey) -> &Mutex<Keys> {
-        &self.keys[usize::from(key[0]) % SHARDS]
     }
 
     /// Applies a rule to the record of a job.
@@ -152,40 +130,6 @@ fn sweep(
 
 #[async_trait]
 impl ResultStore for MemoryResultStore {
-    async fn accept(
-        &self,
-        key: &RequestKey,
-        job: &JobId,
-        digest: &[u8; 32],
-        now: UnixMillis,
-    ) -> Result<Accepted, StoreError> {
-        let mut shard = lock(self.key_shard(key));
-        let Keys { submissions, agenda } = &mut *shard;
-        agenda.sweep(now, |at, key| {
-            if submissions.get(key).is_some_and(|known| known.until == at) {
-                submissions.remove(key);
-            }
-            None
-        });
-        if let Some(known) = submissions.get(key).filter(|known| known.until > now) {
-            let Submission { job, digest, published, .. } = *known;
-            return Ok(Accepted::Existing { job, digest, published });
-        }
-        let until = rules::request_key_until(job, self.copies_survive);
-        agenda.add(until, *key);
-        submissions
-            .insert(*key, Submission { job: *job, digest: *digest, published: false, until });
-        Ok(Accepted::New)
-    }
-
-    async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {
-        let mut shard = lock(self.key_shard(key));
-        if let Some(known) = shard.submissions.get_mut(key).filter(|known| known.until > now) {
-            known.published = true;
-        }
-        Ok(())
-    }
-
     async fn claim(
         &self,
         job: &JobId,
@@ -233,5 +177,9 @@ impl ResultStore for MemoryResultStore {
 
     async fn cancel(&self, job: &JobId, now: UnixMillis) -> Result<Cancelled, StoreError> {
         Ok(self.apply(job, now, |record| rules::cancel(record, job, now)))
+    }
+
+    async fn delete(&self, job: &JobId, now: UnixMillis) -> Result<Deleted, StoreError> {
+        Ok(self.apply(job, now, rules::delete))
     }
 }

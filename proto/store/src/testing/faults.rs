@@ -3,12 +3,13 @@
 //! The two are told apart because a lost response is where duplicates are born:
 //! the call took effect, and its caller cannot know.
 
+use crate::lease::{Acquired, LeaseStore};
 use crate::payload::{PayloadError, PayloadStore};
 use crate::record::{Record, Token};
 use crate::result::{
-    Accepted, Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, RequestKey, ResultStore,
-    StoreError,
+    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
 };
+use crate::submission::{Accepted, RequestKey, SubmissionStore};
 use async_trait::async_trait;
 use bytes::Bytes;
 use queuebridge_proto::v1::{Outcome, PayloadRef, Progress, State};
@@ -105,7 +106,7 @@ fn store_error(text: &str) -> StoreError {
 }
 
 #[async_trait]
-impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
+impl<S: SubmissionStore + ?Sized> SubmissionStore for Faulty<S> {
     async fn accept(
         &self,
         key: &RequestKey,
@@ -119,7 +120,10 @@ impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
     async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {
         self.call(store_error, self.inner.mark_published(key, now)).await
     }
+}
 
+#[async_trait]
+impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
     async fn claim(
         &self,
         job: &JobId,
@@ -162,6 +166,27 @@ impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
 
     async fn cancel(&self, job: &JobId, now: UnixMillis) -> Result<Cancelled, StoreError> {
         self.call(store_error, self.inner.cancel(job, now)).await
+    }
+
+    async fn delete(&self, job: &JobId, now: UnixMillis) -> Result<Deleted, StoreError> {
+        self.call(store_error, self.inner.delete(job, now)).await
+    }
+}
+
+#[async_trait]
+impl<S: LeaseStore + ?Sized> LeaseStore for Faulty<S> {
+    async fn acquire(
+        &self,
+        name: &str,
+        holder: Token,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Acquired, StoreError> {
+        self.call(store_error, self.inner.acquire(name, holder, until, now)).await
+    }
+
+    async fn release(&self, name: &str, holder: Token) -> Result<(), StoreError> {
+        self.call(store_error, self.inner.release(name, holder)).await
     }
 }
 

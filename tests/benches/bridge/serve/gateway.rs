@@ -10,8 +10,8 @@ use queuebridge_gateway::publish::{Limits, Message, PublishError, Publisher};
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::server::{Gateway, Settings};
 use queuebridge_proto::Keyring;
-use queuebridge_store::Clock;
 use queuebridge_store::memory::MemoryResultStore;
+use queuebridge_store::{Clock, Stores};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,11 +37,12 @@ pub(super) async fn build(
         max_message_bytes: 4 * 1024 * 1024,
         max_pending: 10_000,
         drain_timeout: Duration::from_secs(1),
+        replies: Arc::default(),
     };
     let route = RouteConfig::new(MethodPattern::All, Destination::Queue(first));
     let routes = Routes::new().with(route, publisher.clone());
     let store = Arc::new(MemoryResultStore::new(Duration::from_secs(60)));
-    Ok((Gateway::new(settings, routes, store, None, Clock::system()), publisher))
+    Ok((Gateway::new(settings, routes, Stores::new(store, None), Clock::system()), publisher))
 }
 
 /// Counts what it sends on, and takes the next queue when one is full enough.

@@ -44,6 +44,7 @@ fn message(traceparent: Option<&str>) -> Delivery {
         expires_at: NOW.plus(Duration::from_secs(60)),
         retention: Duration::from_secs(60),
         at_least_once: true,
+        reply_shard: None,
     };
     let call = Call {
         job_id: JobId::mint(&claims, &keys()).to_string(),

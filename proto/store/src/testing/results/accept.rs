@@ -1,7 +1,7 @@
 //! Idempotent submissions.
 
 use super::*;
-use crate::result::{Accepted, RequestKey};
+use crate::submission::{Accepted, RequestKey};
 
 pub(super) fn key() -> RequestKey {
     let mut key = [0; 32];
@@ -15,10 +15,10 @@ fn existing(job: JobId, published: bool) -> Accepted {
 
 pub(super) async fn the_first_submission_wins(s: Subject) {
     let (key, first, second) = (key(), job(), job());
-    let accepted = s.store.accept(&key, &first, &[1; 32], at(0)).await.unwrap();
+    let accepted = s.submissions.accept(&key, &first, &[1; 32], at(0)).await.unwrap();
     assert_eq!(accepted, Accepted::New);
     for digest in [[1; 32], [2; 32]] {
-        let accepted = s.store.accept(&key, &second, &digest, at(1)).await.unwrap();
+        let accepted = s.submissions.accept(&key, &second, &digest, at(1)).await.unwrap();
         assert_eq!(accepted, existing(first, false));
     }
     // A submission says nothing about who may run the job.
@@ -27,17 +27,17 @@ pub(super) async fn the_first_submission_wins(s: Subject) {
 
 pub(super) async fn a_published_submission_says_so(s: Subject) {
     let (key, first) = (key(), job());
-    s.store.accept(&key, &first, &[1; 32], at(0)).await.unwrap();
+    s.submissions.accept(&key, &first, &[1; 32], at(0)).await.unwrap();
     for _ in 0..2 {
-        s.store.mark_published(&key, at(1)).await.unwrap();
-        let accepted = s.store.accept(&key, &job(), &[1; 32], at(2)).await.unwrap();
+        s.submissions.mark_published(&key, at(1)).await.unwrap();
+        let accepted = s.submissions.accept(&key, &job(), &[1; 32], at(2)).await.unwrap();
         assert_eq!(accepted, existing(first, true));
     }
 }
 
 pub(super) async fn keys_are_independent(s: Subject) {
     for key in [key(), key()] {
-        let accepted = s.store.accept(&key, &job(), &[1; 32], at(0)).await.unwrap();
+        let accepted = s.submissions.accept(&key, &job(), &[1; 32], at(0)).await.unwrap();
         assert_eq!(accepted, Accepted::New);
     }
 }
@@ -46,17 +46,17 @@ pub(super) async fn a_key_is_free_again_after_its_tombstone(s: Subject) {
     let (key, first, second) = (key(), job(), job());
     // The latest time at which the first job can end with a result.
     let end = EXPIRES.plus(CLOCK_SKEW).plus(RETENTION).plus(s.copies_survive);
-    s.store.accept(&key, &first, &[1; 32], at(0)).await.unwrap();
-    s.store.mark_published(&key, at(1)).await.unwrap();
-    let accepted = s.store.accept(&key, &second, &[1; 32], before(end)).await.unwrap();
+    s.submissions.accept(&key, &first, &[1; 32], at(0)).await.unwrap();
+    s.submissions.mark_published(&key, at(1)).await.unwrap();
+    let accepted = s.submissions.accept(&key, &second, &[1; 32], before(end)).await.unwrap();
     assert_eq!(accepted, existing(first, true));
-    let accepted = s.store.accept(&key, &second, &[1; 32], end).await.unwrap();
+    let accepted = s.submissions.accept(&key, &second, &[1; 32], end).await.unwrap();
     assert_eq!(accepted, Accepted::New);
 }
 
 pub(super) async fn a_mark_without_a_submission_is_harmless(s: Subject) {
     let key = key();
-    s.store.mark_published(&key, at(0)).await.unwrap();
-    let accepted = s.store.accept(&key, &job(), &[1; 32], at(1)).await.unwrap();
+    s.submissions.mark_published(&key, at(0)).await.unwrap();
+    let accepted = s.submissions.accept(&key, &job(), &[1; 32], at(1)).await.unwrap();
     assert_eq!(accepted, Accepted::New);
 }

@@ -1,4 +1,4 @@
-//! The conformance suite of [`ResultStore`].
+//! The conformance suite of [`ResultStore`], [`SubmissionStore`] and [`LeaseStore`].
 //!
 //! Time is only an argument, so the suite takes no time by itself. Every case
 //! uses jobs and keys of its own: the store may be shared, and need not be empty.
@@ -7,15 +7,21 @@ mod accept;
 mod cancel;
 mod claim;
 mod complete;
+mod delete;
 mod expiry;
+mod leases;
 mod races;
 mod read;
 mod renew;
 mod repeats;
 
 use super::run;
+use crate::lease::LeaseStore;
 use crate::record::{Record, Token};
-use crate::result::{Author, Cancelled, Claim, Completed, Lapsed, Lease, Renewed, ResultStore};
+use crate::result::{
+    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore,
+};
+use crate::submission::SubmissionStore;
 use bytes::Bytes;
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::time::CLOCK_SKEW;
@@ -29,8 +35,12 @@ use std::time::Duration;
 ///
 /// # Panics
 /// When a case fails, with its name.
-pub async fn conformance(store: Arc<dyn ResultStore>, copies_survive: Duration) {
-    let subject = Subject { store, copies_survive };
+pub async fn conformance<S>(store: Arc<S>, copies_survive: Duration)
+where
+    S: ResultStore + SubmissionStore + LeaseStore,
+{
+    let (submissions, leases) = (store.clone(), store.clone());
+    let subject = Subject { store, submissions, leases, copies_survive };
     run!(subject;
         claim:
             the_first_claim_is_attempt_one,
@@ -86,6 +96,18 @@ pub async fn conformance(store: Arc<dyn ResultStore>, copies_survive: Duration) 
             a_tombstone_ends_when_no_copy_survives,
             an_early_end_keeps_the_tombstone_past_the_expiry,
             an_unfinished_record_rests_as_long_as_any;
+        delete:
+            a_deleted_result_is_gone_and_its_tombstone_stays,
+            what_is_not_finished_is_not_deleted,
+            a_deletion_can_be_repeated;
+        leases:
+            a_lease_has_one_holder,
+            a_holder_prolongs_its_lease,
+            a_lease_is_free_from_its_end_on,
+            a_released_lease_is_free_at_once,
+            only_the_holder_releases,
+            names_are_independent,
+            one_of_many_is_the_holder;
         accept:
             the_first_submission_wins,
             a_published_submission_says_so,
@@ -120,6 +142,8 @@ const METHOD: &str = "/suite.Service/Method";
 #[derive(Clone)]
 struct Subject {
     store: Arc<dyn ResultStore>,
+    submissions: Arc<dyn SubmissionStore>,
+    leases: Arc<dyn LeaseStore>,
     copies_survive: Duration,
 }
 
@@ -203,6 +227,7 @@ fn job() -> JobId {
         expires_at: SUBMITTED.plus(WORK),
         retention: RETENTION,
         at_least_once: false,
+        reply_shard: None,
     };
     JobId::mint(&claims, &Keyring::single(&[7; 32]))
 }

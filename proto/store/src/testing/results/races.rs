@@ -2,7 +2,7 @@
 
 use super::accept::key;
 use super::*;
-use crate::result::Accepted;
+use crate::submission::Accepted;
 use std::future::Future;
 use tokio::task::JoinSet;
 
@@ -106,7 +106,7 @@ pub(super) async fn one_of_many_submissions_is_the_first(s: Subject) {
         let s = s.clone();
         async move {
             let mine = job();
-            (mine, s.store.accept(&key, &mine, &[1; 32], at(0)).await.unwrap())
+            (mine, s.submissions.accept(&key, &mine, &[1; 32], at(0)).await.unwrap())
         }
     };
     let answers = all((0..MANY).map(call)).await;

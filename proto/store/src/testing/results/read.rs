@@ -30,6 +30,7 @@ pub(super) async fn an_early_end_keeps_the_tombstone_past_the_expiry(s: Subject)
         expires_at: EXPIRES,
         retention: Duration::from_secs(1),
         at_least_once: false,
+        reply_shard: None,
     };
     let job = JobId::mint(&claims, &Keyring::single(&[7; 32]));
     assert_eq!(s.cancel(&job, 1).await, Cancelled::BeforeStart);

@@ -2,14 +2,14 @@
 
 use super::accept::key;
 use super::*;
-use crate::result::Accepted;
+use crate::submission::{Accepted, SubmissionStore};
 use crate::testing::{Fault, Faulty};
 
 /// The same store, behind a connection that loses the response of the first call.
 fn deaf(s: &Subject, fault: Fault) -> (Subject, Arc<Faulty<dyn ResultStore>>) {
     let faulty = Arc::new(Faulty::new(s.store.clone()));
     faulty.script([fault]);
-    (Subject { store: faulty.clone(), copies_survive: s.copies_survive }, faulty)
+    (Subject { store: faulty.clone(), ..s.clone() }, faulty)
 }
 
 pub(super) async fn a_claim_with_a_lost_response_is_granted_again(s: Subject) {
@@ -34,10 +34,11 @@ pub(super) async fn a_completion_with_a_lost_response_is_stored_once(s: Subject)
 }
 
 pub(super) async fn a_submission_with_a_lost_response_owns_its_key(s: Subject) {
-    let (s, _) = deaf(&s, Fault::LoseResponse);
+    let faulty = Faulty::new(s.submissions.clone());
+    faulty.script([Fault::LoseResponse]);
     let (key, job) = (key(), job());
-    assert!(s.store.accept(&key, &job, &[1; 32], at(0)).await.is_err());
-    let again = s.store.accept(&key, &job, &[1; 32], at(1)).await.unwrap();
+    assert!(faulty.accept(&key, &job, &[1; 32], at(0)).await.is_err());
+    let again = faulty.accept(&key, &job, &[1; 32], at(1)).await.unwrap();
     assert_eq!(again, Accepted::Existing { job, digest: [1; 32], published: false });
 }
 

@@ -1,0 +1,66 @@
+//! Reading a reply shard, which is an SQS queue.
+
+use crate::waiter::Waiter;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
+use queuebridge_proto::{Keyring, reply};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// The longest long poll that SQS has.
+const WAIT_SECONDS: i32 = 20;
+/// What was received and not deleted is old news when it comes again.
+const VISIBILITY_SECONDS: i32 = 60;
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// Hands what comes out of the queue of this URL to those who wait, for ever.
+pub async fn read(client: Client, url: String, keys: Keyring, waiter: Waiter) {
+    loop {
+        let call = client
+            .receive_message()
+            .queue_url(&url)
+            .max_number_of_messages(10)
+            .wait_time_seconds(WAIT_SECONDS)
+            .visibility_timeout(VISIBILITY_SECONDS);
+        match call.send().await {
+            Ok(received) => {
+                let messages = received.messages.unwrap_or_default();
+                messages.iter().for_each(|message| hand_over(message, &keys, &waiter));
+                if !messages.is_empty() {
+                    // Nobody waits for that: what is left over is old news.
+                    tokio::spawn(delete(client.clone(), url.clone(), messages));
+                }
+            }
+            Err(error) => {
+                let error = DisplayErrorContext(error);
+                tracing::warn!(%error, "a reply shard could not be read");
+                sleep(BACKOFF).await;
+            }
+        }
+    }
+}
+
+fn hand_over(message: &Message, keys: &Keyring, waiter: &Waiter) {
+    match reply::open(message.body.as_deref().unwrap_or_default(), keys) {
+        Ok(announcements) => announcements.jobs.into_iter().for_each(|job| waiter.announced(job)),
+        // Ours or not, it can only be dropped: whoever waits looks by themselves.
+        Err(error) => tracing::warn!(%error, "a message on a reply shard was not opened"),
+    }
+}
+
+async fn delete(client: Client, url: String, messages: Vec<Message>) {
+    let entry = |(index, message): (usize, Message)| {
+        DeleteMessageBatchRequestEntry::builder()
+            .id(index.to_string())
+            .receipt_handle(message.receipt_handle.unwrap_or_default())
+            .build()
+            .ok()
+    };
+    let entries = messages.into_iter().enumerate().filter_map(entry).collect();
+    let call = client.delete_message_batch().queue_url(url).set_entries(Some(entries));
+    if let Err(error) = call.send().await {
+        let error = DisplayErrorContext(error);
+        tracing::warn!(%error, "announcements were not deleted");
+    }
+}

@@ -1,0 +1,45 @@
+//! The submission store: which job an idempotent submission has started.
+
+use crate::result::StoreError;
+use async_trait::async_trait;
+use queuebridge_proto::{JobId, UnixMillis};
+
+/// The key of an idempotent submission: SHA-256 over tenant, method and
+/// `request_id`.
+pub type RequestKey = [u8; 32];
+
+/// Remembers idempotent submissions. Both methods are safe to repeat.
+#[async_trait]
+pub trait SubmissionStore: Send + Sync + 'static {
+    /// Records an idempotent submission before it is published. The first one
+    /// under `key` wins and every later one learns of it, until the tombstone of
+    /// the winner's job ends. `digest` is the SHA-256 of method and request.
+    async fn accept(
+        &self,
+        key: &RequestKey,
+        job: &JobId,
+        digest: &[u8; 32],
+        now: UnixMillis,
+    ) -> Result<Accepted, StoreError>;
+
+    /// Notes that the job accepted under `key` is in its queue, so that repeats
+    /// need not publish it again. Losing this call costs a duplicate message,
+    /// which the claim absorbs.
+    async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError>;
+}
+
+/// The answer of [`SubmissionStore::accept`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// This submission is the first: publish it, then mark it published.
+    New,
+    /// An earlier submission owns the key.
+    Existing {
+        /// The uuid, and with it the canonical id, of the earlier job.
+        job: JobId,
+        /// The digest of the earlier submission.
+        digest: [u8; 32],
+        /// Whether it is known to be in its queue.
+        published: bool,
+    },
+}

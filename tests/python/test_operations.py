@@ -1,0 +1,128 @@
+"""Jobs as long-running operations, by Google's client library."""
+
+import time
+
+import grpc
+from bridge import Bridge, seconds
+from google.api_core import exceptions, operation, polling, retry
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf import duration_pb2
+from queuebridge.demo.v1 import probe_pb2
+from queuebridge.v1 import executions_pb2, executions_pb2_grpc, job_pb2, jobs_pb2
+
+POLLING = retry.Retry(
+    predicate=polling.DEFAULT_POLLING._predicate, initial=0.1, maximum=0.5, timeout=60
+)
+
+
+class Operations(Bridge):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        channel = grpc.insecure_channel(cls.gateway.address)
+        cls.addClassCleanup(channel.close)
+        cls.operations = operations_pb2_grpc.OperationsStub(channel)
+        cls.executions_stub = executions_pb2_grpc.ExecutionsStub(channel)
+
+    def name(self, job):
+        return f"operations/{job.id}"
+
+    def fetch(self, name):
+        return self.operations.GetOperation(operations_pb2.GetOperationRequest(name=name))
+
+    def future(self, job, result_type):
+        return operation.from_grpc(
+            self.fetch(self.name(job)),
+            self.operations,
+            result_type,
+            metadata_type=job_pb2.Job,
+            polling=POLLING,
+        )
+
+    def test_a_future_has_the_typed_answer(self):
+        job = self.submit("Echo", probe_pb2.EchoRequest(text="hello"))
+        future = self.future(job, probe_pb2.EchoResponse)
+        self.assertEqual(future.result(timeout=30).text, "hello")
+        self.assertTrue(future.done())
+        self.assertEqual(future.metadata.state, job_pb2.STATE_SUCCEEDED)
+        self.assertEqual(future.metadata.id, job.id)
+
+    def test_progress_is_seen_as_metadata(self):
+        job = self.submit("Report", probe_pb2.ReportRequest(steps=10, step=seconds(0.5)))
+        future = self.future(job, probe_pb2.ReportResponse)
+        seen = set()
+        while not future.done():
+            if future.metadata.HasField("progress"):
+                seen.add(future.metadata.progress.fraction)
+            time.sleep(0.2)
+        self.assertTrue(any(0 < fraction < 1 for fraction in seen), seen)
+        self.assertIsNotNone(future.result(timeout=30))
+
+    def test_a_failed_job_is_an_exception_of_its_code(self):
+        request = probe_pb2.FailRequest(code=9, message="not today")
+        future = self.future(self.submit("Fail", request), probe_pb2.EchoResponse)
+        with self.assertRaises(exceptions.FailedPrecondition) as raised:
+            future.result(timeout=30)
+        self.assertIn("not today", str(raised.exception))
+
+    def test_a_cancelled_job_is_a_cancelled_future(self):
+        job = self.submit("Sleep", probe_pb2.SleepRequest(duration=seconds(60)))
+        future = self.future(job, probe_pb2.SleepResponse)
+        self.assertTrue(future.cancel())
+        with self.assertRaises(exceptions.Cancelled):
+            future.result(timeout=30)
+        self.assertTrue(future.cancelled())
+
+    def test_an_expired_job_is_an_exceeded_deadline(self):
+        job = self.submit("Echo", delay=seconds(5), expire_after=seconds(6))
+        # No worker in time.
+        late = self.submit("Echo", delay=seconds(900), expire_after=seconds(901))
+        self.assertFalse(self.fetch(self.name(late)).done)
+        self.assertIsNotNone(self.future(job, probe_pb2.EchoResponse).exception(timeout=60) or True)
+
+    def test_wait_returns_when_it_is_done_and_when_the_time_is_over(self):
+        job = self.submit("Sleep", probe_pb2.SleepRequest(duration=seconds(3)))
+        wait = operations_pb2.WaitOperationRequest(
+            name=self.name(job), timeout=duration_pb2.Duration(nanos=200_000_000)
+        )
+        self.assertFalse(self.operations.WaitOperation(wait).done)
+        wait.ClearField("timeout")
+        done = self.operations.WaitOperation(wait, timeout=60)
+        self.assertTrue(done.done)
+        self.assertEqual(done.response.TypeName(), "queuebridge.demo.v1.SleepResponse")
+
+    def test_a_deleted_operation_is_not_found(self):
+        job = self.submit("Echo", wait=seconds(30))
+        delete = operations_pb2.DeleteOperationRequest(name=self.name(job))
+        self.operations.DeleteOperation(delete)
+        self.refused("NOT_FOUND", "RESULT_PURGED", "", self.fetch, self.name(job))
+
+    def test_names_and_lists_are_refused_precisely(self):
+        refused, get = self.refused, self.fetch
+        refused("INVALID_ARGUMENT", "INVALID_FIELD", "name", get, "jobs/x")
+        refused("INVALID_ARGUMENT", "MALFORMED_JOB_ID", "name", get, "operations/x")
+        every = operations_pb2.ListOperationsRequest(name="operations")
+        refused("UNIMPLEMENTED", "NOT_LISTED", "", self.operations.ListOperations, every)
+
+    def test_an_execution_is_streamed_to_its_end_and_can_be_taken_up_again(self):
+        request = self.request("Sleep", probe_pb2.SleepRequest(duration=seconds(2)))
+        stream = self.executions_stub.Execute(request)
+        first = next(stream)
+        self.assertFalse(first.done)
+        stream.cancel()
+        wait = executions_pb2.WaitExecutionRequest(name=first.name)
+        shown = list(self.executions_stub.WaitExecution(wait))
+        self.assertEqual([each.done for each in shown], [False] * (len(shown) - 1) + [True])
+        self.assertEqual({each.name for each in shown}, {first.name})
+        self.assertTrue(shown[-1].HasField("response"))
+        again = list(self.executions_stub.WaitExecution(wait))
+        self.assertEqual([each.done for each in again], [True])
+
+    def test_a_refused_execution_is_an_error_of_the_call(self):
+        request = jobs_pb2.SubmitRequest(method="nonsense")
+        self.refused(
+            "INVALID_ARGUMENT",
+            "INVALID_FIELD",
+            "method",
+            lambda: list(self.executions_stub.Execute(request)),
+        )
