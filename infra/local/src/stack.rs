@@ -56,6 +56,9 @@ pub struct Stack {
     pub default_retention: Duration,
     /// How long a claim holds without being renewed.
     pub lease: Duration,
+    /// Whether finished jobs are announced to those who wait; otherwise they poll
+    /// the store, as at a gateway without a reply shard. Default: yes.
+    pub announce: bool,
     /// Serialized `FileDescriptorSet`s of the services: with them answers say what
     /// types they have.
     pub descriptor_sets: Vec<&'static [u8]>,
@@ -72,6 +75,7 @@ impl Default for Stack {
             default_expiry: Duration::from_secs(60 * 60),
             default_retention: Duration::from_secs(60 * 60),
             lease: Duration::from_secs(30),
+            announce: true,
             descriptor_sets: Vec::new(),
         }
     }
@@ -218,6 +222,7 @@ impl Stack {
             max_expiry: self.queue_retention.max(self.default_expiry),
             ..RouteConfig::new(MethodPattern::All, parts.destination)
         };
+        let replies = if self.announce { Replies::in_process() } else { Replies::default() };
         let gateway = Gateway::new(
             Settings {
                 tenant: "default".to_owned(),
@@ -226,7 +231,7 @@ impl Stack {
                 max_message_bytes: 4 * 1024 * 1024,
                 max_pending: 10_000,
                 drain_timeout: self.drain_timeout,
-                replies: Arc::new(Replies::in_process()),
+                replies: Arc::new(replies),
             },
             GatewayRoutes::new().with(route, parts.publisher),
             parts.stores.clone(),

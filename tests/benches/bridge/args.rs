@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
 just bench [ARGUMENTS]
-  --only LIST       of a, b, c, d, memory, with commas; default: all
+  --only LIST       of a, b, c, d, e, memory, with commas; default: all
   --seconds N       of each measurement; default 10
   --warm-up N       seconds before each measurement; default 2
   --rounds N        interleaved; their median is shown; default 3
@@ -14,7 +14,8 @@ just bench [ARGUMENTS]
   --connections N   that they share; default 4
   --jobs N          of `memory`; default 1000000
 (a) a bare tonic echo, which b, c and d need, (b) embedded Submit, (c) embedded
-Submit and result, (d) Submit over an endpoint beside the bare AWS SDK.";
+Submit and result, (d) Submit over an endpoint beside the bare AWS SDK, (e) from
+Submit to the answer by each way in which it finds its caller.";
 
 /// What can be asked for by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub(crate) enum Group {
     Submit,
     Result,
     Endpoint,
+    Answers,
     Memory,
 }
 
@@ -35,8 +37,11 @@ impl FromStr for Group {
             "b" => Self::Submit,
             "c" => Self::Result,
             "d" => Self::Endpoint,
+            "e" => Self::Answers,
             "memory" => Self::Memory,
-            other => return Err(format!("--only knows a, b, c, d and memory, not {other}").into()),
+            other => {
+                return Err(format!("--only knows a, b, c, d, e and memory, not {other}").into());
+            }
         })
     }
 }

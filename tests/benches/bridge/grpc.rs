@@ -8,12 +8,16 @@ use queuebridge_demo::v1::EchoRequest;
 use queuebridge_demo::v1::probe_client::ProbeClient;
 use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{GetResultRequest, Job, State, SubmitRequest};
+use std::time::Duration;
+use tokio::time::sleep;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 const METHOD: &str = "/queuebridge.demo.v1.Probe/Echo";
 const PAYLOAD_BYTES: usize = 256;
 const WAIT_SECONDS: i64 = 10;
+/// Between two looks of a caller who polls.
+const POLL: Duration = Duration::from_millis(5);
 
 /// The payload of every call and message.
 pub(crate) fn payload() -> Bytes {
@@ -69,9 +73,12 @@ pub(crate) enum Answer {
     SecondCall,
     /// (c') Submit itself waits.
     SameCall,
+    /// (e) GetResult again and again.
+    Polling,
 }
 
-/// (b), (c) and (d): jobs.
+/// Jobs.
+#[derive(Clone)]
 pub(crate) struct Submitter {
     client: JobsClient<Channel>,
     request: SubmitRequest,
@@ -98,6 +105,14 @@ impl Caller for Submitter {
         match self.answer {
             Answer::None => {}
             Answer::SameCall => succeeded(&job)?,
+            Answer::Polling => loop {
+                let request = GetResultRequest { id: job.id.clone(), wait: None };
+                let looked = self.client.get_result(request).await.map_err(refused)?;
+                if looked.get_ref().outcome.is_some() {
+                    break succeeded(looked.get_ref())?;
+                }
+                sleep(POLL).await;
+            },
             Answer::SecondCall => {
                 let request = GetResultRequest { id: job.id, wait: Some(wait()) };
                 let answer = self.client.get_result(request).await.map_err(refused)?;

@@ -6,6 +6,7 @@
 //! CPU time and memory are told apart from those of the load generator. Nothing
 //! here fails for being slow: the figures stand beside the targets.
 
+mod answers;
 mod args;
 mod child;
 mod embedded;
@@ -79,6 +80,9 @@ async fn measure(given: &[String]) -> Result<(), Failure> {
                 Err(error) => println!("\n(d) not over {}: {error}", endpoint.name()),
             }
         }
+    }
+    if args.runs(Group::Answers) {
+        answers::run(&args, &mut targets).await?;
     }
     if args.runs(Group::Memory) {
         memory::run(&args, &mut targets).await?;

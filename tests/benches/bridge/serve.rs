@@ -1,5 +1,6 @@
 //! The servers that are measured, each as its own process.
 
+mod aws;
 mod counted;
 mod echo;
 mod gateway;
@@ -24,6 +25,13 @@ pub(crate) const ECHO: &str = "echo";
 /// The embedded stack; with an argument, expiry and retentions are that many
 /// seconds. It counts the jobs that were started.
 pub(crate) const STACK: &str = "stack";
+/// The embedded stack: those who wait poll the store.
+pub(crate) const QUIETLY: &str = "quietly";
+/// A whole gateway at an endpoint: its URL, a table, a queue, and a reply shard or
+/// nothing.
+pub(crate) const BRIDGE: &str = "bridge";
+/// A worker at an endpoint: its URL, a table and a queue.
+pub(crate) const WORKER: &str = "worker";
 /// A gateway over queues at an endpoint: its URL, and the queues' URLs. It
 /// counts requests to the queue, and the messages in them.
 pub(crate) const GATEWAY: &str = "gateway";
@@ -37,6 +45,20 @@ pub(crate) async fn run(role: &[String]) -> Result<(), Failure> {
             let incoming = TcpIncoming::from(announce(listener, || [0, 0])?);
             let incoming = incoming.with_nodelay(Some(true));
             Server::builder().add_service(service).serve_with_incoming(incoming).await?;
+        }
+        [BRIDGE, endpoint, table, queue, replies] => {
+            let listener = announce(listener, || [0, 0])?;
+            aws::gateway(listener, endpoint, table, queue, replies).await?;
+        }
+        [WORKER, endpoint, table, queue] => {
+            announce(listener, || [0, 0])?;
+            aws::worker(endpoint, table, queue).await;
+        }
+        [STACK, QUIETLY] => {
+            let stack = Stack { announce: false, ..Stack::default() };
+            let listener = announce(listener, || [0, 0])?;
+            let routes = Routes::new(Probe::new(None).into_service());
+            stack.serve_on(listener, routes, std::future::pending()).await?;
         }
         [STACK, keep @ ..] => {
             let mut stack = Stack::default();

@@ -8,15 +8,18 @@ use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::metadatum::Value;
 use queuebridge_proto::v1::{
-    AttemptRules, Call, Guarantee, Metadatum, Outcome, PayloadRef, TraceContext, outcome,
+    Announcement, Announcements, AttemptRules, Call, FinishedJob, Guarantee, Metadatum, Outcome,
+    PayloadRef, State, TraceContext, outcome,
 };
-use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope};
+use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope, reply};
 use std::time::Duration;
 
 const JOB_ID: &str = include_str!("../../fixtures/wire/v1/job_id.txt");
 const ENVELOPE: &str = include_str!("../../fixtures/wire/v1/envelope.txt");
 const ENVELOPE_BY_REFERENCE: &str =
     include_str!("../../fixtures/wire/v1/envelope_by_reference.txt");
+const JOB_ID_ANNOUNCED: &str = include_str!("../../fixtures/wire/v1/job_id_announced.txt");
+const ANNOUNCEMENTS: &str = include_str!("../../fixtures/wire/v1/announcements.txt");
 const OUTCOME: &str = include_str!("../../fixtures/wire/v1/outcome.txt");
 const OUTCOME_ERROR: &str = include_str!("../../fixtures/wire/v1/outcome_error.txt");
 
@@ -25,6 +28,10 @@ fn keys() -> Keyring {
 }
 
 fn job_id() -> JobId {
+    job_id_on(None)
+}
+
+fn job_id_on(reply_shard: Option<u8>) -> JobId {
     let claims = Claims {
         uuid: uuid::Uuid::parse_str("018bcfe5-6800-7abc-8def-0123456789ab").unwrap(),
         tenant: "acme",
@@ -32,7 +39,7 @@ fn job_id() -> JobId {
         expires_at: UnixMillis(1_700_000_600_000),
         retention: Duration::from_secs(86_400),
         at_least_once: false,
-        reply_shard: None,
+        reply_shard,
     };
     JobId::mint(&claims, &keys())
 }
@@ -96,6 +103,30 @@ fn outcome_error() -> Outcome {
 fn job_ids() {
     assert_eq!(job_id().to_string(), JOB_ID.trim());
     assert_eq!(JobId::verify(JOB_ID.trim(), "acme", &keys()).unwrap(), job_id());
+}
+
+#[test]
+fn job_ids_with_a_reply_shard() {
+    assert_eq!(job_id_on(Some(5)).to_string(), JOB_ID_ANNOUNCED.trim());
+    let id = JobId::verify(JOB_ID_ANNOUNCED.trim(), "acme", &keys()).unwrap();
+    assert_eq!((id.reply_shard(), id.at_least_once()), (Some(5), false));
+}
+
+#[test]
+fn announcements() {
+    let finished = FinishedJob {
+        state: State::Succeeded as i32,
+        method: "/queuebridge.demo.v1.Images/Thumbnail".into(),
+        attempt: 2,
+        started_at: 1_700_000_001_000,
+        completed_at: 1_700_000_002_000,
+        outcome: Some(outcome()),
+    };
+    let job = Bytes::copy_from_slice(job_id().uuid().as_bytes());
+    let known = Announcement { job: job.clone(), finished: Some(finished) };
+    let announcements = Announcements { jobs: vec![known, Announcement { job, finished: None }] };
+    assert_eq!(reply::seal(&announcements, &keys()), ANNOUNCEMENTS.trim());
+    assert_eq!(reply::open(ANNOUNCEMENTS.trim(), &keys()).unwrap(), announcements);
 }
 
 #[test]
