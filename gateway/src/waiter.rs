@@ -2,8 +2,8 @@
 //!
 //! Everyone who waits for a job on this gateway shares one subscription. Where the
 //! job's end is announced here, the announcement is the answer. In any case one task
-//! polls the store for all of them: seldom, when an announcement is expected, and
-//! otherwise after a quarter of the time that it has waited already. A lost
+//! polls the store for all of them, after a quarter of the time that it has waited
+//! already, or after as long again when an announcement is expected. A lost
 //! announcement costs time, never the answer.
 
 use crate::lookup::{Found, Lookup};
@@ -23,7 +23,7 @@ use uuid::Uuid;
 /// The shortest pause between two polls: a job over SQS takes tens of milliseconds.
 const SHORTEST: Duration = Duration::from_millis(20);
 /// The same where an announcement is expected.
-const SHORTEST_ANNOUNCED: Duration = Duration::from_millis(250);
+const SHORTEST_ANNOUNCED: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(2);
 /// The same where an announcement is expected.
@@ -182,7 +182,7 @@ impl Waiter {
     fn pause(&self, id: &JobId, waited: Duration) -> Duration {
         let watched = || self.lock().get(&id.uuid()).is_some_and(|job| job.watchers > 0);
         if self.0.replies.expects(id) && !watched() {
-            (waited / 2).clamp(SHORTEST_ANNOUNCED, LONGEST_ANNOUNCED)
+            waited.clamp(SHORTEST_ANNOUNCED, LONGEST_ANNOUNCED)
         } else {
             (waited / 4).clamp(SHORTEST, LONGEST)
         }

@@ -11,10 +11,10 @@ use crate::args::Args;
 use crate::child::Child;
 use crate::endpoints::Running;
 use crate::grpc::{Answer, Connections, Submitter};
-use crate::load;
+use crate::load::{self, Caller};
 use crate::serve;
 use crate::targets::Targets;
-use bare::Loop;
+use bare::{Alone, ByHand};
 use bridge::Bridge;
 use pace::Paced;
 
@@ -84,16 +84,19 @@ pub(crate) async fn run(args: &Args, targets: &mut Targets) -> Result<(), Failur
             return Ok(());
         }
     };
-    let bare = bare_loop(args, &endpoint).await?;
-    let mut lines = Vec::new();
+    let alone = Alone::many(endpoint.url(), args.callers).await?;
+    let by_hand = ByHand::many(endpoint.url(), args.callers).await?;
+    let mut lines = vec![
+        bare(args, "bare SDK, alone", alone).await?,
+        bare(args, "bare SDK, by hand", by_hand).await?,
+    ];
     for way in Way::ALL {
         lines.push(over(args, &endpoint, way).await?);
     }
-    let ratio = lines[0].quiet.p50 / bare.quiet.p50;
-    lines.insert(0, bare);
+    let ratio = lines[2].quiet.p50 / lines[1].quiet.p50;
     let name = endpoint.kind().name();
     print(&format!("Over {name}"), &lines);
-    targets.at_most(format!("(e) {name}: p50 of the bare loop at 10/s"), P50_OF_BARE, ratio);
+    targets.at_most(format!("(e) {name}: p50 of by hand at 10/s"), P50_OF_BARE, ratio);
     Ok(())
 }
 
@@ -146,14 +149,16 @@ async fn both(
     Ok(Line { name: way.name().to_owned(), quiet, half, note })
 }
 
-async fn bare_loop(args: &Args, endpoint: &Running) -> Result<Line, Failure> {
-    let loops = Loop::many(endpoint.url(), args.callers).await?;
-    pace::at(&loops, QUIET_PER_SECOND, args.warm_up).await?;
-    let quiet = pace::at(&loops, QUIET_PER_SECOND, args.measure).await?;
-    let most = load::run(args, loops.clone(), None).await?.rate;
-    let half = pace::at(&loops, most / 2.0, args.measure).await?;
-    let note = "send, receive, put, get, delete".to_owned();
-    Ok(Line { name: "bare SDK loop".to_owned(), quiet, half, note })
+async fn bare<C: Caller + Clone>(
+    args: &Args,
+    name: &str,
+    callers: Vec<C>,
+) -> Result<Line, Failure> {
+    pace::at(&callers, QUIET_PER_SECOND, args.warm_up).await?;
+    let quiet = pace::at(&callers, QUIET_PER_SECOND, args.measure).await?;
+    let most = load::run(args, callers.clone(), None).await?.rate;
+    let half = pace::at(&callers, most / 2.0, args.measure).await?;
+    Ok(Line { name: name.to_owned(), quiet, half, note: String::new() })
 }
 
 fn print(title: &str, lines: &[Line]) {
