@@ -1,6 +1,7 @@
 //! The `Jobs` service: RPCs to and from the parts that do the work.
 
 use crate::admission::Place as Admitted;
+use crate::download;
 use crate::identity::Identity;
 use crate::lookup::{Found, Lookup, bad_id};
 use crate::oversize;
@@ -19,8 +20,9 @@ use queuebridge_proto::time::grpc_timeout;
 use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::submit_result::Result as ItemResult;
 use queuebridge_proto::v1::{
-    CancelRequest, DeleteRequest, GetResultRequest, Job, SubmitBatchRequest, SubmitBatchResponse,
-    SubmitRequest, SubmitResult, TraceContext, WatchResultRequest, WatchResultResponse,
+    CancelRequest, DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
+    Job, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult, TraceContext,
+    WatchResultRequest, WatchResultResponse,
 };
 use queuebridge_proto::{JobId, Keyring};
 use std::future::ready;
@@ -280,6 +282,17 @@ impl Jobs for JobsService {
         Ok(Response::new(changes.boxed()))
     }
 
+    type DownloadResultStream = BoxStream<'static, Result<DownloadResultResponse, Status>>;
+
+    async fn download_result(
+        &self,
+        request: Request<DownloadResultRequest>,
+    ) -> Result<Response<Self::DownloadResultStream>, Status> {
+        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let pieces = download::pieces(self.0.lookup.clone(), id, request.get_ref().offset).await?;
+        Ok(Response::new(pieces))
+    }
+
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {
         let id = self.verify(&request, "id", &request.get_ref().id)?;
         Ok(Response::new(self.cancel_job(&id).await?))
@@ -287,7 +300,7 @@ impl Jobs for JobsService {
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {
         let id = self.verify(&request, "id", &request.get_ref().id)?;
-        self.0.lookup.delete(&id).await?;
+        self.0.lookup.delete(&id, &Identity::of(&request)?.tenant).await?;
         Ok(Response::new(()))
     }
 }

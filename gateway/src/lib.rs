@@ -8,6 +8,7 @@ pub mod admission;
 pub mod aws;
 pub mod cli;
 pub mod config;
+mod download;
 mod executions;
 pub mod identity;
 pub mod jobs;

@@ -11,6 +11,7 @@ use queuebridge_proto::v1::{Job, State, outcome};
 use queuebridge_proto::{JobId, JobIdError};
 use queuebridge_store::{
     Author, Cancelled, Clock, Deleted, PayloadError, PayloadStore, Record, ResultStore, StoreError,
+    payload,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Lookup {
     pub clock: Clock,
     /// The methods this gateway has seen.
     pub methods: Methods,
+    /// The largest answer that is shown in a job; larger ones are downloaded.
+    pub max_response_bytes: usize,
 }
 
 /// What the store and the clock say about a job.
@@ -96,10 +99,7 @@ impl Lookup {
     pub async fn show(&self, id: &JobId, found: Found) -> Result<Job, Status> {
         let mut record = match found {
             Found::Pending => return Ok(view::accepted(id, self.methods.of(id))),
-            Found::Purged => {
-                let message = "the job is finished and the retention of its result is over";
-                return Err(error::status(Code::NotFound, reason::RESULT_PURGED, message));
-            }
+            Found::Purged => return Err(purged()),
             Found::Underway(record) | Found::Finished(record) => record,
         };
         self.fetch_response(id, &mut record).await?;
@@ -133,11 +133,13 @@ impl Lookup {
     ///
     /// # Errors
     /// `FAILED_PRECONDITION`/`NOT_FINISHED`, `UNAVAILABLE`.
-    pub async fn delete(&self, id: &JobId) -> Result<(), Status> {
+    pub async fn delete(&self, id: &JobId, tenant: &str) -> Result<(), Status> {
         match self.find(id).await? {
             Found::Purged => Ok(()),
             Found::Pending | Found::Underway(_) => Err(not_finished()),
-            Found::Finished(_) => {
+            Found::Finished(record) => {
+                // First the payloads: if one stays, the caller can try again.
+                self.delete_payloads(id, tenant, &record).await?;
                 match self.store.delete(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
                     Deleted::Deleted => Ok(()),
                     Deleted::NotFinished => Err(not_finished()),
@@ -146,25 +148,69 @@ impl Lookup {
         }
     }
 
+    async fn delete_payloads(
+        &self,
+        id: &JobId,
+        tenant: &str,
+        record: &Record,
+    ) -> Result<(), Status> {
+        let Some(payloads) = &self.payloads else { return Ok(()) };
+        let answer = record.outcome.as_ref().and_then(|outcome| match &outcome.result {
+            Some(outcome::Result::ResponseRef(at)) => Some(at.key.clone()),
+            _ => None,
+        });
+        // The request of a job that has failed stays: its parked message needs it.
+        let succeeded = record.state == State::Succeeded;
+        let request = succeeded.then(|| payload::request_key(tenant, id));
+        for key in answer.into_iter().chain(request) {
+            if let Err(error) = payloads.delete(&key).await {
+                tracing::warn!(job = %id, %error, "a payload was not deleted");
+                return Err(unavailable("the payload store cannot be reached"));
+            }
+        }
+        Ok(())
+    }
+
     async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {
         let Some(outcome) = &mut record.outcome else { return Ok(()) };
         let Some(outcome::Result::ResponseRef(at)) = &outcome.result else { return Ok(()) };
-        let Some(payloads) = &self.payloads else {
-            let message = "the answer lies in a payload store that this gateway does not have";
-            return Err(error::status(Code::DataLoss, reason::PAYLOAD_LOST, message));
-        };
-        let response = payloads.get(at).await.map_err(|error| {
-            tracing::warn!(job = %id, %error, "an answer could not be fetched");
-            match error {
-                PayloadError::Missing(_) | PayloadError::Altered(_) => {
-                    let message = "the answer is missing from the payload store, or was altered";
-                    error::status(Code::DataLoss, reason::PAYLOAD_LOST, message)
-                }
-                PayloadError::Unavailable(_) => unavailable("the payload store cannot be reached"),
+        if at.size > self.max_response_bytes as u64 {
+            return Ok(());
+        }
+        match self.payloads()?.get(at).await {
+            Ok(response) => {
+                outcome.result = Some(outcome::Result::Response(response));
+                Ok(())
             }
-        })?;
-        outcome.result = Some(outcome::Result::Response(response));
-        Ok(())
+            Err(error) => Err(self.lost(id, &error).await),
+        }
+    }
+
+    /// The store of large payloads.
+    ///
+    /// # Errors
+    /// `DATA_LOSS`/`PAYLOAD_LOST` when this gateway has none.
+    pub(crate) fn payloads(&self) -> Result<&Arc<dyn PayloadStore>, Status> {
+        self.payloads.as_ref().ok_or_else(|| {
+            let message = "the answer lies in a payload store that this gateway does not have";
+            error::status(Code::DataLoss, reason::PAYLOAD_LOST, message)
+        })
+    }
+
+    /// What is said when the answer of a job cannot be fetched.
+    pub(crate) async fn lost(&self, id: &JobId, error: &PayloadError) -> Status {
+        tracing::warn!(job = %id, %error, "an answer could not be fetched");
+        if let PayloadError::Unavailable(_) = error {
+            return unavailable("the payload store cannot be reached");
+        }
+        // Perhaps it was deleted since the job was looked up.
+        match self.find(id).await {
+            Ok(Found::Purged) => purged(),
+            _ => {
+                let message = "the answer is missing from the payload store, or was altered";
+                error::status(Code::DataLoss, reason::PAYLOAD_LOST, message)
+            }
+        }
     }
 }
 
@@ -181,8 +227,13 @@ pub fn bad_id(field: &str, error: JobIdError) -> Status {
     }
 }
 
-fn not_finished() -> Status {
-    let message = "the job is not finished: cancel it, or wait for its end";
+pub(crate) fn purged() -> Status {
+    let message = "the job is finished, and its result was deleted or its retention is over";
+    error::status(Code::NotFound, reason::RESULT_PURGED, message)
+}
+
+pub(crate) fn not_finished() -> Status {
+    let message = "the job is not finished: wait for its end, or cancel it";
     error::status(Code::FailedPrecondition, reason::NOT_FINISHED, message)
 }
 

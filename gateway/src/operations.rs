@@ -1,6 +1,7 @@
 //! `google.longrunning.Operations`: the same jobs in the shape that long-running
 //! operations have elsewhere.
 
+use crate::identity::Identity;
 use crate::jobs::{JobsService, MAX_WAIT};
 use crate::submission::duration;
 use prost::Message;
@@ -37,7 +38,8 @@ pub(crate) fn operation(mut job: Job) -> Operation {
 
 /// The answer under its own type, if that is known.
 fn packed(answer: Answer) -> Any {
-    if answer.r#type.is_empty() {
+    // What is too large for a message is downloaded.
+    if answer.r#type.is_empty() || answer.size > answer.message.len() as u64 {
         let value = answer.encode_to_vec();
         return Any { type_url: type_url(RESPONSE), value };
     }
@@ -81,7 +83,7 @@ impl Operations for JobsService {
         request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
         let id = self.job_named(&request, &request.get_ref().name)?;
-        self.lookup().delete(&id).await?;
+        self.lookup().delete(&id, &Identity::of(&request)?.tenant).await?;
         Ok(Response::new(()))
     }
 
@@ -121,7 +123,12 @@ mod tests {
     #[test]
     fn an_answer_has_its_own_type_where_it_is_known() {
         let message = Bytes::from_static(b"\x08\x01");
-        let answer = |name: &str| Answer { message: message.clone(), r#type: name.into() };
+        let answer = |name: &str| Answer {
+            message: message.clone(),
+            size: message.len() as u64,
+            r#type: name.into(),
+            ..Answer::default()
+        };
         let ending = |name| operation(job(Some(Outcome::Response(answer(name))))).result.unwrap();
         let Ending::Response(known) = ending("shop.v1.Order") else { panic!() };
         assert_eq!(known.type_url, "type.googleapis.com/shop.v1.Order");

@@ -38,6 +38,8 @@ use tower::util::MapResponseLayer;
 /// than the idle time-outs of common load balancers (60 s).
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// What a job may have around its response: both metadata of 8 KiB, and the rest.
+const AROUND_A_RESPONSE: usize = 32 * 1024;
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 4096;
 
@@ -105,7 +107,9 @@ impl Gateway {
         }
         let Stores { results, submissions, payloads, leases: _ } = stores;
         let payload_store = payloads.clone();
-        let lookup = Lookup { store: results, payloads: payload_store, clock, methods };
+        let max_response_bytes = settings.max_message_bytes.saturating_sub(AROUND_A_RESPONSE);
+        let lookup =
+            Lookup { store: results, payloads: payload_store, clock, methods, max_response_bytes };
         let lookup = Arc::new(lookup);
         let replies = settings.replies.clone();
         let waiter = Waiter::new(lookup.clone(), replies.clone(), draining.clone());

@@ -15,7 +15,9 @@ use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::{self, AttemptRules, Call, SubmitRequest, TraceContext};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
-use queuebridge_store::{Accepted, Clock, PayloadStore, RequestKey, StoreError, SubmissionStore};
+use queuebridge_store::{
+    Accepted, Clock, PayloadStore, RequestKey, StoreError, SubmissionStore, payload,
+};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,7 +189,7 @@ impl FrontDoor {
         if message::size_of(call) + 256 > limit {
             return Err(too_large("metadata", "larger than its queue's messages may be"));
         }
-        let key = format!("{}/requests/{}", caller.tenant, id.uuid());
+        let key = payload::request_key(&caller.tenant, id);
         let stored = payloads.put(&key, request).await.map_err(|error| {
             tracing::warn!(job = %id, %error, "could not store a request");
             unavailable("the payload store cannot be reached")

@@ -3,7 +3,7 @@
 use queuebridge_proto::JobId;
 use queuebridge_proto::method::tag;
 use queuebridge_proto::time::duration_to_proto;
-use queuebridge_proto::v1::{self, Job, Response, State, outcome};
+use queuebridge_proto::v1::{self, Job, PayloadRef, Response, State, outcome};
 use queuebridge_store::Record;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -22,8 +22,8 @@ pub fn accepted(id: &JobId, method: String) -> Job {
     }
 }
 
-/// A job with a record. An outcome that lies in the payload store must have been
-/// fetched before.
+/// A job with a record. A response that lies in the payload store and was not fetched
+/// before is shown by its size.
 #[must_use]
 pub fn recorded(id: &JobId, method: String, record: Record) -> Job {
     let purge_at = record.purge_at(id);
@@ -39,16 +39,22 @@ pub fn recorded(id: &JobId, method: String, record: Record) -> Job {
         cancel_requested: record.cancel_requested,
         initial_metadata: outcome.initial_metadata,
         trailing_metadata: outcome.trailing_metadata,
-        outcome: match outcome.result {
-            Some(outcome::Result::Response(message)) => {
-                let r#type = outcome.response_type;
-                Some(v1::job::Outcome::Response(Response { message, r#type }))
-            }
-            Some(outcome::Result::Error(status)) => Some(v1::job::Outcome::Error(status)),
-            Some(outcome::Result::ResponseRef(_)) | None => None,
-        },
+        outcome: outcome.result.map(|result| shown(result, outcome.response_type)),
         ..accepted(id, method)
     }
+}
+
+fn shown(result: outcome::Result, r#type: String) -> v1::job::Outcome {
+    v1::job::Outcome::Response(match result {
+        outcome::Result::Error(status) => return v1::job::Outcome::Error(status),
+        outcome::Result::Response(message) => {
+            let size = message.len() as u64;
+            Response { message, size, r#type, ..Response::default() }
+        }
+        outcome::Result::ResponseRef(PayloadRef { size, sha256, .. }) => {
+            Response { size, sha256, r#type, ..Response::default() }
+        }
+    })
 }
 
 /// The method names this gateway has seen, by the tag that job ids carry: a job

@@ -44,6 +44,8 @@ pub mod reason {
     pub const RESULT_PURGED: &str = "RESULT_PURGED";
     /// The job is not finished: there is nothing to forget yet.
     pub const NOT_FINISHED: &str = "NOT_FINISHED";
+    /// The job has ended without an answer.
+    pub const NO_RESPONSE: &str = "NO_RESPONSE";
     /// The result store finds jobs by their ids only.
     pub const NOT_LISTED: &str = "NOT_LISTED";
     /// The job's payload is gone from the payload store, or was altered.

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod codec;
 pub mod codes;
+mod compression;
 pub mod envelope;
 pub mod error;
 pub mod job_id;

@@ -11,7 +11,7 @@ use prost::Message;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::outcome;
 use queuebridge_proto::v1::{Outcome, State, outcome::Result as Kind};
-use queuebridge_store::{Author, Completed, PayloadError};
+use queuebridge_store::{Author, Completed, PayloadError, payload};
 use std::time::Duration;
 use tokio::time::sleep;
 use tonic::metadata::MetadataMap;
@@ -121,7 +121,7 @@ async fn place_response(
             Author::Claim(token) => token.to_string(),
             Author::Unclaimed | Author::Expiry => uuid::Uuid::new_v4().simple().to_string(),
         };
-        let key = format!("{}/answers/{}/{attempt}", job.call.tenant, job.id.uuid());
+        let key = payload::answer_key(&job.call.tenant, &job.id, &attempt);
         let stored = payloads.put(&key, Bytes::clone(response)).await?;
         outcome.result = Some(Kind::ResponseRef(stored));
     }

@@ -69,9 +69,9 @@ impl Default for RunnerSettings {
             inline_response_bytes: 32 * 1024,
             // A DynamoDB item holds 400 KB, its other attributes included.
             record_bytes: 380_000,
-            // What a gRPC client takes by default is 4 MiB, the Job around it
-            // included.
-            max_response_bytes: 4 * 1024 * 1024 - 32 * 1024,
+            // A worker holds it in memory, together with others. Without a payload
+            // store it is what a record can hold.
+            max_response_bytes: 512 * 1024 * 1024,
             descriptors: None,
             telemetry: Telemetry::default(),
         }

@@ -81,6 +81,15 @@ pub enum ClientCommand {
     },
     /// Submit parked messages as new jobs
     Replay(Box<ReplayArgs>),
+    /// Forget the result of a finished job
+    Delete {
+        /// The job's id
+        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        id: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        gateway: Gateway,
+    },
     /// Cancel a job, and show it
     Cancel {
         /// The job's id
@@ -154,6 +163,7 @@ mod tests {
             "queuebridge get -abc --json",
             "queuebridge wait -_abc --timeout 5m --gateway http://example.com:1",
             "queuebridge cancel abc --output -",
+            "queuebridge delete -abc",
         ] {
             assert!(parse(good).is_ok(), "{good}: {}", parse(good).unwrap_err());
         }

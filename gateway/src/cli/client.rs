@@ -3,10 +3,10 @@
 use super::args::{ClientCommand, Gateway, Output};
 use super::failure::Failure;
 use super::submission::SubmitArgs;
-use super::{Exit, follow, json, replay, show};
+use super::{Exit, download, follow, json, replay, show};
 use queuebridge_proto::v1::job::Outcome;
 use queuebridge_proto::v1::jobs_client::JobsClient;
-use queuebridge_proto::v1::{CancelRequest, Job};
+use queuebridge_proto::v1::{CancelRequest, DeleteRequest, Job};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,21 +23,28 @@ pub(super) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
         ClientCommand::Get { id, output, gateway } => {
             let mut jobs = connect(&gateway).await?;
             let job = follow::look_up(&mut jobs, &id, Duration::ZERO).await?;
-            print(&job, &output)?;
+            print(&mut jobs, &job, &output).await?;
             Ok(Exit::of_job(&job))
         }
         ClientCommand::Wait { id, timeout, output, gateway } => {
             let mut jobs = connect(&gateway).await?;
             let job = follow::to_the_end(&mut jobs, &id, timeout).await?;
-            print(&job, &output)?;
+            print(&mut jobs, &job, &output).await?;
             Ok(Exit::of_job(&job))
         }
         ClientCommand::Replay(args) => replay::run(*args).await,
+        ClientCommand::Delete { id, gateway } => {
+            let mut request = Request::new(DeleteRequest { id });
+            request.set_timeout(CALL);
+            connect(&gateway).await?.delete(request).await?;
+            Ok(Exit::Success)
+        }
         ClientCommand::Cancel { id, output, gateway } => {
             let mut request = Request::new(CancelRequest { id });
             request.set_timeout(CALL);
-            let job = connect(&gateway).await?.cancel(request).await?.into_inner();
-            print(&job, &output)?;
+            let mut jobs = connect(&gateway).await?;
+            let job = jobs.cancel(request).await?.into_inner();
+            print(&mut jobs, &job, &output).await?;
             Ok(Exit::of_cancellation(&job))
         }
     }
@@ -51,12 +58,12 @@ async fn run_submit(submit: SubmitArgs) -> Result<Exit, Failure> {
     let mut jobs = connect(&submit.gateway).await?;
     let accepted = jobs.submit(request).await?.into_inner();
     let Some(wait) = submit.wait else {
-        print(&accepted, &submit.output)?;
+        print(&mut jobs, &accepted, &submit.output).await?;
         return Ok(Exit::of_submission(&accepted));
     };
     eprintln!("accepted {}", accepted.id);
     let job = follow::to_the_end(&mut jobs, &accepted.id, wait).await?;
-    print(&job, &submit.output)?;
+    print(&mut jobs, &job, &submit.output).await?;
     Ok(Exit::of_job(&job))
 }
 
@@ -70,13 +77,18 @@ pub(super) async fn connect(gateway: &Gateway) -> Result<JobsClient<Channel>, Fa
 }
 
 /// Shows the job, and writes the response where it is wanted.
-fn print(job: &Job, output: &Output) -> Result<(), Failure> {
+async fn print(jobs: &mut JobsClient<Channel>, job: &Job, output: &Output) -> Result<(), Failure> {
     let text = if output.json { format!("{:#}\n", json::job(job)) } else { show::job(job, output) };
     let stdout = Path::new("-");
     if let (Some(path), Some(Outcome::Response(response))) = (&output.output, &job.outcome) {
-        let bytes = &response.message[..];
-        let written = if path == stdout { to_stdout(bytes) } else { std::fs::write(path, bytes) };
-        written.map_err(|error| Failure::File(path.clone(), error))?;
+        if response.size > response.message.len() as u64 {
+            download::to_file(jobs, &job.id, path).await?;
+        } else {
+            let bytes = &response.message[..];
+            let written =
+                if path == stdout { to_stdout(bytes) } else { std::fs::write(path, bytes) };
+            written.map_err(|error| Failure::File(path.clone(), error))?;
+        }
     }
     if output.output.as_deref() == Some(stdout) {
         eprint!("{text}");

@@ -43,6 +43,10 @@ pub(super) fn job(job: &Job) -> Value {
         Some(Outcome::Response(response)) => {
             let mut inner = Object::default();
             inner.text("message", &base64(&response.message));
+            if response.size > response.message.len() as u64 {
+                inner.text("size", &response.size.to_string());
+                inner.text("sha256", &base64(&response.sha256));
+            }
             inner.text("type", &response.r#type);
             object.put("response", Some(inner.finish()));
         }

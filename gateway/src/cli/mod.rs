@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod download;
 mod exit;
 mod failure;
 mod follow;

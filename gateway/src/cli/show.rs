@@ -55,7 +55,7 @@ pub(super) fn job(job: &Job, output: &Output) -> String {
     }
     match &job.outcome {
         Some(Outcome::Response(response)) => {
-            let bytes = response.message.len();
+            let bytes = response.size.max(response.message.len() as u64);
             let place = match &output.output {
                 Some(path) => format!("{bytes} bytes, written to {}", path.display()),
                 None => format!("{bytes} bytes (--output FILE writes them)"),

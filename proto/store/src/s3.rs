@@ -1,13 +1,20 @@
 //! The payload store on S3.
 
-use crate::payload::{PayloadError, PayloadStore};
+use crate::payload::{Chunks, PayloadError, PayloadStore, checked};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt};
 use queuebridge_proto::v1::PayloadRef;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long S3 may send nothing while somebody wants to read.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Keeps payloads in an S3 bucket. How long is a matter of the bucket's
 /// lifecycle rules: longer than anything that points to an object can live.
@@ -45,24 +52,53 @@ impl PayloadStore for S3PayloadStore {
     }
 
     async fn get(&self, payload: &PayloadRef) -> Result<Bytes, PayloadError> {
+        let mut chunks = self.open(payload, 0).await?;
+        let size = usize::try_from(payload.size).unwrap_or_default();
+        let mut bytes = BytesMut::with_capacity(size);
+        while let Some(chunk) = chunks.next().await {
+            bytes.extend_from_slice(&chunk?);
+        }
+        Ok(bytes.freeze())
+    }
+
+    async fn open(&self, payload: &PayloadRef, offset: u64) -> Result<Chunks, PayloadError> {
         let altered = || PayloadError::Altered(payload.key.clone());
+        // S3 has no empty range.
+        if offset > 0 && offset >= payload.size {
+            return Ok(stream::empty().boxed());
+        }
+        let range = (offset > 0).then(|| format!("bytes={offset}-"));
         let call = self.client.get_object().bucket(&self.bucket).key(self.name(&payload.key));
-        let object = call.send().await.map_err(|error| {
-            if error.as_service_error().is_some_and(|e| e.is_no_such_key()) {
-                return PayloadError::Missing(payload.key.clone());
-            }
-            unavailable(error)
+        // A slow reader is no stalled stream; see below for those.
+        let patient = StalledStreamProtectionConfig::disabled();
+        let patient = aws_sdk_s3::config::Builder::new().stalled_stream_protection(patient);
+        let call = call.set_range(range).customize().config_override(patient);
+        let object = call.send().await.map_err(|error| match error.as_service_error() {
+            Some(e) if e.is_no_such_key() => PayloadError::Missing(payload.key.clone()),
+            // It has become shorter than the offset.
+            Some(e) if e.meta().code() == Some("InvalidRange") => altered(),
+            _ => unavailable(error),
         })?;
         // Before the body: an object of another length is not worth its transfer.
         let size = object.content_length().and_then(|size| u64::try_from(size).ok());
-        if size.is_some_and(|size| size != payload.size) {
+        if size.is_some_and(|size| size != payload.size.saturating_sub(offset)) {
             return Err(altered());
         }
-        let bytes = object.body.collect().await.map_err(unavailable)?.into_bytes();
-        if bytes.len() as u64 != payload.size || digest(&bytes) != payload.sha256 {
-            return Err(altered());
-        }
-        Ok(bytes)
+        let chunks = stream::unfold(object.body, |mut body| async move {
+            let next = timeout(STALLED, body.next()).await;
+            let chunk = match next {
+                Ok(chunk) => chunk?.map_err(unavailable),
+                Err(_) => Err(PayloadError::Unavailable("the transfer has stalled".to_owned())),
+            };
+            Some((chunk, body))
+        });
+        Ok(checked(chunks.boxed(), payload, offset))
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PayloadError> {
+        let call = self.client.delete_object().bucket(&self.bucket).key(self.name(key));
+        call.send().await.map_err(unavailable)?;
+        Ok(())
     }
 }
 

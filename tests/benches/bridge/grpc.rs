@@ -45,6 +45,7 @@ impl Connections {
 }
 
 /// (a) The bare call.
+#[derive(Clone)]
 pub(crate) struct Echo {
     client: ProbeClient<Channel>,
     request: EchoRequest,

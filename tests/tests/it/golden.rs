@@ -18,6 +18,7 @@ const JOB_ID: &str = include_str!("../../fixtures/wire/v1/job_id.txt");
 const ENVELOPE: &str = include_str!("../../fixtures/wire/v1/envelope.txt");
 const ENVELOPE_BY_REFERENCE: &str =
     include_str!("../../fixtures/wire/v1/envelope_by_reference.txt");
+const ENVELOPE_ZSTD: &str = include_str!("../../fixtures/wire/v1/envelope_zstd.txt");
 const JOB_ID_ANNOUNCED: &str = include_str!("../../fixtures/wire/v1/job_id_announced.txt");
 const ANNOUNCEMENTS: &str = include_str!("../../fixtures/wire/v1/announcements.txt");
 const OUTCOME: &str = include_str!("../../fixtures/wire/v1/outcome.txt");
@@ -137,6 +138,15 @@ fn envelopes() {
         assert_eq!(envelope::seal(&call, &keys()), golden.trim());
         assert_eq!(envelope::open(golden.trim(), &keys()).unwrap(), call);
     }
+}
+
+/// What a writer compresses is its own choice; that a reader understands it is not.
+#[test]
+fn a_compressed_envelope() {
+    let request = Bytes::from(b"0123456789".repeat(200));
+    let expected = call(Payload::Request(request));
+    assert_eq!(envelope::open(ENVELOPE_ZSTD.trim(), &keys()).unwrap(), expected);
+    assert!(envelope::seal(&expected, &keys()).len() < 1000);
 }
 
 #[test]

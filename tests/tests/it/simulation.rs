@@ -186,8 +186,13 @@ impl World {
             clock,
             admission: Admission::new(1000),
         };
-        let lookup =
-            Lookup { store: store.clone(), payloads: None, clock, methods: Methods::default() };
+        let lookup = Lookup {
+            store: store.clone(),
+            payloads: None,
+            clock,
+            methods: Methods::default(),
+            max_response_bytes: 1 << 20,
+        };
         Self {
             random: random(2),
             clock,

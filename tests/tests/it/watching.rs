@@ -100,7 +100,7 @@ async fn who_has_seen_the_end_is_not_shown_that_it_was_forgotten() {
     let (id, delivery) = worker.job("Append", &append("x"), &Job::default());
     worker.run(&delivery).await;
     let (_, end) = watch(&gateway, &id, None).next().await.unwrap().unwrap();
-    gateway.lookup.delete(&id).await.unwrap();
+    gateway.lookup.delete(&id, "t").await.unwrap();
     assert!(watch(&gateway, &id, Some(end)).next().await.is_none());
     let status = watch(&gateway, &id, None).next().await.unwrap().unwrap_err();
     assert_eq!(status.get_error_details().error_info().unwrap().reason, "RESULT_PURGED");

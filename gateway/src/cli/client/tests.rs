@@ -4,8 +4,9 @@ use clap::Parser;
 use queuebridge_proto::error::{reason, status};
 use queuebridge_proto::v1::jobs_server::{Jobs, JobsServer};
 use queuebridge_proto::v1::{
-    DeleteRequest, GetResultRequest, Response, State, SubmitBatchRequest, SubmitBatchResponse,
-    SubmitRequest, SubmitResult, WatchResultRequest, WatchResultResponse,
+    DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest, Response,
+    State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult,
+    WatchResultRequest, WatchResultResponse,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,6 +68,15 @@ impl Jobs for Scripted {
         &self,
         _: Request<WatchResultRequest>,
     ) -> Answer<Self::WatchResultStream> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    type DownloadResultStream = tokio_stream::Empty<Result<DownloadResultResponse, Status>>;
+
+    async fn download_result(
+        &self,
+        _: Request<DownloadResultRequest>,
+    ) -> Answer<Self::DownloadResultStream> {
         Err(Status::unimplemented("not needed"))
     }
 

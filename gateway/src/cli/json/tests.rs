@@ -39,6 +39,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
         outcome: Some(Outcome::Response(Response {
             message: vec![0, 1, 254].into(),
             r#type: "a.Reply".into(),
+            ..Response::default()
         })),
         retry_of: "abb".into(),
     };

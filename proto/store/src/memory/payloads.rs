@@ -3,13 +3,15 @@
 use super::agenda::Agenda;
 use super::lock;
 use crate::clock::Clock;
-use crate::payload::{PayloadError, PayloadStore};
+use crate::payload::{Chunks, PayloadError, PayloadStore};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use queuebridge_proto::UnixMillis;
 use queuebridge_proto::v1::PayloadRef;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -87,5 +89,16 @@ impl PayloadStore for MemoryPayloadStore {
             return Err(PayloadError::Altered(payload.key.clone()));
         }
         Ok(object.bytes.clone())
+    }
+
+    async fn open(&self, payload: &PayloadRef, offset: u64) -> Result<Chunks, PayloadError> {
+        let bytes = self.get(payload).await?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(stream::once(ready(Ok(bytes.slice(start..)))).boxed())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PayloadError> {
+        lock(&self.shelf).objects.remove(key);
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! the call took effect, and its caller cannot know.
 
 use crate::lease::{Acquired, LeaseStore};
-use crate::payload::{PayloadError, PayloadStore};
+use crate::payload::{Chunks, PayloadError, PayloadStore};
 use crate::record::{Record, Token};
 use crate::result::{
     Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
@@ -199,5 +199,14 @@ impl<S: PayloadStore + ?Sized> PayloadStore for Faulty<S> {
 
     async fn get(&self, payload: &PayloadRef) -> Result<Bytes, PayloadError> {
         self.call(|text| PayloadError::Unavailable(text.to_owned()), self.inner.get(payload)).await
+    }
+
+    async fn open(&self, payload: &PayloadRef, offset: u64) -> Result<Chunks, PayloadError> {
+        let lost = |text: &str| PayloadError::Unavailable(text.to_owned());
+        self.call(lost, self.inner.open(payload, offset)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PayloadError> {
+        self.call(|text| PayloadError::Unavailable(text.to_owned()), self.inner.delete(key)).await
     }
 }

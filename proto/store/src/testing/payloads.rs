@@ -6,6 +6,7 @@ use crate::record::Token;
 use crate::testing::{Fault, Faulty};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use queuebridge_proto::v1::PayloadRef;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -42,6 +43,9 @@ pub async fn conformance(store: Arc<dyn PayloadStore>, behind: Arc<dyn Overwrite
             a_missing_payload_says_so,
             an_altered_payload_is_refused,
             a_payload_of_another_length_is_refused,
+            a_payload_is_read_from_any_offset,
+            an_alteration_is_noticed_at_the_end_of_a_stream,
+            a_deleted_payload_is_missing_and_may_be_deleted_again,
             a_lost_response_is_repeated_without_harm;
     );
 }
@@ -122,6 +126,42 @@ mod cases {
         assert!(matches!(s.store.get(&payload).await, Err(PayloadError::Altered(_))));
         s.behind.overwrite(&payload.key, Bytes::new()).await;
         assert!(matches!(s.store.get(&payload).await, Err(PayloadError::Altered(_))));
+    }
+
+    async fn read(s: &Subject, payload: &PayloadRef, offset: u64) -> Result<Bytes, PayloadError> {
+        let chunks: Vec<Bytes> = s.store.open(payload, offset).await?.try_collect().await?;
+        Ok(chunks.concat().into())
+    }
+
+    pub(super) async fn a_payload_is_read_from_any_offset(s: Subject) {
+        let bytes: Bytes = (0..300_000u32).map(|n| (n % 241) as u8).collect();
+        let payload = s.store.put(&key(), bytes.clone()).await.unwrap();
+        for offset in [0, 1, 123_456, 299_999, 300_000] {
+            let start = usize::try_from(offset).unwrap();
+            let read = read(&s, &payload, offset).await.unwrap();
+            assert!(read == bytes[start..], "from {offset}");
+        }
+        let empty = s.store.put(&key(), Bytes::new()).await.unwrap();
+        assert_eq!(read(&s, &empty, 0).await.unwrap(), Bytes::new());
+        let missing = PayloadRef { key: key(), ..payload };
+        assert!(matches!(read(&s, &missing, 7).await, Err(PayloadError::Missing(_))));
+    }
+
+    pub(super) async fn an_alteration_is_noticed_at_the_end_of_a_stream(s: Subject) {
+        let payload = s.store.put(&key(), Bytes::from_static(b"abc")).await.unwrap();
+        for other in [&b"abd"[..], b"ab", b"abcd", b""] {
+            s.behind.overwrite(&payload.key, Bytes::from_static(other)).await;
+            assert!(matches!(read(&s, &payload, 0).await, Err(PayloadError::Altered(_))));
+        }
+        assert!(matches!(read(&s, &payload, 2).await, Err(PayloadError::Altered(_))));
+    }
+
+    pub(super) async fn a_deleted_payload_is_missing_and_may_be_deleted_again(s: Subject) {
+        let payload = s.store.put(&key(), Bytes::from_static(b"abc")).await.unwrap();
+        for _ in 0..2 {
+            s.store.delete(&payload.key).await.unwrap();
+            assert!(matches!(s.store.get(&payload).await, Err(PayloadError::Missing(_))));
+        }
     }
 
     pub(super) async fn a_lost_response_is_repeated_without_harm(s: Subject) {

@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::args::Args;
 use crate::child::Child;
 use crate::endpoints::Running;
-use crate::grpc::{Answer, Connections, Submitter};
+use crate::grpc::{Answer, Connections, Echo, Submitter};
 use crate::load::{self, Caller};
 use crate::serve;
 use crate::targets::Targets;
@@ -67,11 +67,12 @@ struct Line {
 }
 
 pub(crate) async fn run(args: &Args, targets: &mut Targets) -> Result<(), Failure> {
-    let mut lines = Vec::new();
+    let mut lines = vec![echo(args).await?];
     for way in Way::ALL {
         lines.push(loopback(args, way).await?);
     }
     print("Loopback", &lines);
+    lines.remove(0);
     let p50 = lines[0].quiet.p50;
     targets.at_most("(e) loopback: p50 ms at 10/s".to_owned(), LOOPBACK_P50_MS, p50);
     let tail = lines[0].half.p99 / lines[0].half.p50;
@@ -98,6 +99,15 @@ pub(crate) async fn run(args: &Args, targets: &mut Targets) -> Result<(), Failur
     print(&format!("Over {name}"), &lines);
     targets.at_most(format!("(e) {name}: p50 of by hand at 10/s"), P50_OF_BARE, ratio);
     Ok(())
+}
+
+/// What a call costs that finds its answer at the other end of the connection.
+async fn echo(args: &Args) -> Result<Line, Failure> {
+    let server = Child::start(&[serve::ECHO]).await?;
+    let connections = Connections::open(server.url(), args.connections).await?;
+    let line = bare(args, "bare tonic echo", connections.callers(args.callers, Echo::new)).await?;
+    server.stop().await?;
+    Ok(line)
 }
 
 async fn loopback(args: &Args, way: Way) -> Result<Line, Failure> {

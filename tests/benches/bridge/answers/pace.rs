@@ -2,12 +2,9 @@
 
 use crate::Failure;
 use crate::load::Caller;
-use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
-
-/// The shortest pause between two bursts: finer is below what timers can.
-const BURST: Duration = Duration::from_millis(1);
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::task::{JoinSet, spawn_blocking};
 
 /// What came of it. Times in milliseconds, from when a call was due.
 #[derive(Debug)]
@@ -25,25 +22,25 @@ pub(super) async fn at<C: Caller + Clone>(
     per_second: f64,
     time: Duration,
 ) -> Result<Paced, Failure> {
-    let mut running = JoinSet::new();
-    let begun = Instant::now();
-    let mut turns = callers.iter().cycle();
-    let (mut started, mut now) = (0u64, Duration::ZERO);
-    while now < time {
-        let due_by_now = (now.as_secs_f64() * per_second) as u64 + 1;
-        while started < due_by_now {
-            let due = begun + Duration::from_secs_f64(started as f64 / per_second);
-            let mut caller = turns.next().ok_or("there is no caller")?.clone();
-            running.spawn(async move {
-                let called = caller.call().await;
-                called.map(|_| due.elapsed())
-            });
-            started += 1;
+    // A thread of its own keeps the time: the runtime's timers are too coarse.
+    let (callers, runtime) = (callers.to_vec(), Handle::current());
+    let started = spawn_blocking(move || {
+        let mut running = JoinSet::new();
+        let begun = Instant::now();
+        for (number, caller) in callers.iter().cycle().enumerate() {
+            let after = Duration::from_secs_f64(number as f64 / per_second);
+            if after >= time {
+                break;
+            }
+            let due = begun + after;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let mut caller = caller.clone();
+            let call = async move { caller.call().await.map(|_| due.elapsed()) };
+            running.spawn_on(call, &runtime);
         }
-        let next = begun + Duration::from_secs_f64(started as f64 / per_second);
-        sleep_until(next.max(Instant::now() + BURST.min(next - begun))).await;
-        now = begun.elapsed();
-    }
+        running
+    });
+    let mut running = started.await?;
     let (mut times, mut first_failure) = (Vec::new(), None);
     while let Some(called) = running.join_next().await {
         match called? {

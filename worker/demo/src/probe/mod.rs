@@ -22,7 +22,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use trailers::{Trailers, WithTrailers};
 
 /// The longest answer to `Echo` in bytes that can be asked for.
-pub const MAX_ECHO_BYTES: u32 = 16_000_000;
+pub const MAX_ECHO_BYTES: u32 = 128_000_000;
 
 const MAX_MESSAGE_BYTES: usize = 65_536;
 const MAX_PANIC_BYTES: usize = 1_024;

@@ -1,0 +1,87 @@
+//! Answers in pieces, of any size: nothing is held here but the piece that is on its
+//! way to a reader.
+
+use crate::lookup::{Found, Lookup, not_finished, purged};
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use queuebridge_proto::JobId;
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::v1::{DownloadInfo, DownloadResultResponse, outcome};
+use queuebridge_store::{Chunks, PayloadError};
+use sha2::{Digest, Sha256};
+use std::future::ready;
+use std::sync::Arc;
+use tonic::{Code, Status};
+
+/// The largest piece: it keeps to the flow control of a connection with default
+/// settings, and costs little around it.
+const PIECE: usize = 256 * 1024;
+
+/// The answer of a job from `offset` on: first what it is, then its bytes. Fails as
+/// the contract of `Jobs.DownloadResult` has it.
+pub(crate) async fn pieces(
+    lookup: Arc<Lookup>,
+    id: JobId,
+    offset: u64,
+) -> Result<BoxStream<'static, Result<DownloadResultResponse, Status>>, Status> {
+    let record = match lookup.find(&id).await? {
+        Found::Finished(record) => record,
+        Found::Purged => return Err(purged()),
+        Found::Pending | Found::Underway(_) => return Err(not_finished()),
+    };
+    let outcome = record.outcome.unwrap_or_default();
+    let (size, sha256, chunks) = match outcome.result {
+        Some(outcome::Result::Response(message)) => {
+            let sha256 = Bytes::copy_from_slice(&Sha256::digest(&message));
+            let size = message.len() as u64;
+            check(offset, size)?;
+            let rest = message.slice(usize::try_from(offset).unwrap_or(message.len())..);
+            (size, sha256, stream::once(ready(Ok(rest))).boxed())
+        }
+        Some(outcome::Result::ResponseRef(at)) => {
+            check(offset, at.size)?;
+            let chunks = match lookup.payloads()?.open(&at, offset).await {
+                Ok(chunks) => chunks,
+                Err(error) => return Err(lookup.lost(&id, &error).await),
+            };
+            (at.size, at.sha256, chunks)
+        }
+        Some(outcome::Result::Error(_)) | None => {
+            let message = "the job ended without an answer; GetResult says how";
+            return Err(error::status(Code::FailedPrecondition, reason::NO_RESPONSE, message));
+        }
+    };
+    let info = DownloadInfo { size, sha256, r#type: outcome.response_type };
+    let first = DownloadResultResponse { info: Some(info), chunk: Bytes::new() };
+    let rest = cut(chunks).then(move |chunk| {
+        let lookup = lookup.clone();
+        async move {
+            match chunk {
+                Ok(chunk) => Ok(DownloadResultResponse { info: None, chunk }),
+                Err(error) => Err(lookup.lost(&id, &error).await),
+            }
+        }
+    });
+    Ok(stream::once(ready(Ok(first))).chain(rest).boxed())
+}
+
+fn check(offset: u64, size: u64) -> Result<(), Status> {
+    if offset <= size {
+        return Ok(());
+    }
+    Err(error::invalid_field("offset", format!("the answer has {size} bytes")))
+}
+
+/// The same bytes in pieces that are not too large.
+fn cut(chunks: Chunks) -> impl Stream<Item = Result<Bytes, PayloadError>> + Send {
+    stream::unfold((chunks, Bytes::new()), |(mut chunks, mut left)| async move {
+        while left.is_empty() {
+            match chunks.next().await? {
+                Ok(bytes) => left = bytes,
+                Err(error) => return Some((Err(error), (chunks, left))),
+            }
+        }
+        let piece = left.split_to(left.len().min(PIECE));
+        Some((Ok(piece), (chunks, left)))
+    })
+}
