@@ -69,7 +69,7 @@ async fn what_fails_for_good_is_finished_and_can_be_found() {
 #[tokio::test]
 async fn results_find_their_caller() {
     let _turn = TURN.lock().await;
-    modules(&["test_replies", "test_operations"], &[]).await;
+    modules(&["test_replies", "test_operations", "test_payloads"], &[]).await;
 }
 
 #[tokio::test]

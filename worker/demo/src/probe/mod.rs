@@ -25,6 +25,8 @@ use trailers::{Trailers, WithTrailers};
 pub const MAX_ECHO_BYTES: u32 = 128_000_000;
 
 const MAX_MESSAGE_BYTES: usize = 65_536;
+/// An echo, and a little around it.
+const LARGEST: usize = 129_000_000;
 const MAX_PANIC_BYTES: usize = 1_024;
 const MAX_REASON_BYTES: usize = 63;
 const ECHOED_PREFIX: &str = "x-";
@@ -51,8 +53,8 @@ impl Probe {
     pub fn into_service(self) -> WithTrailers<ProbeServer<Self>> {
         WithTrailers::new(
             ProbeServer::new(self)
-                .max_decoding_message_size(crate::MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(crate::MAX_MESSAGE_BYTES),
+                .max_decoding_message_size(LARGEST)
+                .max_encoding_message_size(LARGEST),
         )
     }
 }
