@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=google");
     let files = protox::compile(
         [
+            "queuebridge/v1/callback.proto",
             "queuebridge/v1/executions.proto",
             "queuebridge/v1/jobs.proto",
             "queuebridge/v1/envelope.proto",

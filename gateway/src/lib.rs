@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod aws;
+pub mod callback;
 pub mod cli;
 pub mod config;
 mod download;

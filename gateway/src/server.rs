@@ -1,7 +1,8 @@
 //! Building the gateway, serving it, draining it.
 
 use crate::admission::Admission;
-use crate::config::{Config, Destination, StoreConfig};
+use crate::callback::Callbacks;
+use crate::config::{CallbackConfig, Config, Destination, StoreConfig};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, Parts};
 use crate::lookup::Lookup;
@@ -51,7 +52,7 @@ const SERVICES: [&str; 3] = [
 ];
 
 /// What a gateway is made of, beside its routes and stores.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The tenant of every caller.
     pub tenant: String,
@@ -67,6 +68,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Where workers announce finished jobs.
     pub replies: Arc<Replies>,
+    /// Callbacks: what may be called, and the publisher to their queue.
+    pub callbacks: Option<(CallbackConfig, Arc<dyn Publisher>)>,
 }
 
 /// A gateway, ready to serve.
@@ -113,6 +116,10 @@ impl Gateway {
         let lookup = Arc::new(lookup);
         let replies = settings.replies.clone();
         let waiter = Waiter::new(lookup.clone(), replies.clone(), draining.clone());
+        let callbacks = settings
+            .callbacks
+            .clone()
+            .map(|(config, publisher)| Callbacks { config, batcher: Batcher::new(publisher) });
         let door = Arc::new(FrontDoor {
             routes,
             job_id_keys: settings.job_id_keys.clone(),
@@ -120,6 +127,7 @@ impl Gateway {
             submissions,
             replies,
             payloads,
+            callbacks,
             clock,
             admission: Admission::new(settings.max_pending),
         });
@@ -240,6 +248,11 @@ pub async fn run(
         max_pending: config.max_pending,
         drain_timeout: config.drain_timeout,
         replies: replies.clone(),
+        callbacks: config.callbacks.map(|callbacks| {
+            let sqs = aws_sdk_sqs::Client::new(&sdk);
+            let publisher = SqsPublisher::new(sqs, callbacks.queue.clone());
+            (callbacks, Arc::new(publisher) as Arc<dyn Publisher>)
+        }),
     };
     let keys = settings.envelope_keys.clone();
     let leases = stores.leases.clone();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::duration_from_proto;
 use queuebridge_proto::v1::submit_request::Expiry;
-use queuebridge_proto::v1::{Metadatum, SubmitRequest};
+use queuebridge_proto::v1::{Callback, Metadatum, SubmitRequest};
 use queuebridge_proto::{JobId, Keyring, MethodName, UnixMillis, metadata};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub struct Submission {
     pub retry_of: Option<JobId>,
     /// How long the caller waits for the result; zero: it does not.
     pub wait: Duration,
+    /// Whom to tell when the job is finished.
+    pub callback: Option<Callback>,
 }
 
 impl Submission {
@@ -105,6 +107,7 @@ impl Submission {
             job_id: request.job_id,
             retry_of: check_retry_of(&request.retry_of, caller, keys)?,
             wait: duration("wait", request.wait.as_ref())?,
+            callback: request.callback.or_else(|| config.callback.clone()),
             route,
         })
     }

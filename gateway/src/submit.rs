@@ -1,6 +1,7 @@
 //! The front door: from a request to a job that its queue has durably taken.
 
 use crate::admission::{Admission, overloaded};
+use crate::callback::{self, Callbacks};
 use crate::config::{Guarantee, LeasePolicy};
 use crate::identity::Identity;
 use crate::message;
@@ -40,6 +41,8 @@ pub struct FrontDoor {
     pub payloads: Option<Arc<dyn PayloadStore>>,
     /// The time.
     pub clock: Clock,
+    /// Callbacks, where the deployment makes them.
+    pub callbacks: Option<Callbacks>,
     /// How much is in hand.
     pub admission: Admission,
 }
@@ -86,6 +89,9 @@ impl FrontDoor {
     pub fn prepare(&self, caller: &Identity, request: SubmitRequest) -> Result<Prepared, Status> {
         let now = self.clock.now();
         let job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
+        if let Some(callback) = &job.callback {
+            callback::check(callback, self.callbacks.as_ref())?;
+        }
         let id = self.id_of(caller, &job, now)?;
         Ok(Prepared { id, job })
     }
@@ -167,10 +173,27 @@ impl FrontDoor {
             self.offload(caller, id, &mut call, job.request, limits.message_bytes).await?;
         }
         let message = message::of(call, id, job.delay_seconds, limits, &self.envelope_keys);
-        match route.batcher.publish(message).await {
-            Ok(()) => Ok(ticket),
-            Err(error) => Err(refusal(&error, id)),
+        if let Err(error) = route.batcher.publish(message).await {
+            return Err(refusal(&error, id));
         }
+        if let (Some(callbacks), Some(callback)) = (&self.callbacks, job.callback) {
+            // The job is queued in any case: without its timer nobody is told so.
+            let (now, shard) = (self.clock.now(), self.replies.of(id));
+            let method = job.method.as_str();
+            let timer = callbacks.start_timer(
+                caller,
+                id,
+                method,
+                callback,
+                shard,
+                now,
+                &self.envelope_keys,
+            );
+            if let Err(error) = timer.await {
+                return Err(refusal(&PublishError::Unknown(error.to_string()), id));
+            }
+        }
+        Ok(ticket)
     }
 
     /// Puts a request that no message can carry into the payload store.
@@ -254,6 +277,7 @@ impl FrontDoor {
                 LeasePolicy::Hold => v1::LeasePolicy::Hold,
             } as i32,
             reply_shard: self.replies.of(id),
+            callback: job.callback.clone(),
             retry_of: job.retry_of.map(|id| id.to_string()).unwrap_or_default(),
             ..Call::default()
         }

@@ -44,6 +44,8 @@ pub mod reason {
     pub const RESULT_PURGED: &str = "RESULT_PURGED";
     /// The job is not finished: there is nothing to forget yet.
     pub const NOT_FINISHED: &str = "NOT_FINISHED";
+    /// The deployment makes no callbacks.
+    pub const NO_CALLBACKS: &str = "NO_CALLBACKS";
     /// The job has ended without an answer.
     pub const NO_RESPONSE: &str = "NO_RESPONSE";
     /// The result store finds jobs by their ids only.

@@ -5,6 +5,7 @@
 //! and randomness come in as arguments, so that every function can be tested at
 //! its boundaries.
 
+pub mod callback;
 pub mod client;
 pub mod codec;
 pub mod codes;

@@ -144,6 +144,10 @@ mod tests {
             unreachable!()
         }
 
+        async fn call_back(&self, _: Outgoing) -> Result<(), OutboxError> {
+            unreachable!()
+        }
+
         async fn announce(&self, _: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
             lock(&self.calls).push(jobs.len());
             sleep(Duration::from_secs(if self.deaf { 3600 } else { 1 })).await;

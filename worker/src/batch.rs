@@ -5,7 +5,7 @@ use crate::job::{self, Job};
 use crate::runner::{Role, Runner};
 use crate::telemetry::{BatchMetrics, BatchSpan, Observation, Parts};
 use crate::verdict::{Reason, Verdict};
-use crate::{dead_letters, park};
+use crate::{callbacks, dead_letters, park};
 use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -223,12 +223,15 @@ async fn run_one(
     span: &BatchSpan,
     limits: &Limits,
 ) -> Verdict {
+    if runner.settings.role == Role::Callbacks {
+        return callbacks::run(runner, delivery, seen).await;
+    }
     let opened = Job::open(runner, delivery, seen);
     let span = seen.opened(span, delivery, opened.as_ref().ok());
     let life = async {
         match (opened, runner.settings.role) {
             (Ok(job), Role::Jobs) => job::run(job, limits).await,
-            (Ok(job), Role::DeadLetters) => dead_letters::run(&job).await,
+            (Ok(job), Role::DeadLetters | Role::Callbacks) => dead_letters::run(&job).await,
             (Err(error), _) => park::unopened(runner, delivery, seen, error).await,
         }
     };

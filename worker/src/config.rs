@@ -1,5 +1,6 @@
 //! A worker's configuration: the one place that reads the environment.
 
+use crate::callbacks::{Networks, SenderSettings, SigningKeys};
 use crate::host::lambda::InvokeMode;
 use crate::runner::Role;
 use queuebridge_proto::Keyring;
@@ -34,11 +35,23 @@ mod name {
     pub(super) const LEASE: &str = "QB_WORKER_LEASE";
     /// How long a shutdown waits for running jobs; default 30 s.
     pub(super) const DRAIN_TIMEOUT: &str = "QB_WORKER_DRAIN_TIMEOUT";
-    /// What the deliveries are: `jobs`, which is the default, or `dead-letters`.
+    /// What the deliveries are: `jobs`, which is the default, `dead-letters` or
+    /// `callbacks`.
     pub(super) const ROLE: &str = "QB_WORKER_ROLE";
     /// The URL of the standard queue in which messages that failed for good are
-    /// parked. Required for the role `dead-letters`.
+    /// parked. Required for the other roles than `jobs`.
     pub(super) const PARKING: &str = "QB_PARKING_QUEUE_URL";
+    /// The URL of the callback queue; required for jobs that have callbacks.
+    pub(super) const CALLBACKS: &str = "QB_CALLBACK_QUEUE_URL";
+    /// In the role `callbacks`: sign them; `whsec_…` and `whsk_…` keys by the Standard
+    /// Webhooks specification, with commas between them.
+    pub(super) const SIGNING_KEYS: &str = "QB_CALLBACK_SIGNING_KEYS";
+    /// What stands before a job's id in the URL of an answer that is too large for a
+    /// callback.
+    pub(super) const RESULT_URL: &str = "QB_CALLBACK_RESULT_URL";
+    /// Networks that may be called although they are not public, such as
+    /// `10.1.0.0/16`, with commas between them.
+    pub(super) const NETWORKS: &str = "QB_CALLBACK_ALLOW_NETWORKS";
     /// The invoke mode of the function's URL: `BUFFERED`, which is the default, or
     /// `RESPONSE_STREAM`.
     pub(super) const INVOKE_MODE: &str = "QB_LAMBDA_INVOKE_MODE";
@@ -77,6 +90,10 @@ pub struct Config {
     pub invoke_mode: InvokeMode,
     /// The URL of the parking queue.
     pub parking: Option<String>,
+    /// The URL of the callback queue.
+    pub callbacks: Option<String>,
+    /// How callbacks are made.
+    pub sender: SenderSettings,
     /// What jobs need; none in a process that only serves requests.
     pub bridge: Option<Bridge>,
     /// Jobs that run at once.
@@ -174,8 +191,12 @@ impl Config {
         let role = match get(name::ROLE) {
             None | Some("jobs") => Role::Jobs,
             Some("dead-letters") => Role::DeadLetters,
+            Some("callbacks") => Role::Callbacks,
             Some(_) => {
-                errors.push(format!("{}: expected `jobs` or `dead-letters`", name::ROLE));
+                errors.push(format!(
+                    "{}: expected `jobs`, `dead-letters` or `callbacks`",
+                    name::ROLE
+                ));
                 Role::Jobs
             }
         };
@@ -189,12 +210,14 @@ impl Config {
             }
         };
         let parking = get(name::PARKING);
-        if role == Role::DeadLetters && parking.is_none() {
-            errors.push(format!("{}: dead letters need a queue to be parked in", name::PARKING));
+        if role != Role::Jobs && parking.is_none() {
+            let name = name::PARKING;
+            errors.push(format!("{name}: this role needs a queue to park messages in"));
         }
         if parking.is_some_and(|url| url.ends_with(".fifo")) {
             errors.push(format!("{}: expected a standard queue, not FIFO", name::PARKING));
         }
+        let sender = sender(&get, &mut errors);
         let metrics = metrics(&get, host == Host::Lambda, &mut errors);
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
@@ -205,6 +228,8 @@ impl Config {
             role,
             invoke_mode,
             parking: parking.map(str::to_owned),
+            callbacks: get(name::CALLBACKS).map(str::to_owned),
+            sender,
             concurrency,
             lease,
             drain_timeout,
@@ -233,6 +258,26 @@ fn host<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) ->
         errors.push(format!("{queue}: give the URL of a queue to poll, or in {listen} an address"));
     }
     Host::Container { queue_url, listen }
+}
+
+fn sender<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) -> SenderSettings {
+    let signing_keys = get(name::SIGNING_KEYS).map(SigningKeys::parse).transpose();
+    let signing_keys = signing_keys.unwrap_or_else(|error| {
+        errors.push(format!("{}: {error}", name::SIGNING_KEYS));
+        None
+    });
+    let networks = get(name::NETWORKS).unwrap_or_default().split(',').map(str::trim);
+    let networks: Result<Vec<_>, _> =
+        networks.filter(|text| !text.is_empty()).map(str::parse).collect();
+    let networks = networks.unwrap_or_else(|_| {
+        errors.push(format!("{}: expected networks such as 10.1.0.0/16", name::NETWORKS));
+        Vec::new()
+    });
+    SenderSettings {
+        signing_keys,
+        networks: Networks::public_and(networks),
+        result_url: get(name::RESULT_URL).map(str::to_owned),
+    }
 }
 
 fn traces<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> bool {

@@ -2,6 +2,7 @@
 //! acknowledged.
 
 use crate::announce;
+use crate::callback;
 use crate::dispatch::Answer;
 use crate::job::Job;
 use crate::runner::random;
@@ -76,12 +77,12 @@ async fn complete(job: &Job<'_>, author: Author, state: State, outcome: Outcome)
             Ok(Completed::Stored) => {
                 job.seen.finished(state);
                 announce::finished(job, state, outcome, now).await;
-                return Verdict::Ack;
+                return callback::enqueue(job).await;
             }
             Ok(Completed::AlreadyFinished) => {
                 // Perhaps by this very attempt, whose call lost its response.
                 announce::found_finished(job).await;
-                return Verdict::Ack;
+                return callback::enqueue(job).await;
             }
             Ok(Completed::Lost) => {
                 return Verdict::redeliver(Duration::from_secs(1), Reason::ClaimLost);

@@ -1,6 +1,7 @@
 //! One delivery's life, top to bottom.
 
 use crate::batch::Limits;
+use crate::callback;
 use crate::claim;
 use crate::delivery::Delivery;
 use crate::finish::{self, Ending};
@@ -43,7 +44,7 @@ pub(crate) struct Job<'a> {
 pub(crate) async fn run(mut job: Job<'_>, limits: &Limits) -> Verdict {
     if job.is_expired() {
         return match finish::store(&job, Ending::Expired).await {
-            Verdict::Ack => job.over().await,
+            Verdict::Ack => job.sent_back().await,
             redeliver => redeliver,
         };
     }
@@ -132,9 +133,18 @@ impl<'a> Job<'a> {
         self.runner.clock.now()
     }
 
-    /// The end of a delivery whose job was over before. What a person has sent
-    /// back from the parking queue goes there again: nobody but them deletes it.
+    /// The end of a delivery whose job was over before. Whoever ended it may not have
+    /// come to enqueueing its callback.
     pub(crate) async fn over(&self) -> Verdict {
+        match callback::enqueue(self).await {
+            Verdict::Ack => self.sent_back().await,
+            redeliver => redeliver,
+        }
+    }
+
+    /// What a person has sent back from the parking queue goes there again: nobody but
+    /// them deletes it.
+    async fn sent_back(&self) -> Verdict {
         if self.delivery.parked { park::again(self).await } else { Verdict::Ack }
     }
 

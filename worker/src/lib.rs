@@ -15,6 +15,8 @@
 
 mod announce;
 pub mod batch;
+mod callback;
+pub mod callbacks;
 mod claim;
 pub mod config;
 pub mod context;

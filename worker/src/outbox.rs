@@ -1,5 +1,5 @@
 //! The messages that a worker sends: the next copy of a snoozed job, what is
-//! parked, and who is finished.
+//! parked, who is finished, and who is to be called back.
 
 use async_trait::async_trait;
 use queuebridge_proto::v1::Announcement;
@@ -28,6 +28,9 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// Sends a message to the parking queue.
     async fn park(&self, message: Outgoing) -> Result<(), OutboxError>;
+
+    /// Sends a message to the callback queue.
+    async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError>;
 
     /// Announces finished jobs on a reply shard, which is named as in their calls.
     /// What is lost costs those who wait some time, and nothing else.
@@ -73,6 +76,10 @@ impl Outbox for NoOutbox {
     }
 
     async fn park(&self, _message: Outgoing) -> Result<(), OutboxError> {
+        Err(OutboxError("this host sends no messages".to_owned()))
+    }
+
+    async fn call_back(&self, _message: Outgoing) -> Result<(), OutboxError> {
         Err(OutboxError("this host sends no messages".to_owned()))
     }
 

@@ -24,6 +24,12 @@ pub(crate) mod reason {
     pub(crate) const LEASE_LAPSED: &str = "LEASE_LAPSED";
     /// A person sent it back although its job is finished.
     pub(crate) const FINISHED: &str = "FINISHED";
+    /// A callback was tried in vain for the last time.
+    pub(crate) const CALLBACK_FAILED: &str = "CALLBACK_FAILED";
+    /// The receiver of a callback wants no more.
+    pub(crate) const CALLBACK_GONE: &str = "CALLBACK_GONE";
+    /// The receiver of a callback must not be called.
+    pub(crate) const CALLBACK_REFUSED: &str = "CALLBACK_REFUSED";
     /// The body is not an envelope.
     pub(crate) const UNDECODABLE: &str = "UNDECODABLE";
     /// The envelope is not ours.

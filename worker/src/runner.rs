@@ -1,6 +1,7 @@
 //! What every batch shares: the services, the stores, the keys, the limits.
 
 use crate::announce::Announcer;
+use crate::callbacks::Sender;
 use crate::dispatch::Dispatcher;
 use crate::outbox::Outbox;
 use crate::telemetry::Telemetry;
@@ -44,6 +45,8 @@ pub struct RunnerSettings {
     /// What is known of the services' messages: answers are stored with the names
     /// of their types.
     pub descriptors: Option<Arc<Descriptors>>,
+    /// How callbacks are made, in the role that makes them.
+    pub callbacks: Option<Arc<Sender>>,
     /// What it says about its work.
     pub telemetry: Telemetry,
 }
@@ -57,6 +60,8 @@ pub enum Role {
     /// They are dead letters: it finishes their jobs without running them, and
     /// parks the messages.
     DeadLetters,
+    /// They are of the callback queue: it tells who wants to know.
+    Callbacks,
 }
 
 impl Default for RunnerSettings {
@@ -73,6 +78,7 @@ impl Default for RunnerSettings {
             // store it is what a record can hold.
             max_response_bytes: 512 * 1024 * 1024,
             descriptors: None,
+            callbacks: None,
             telemetry: Telemetry::default(),
         }
     }

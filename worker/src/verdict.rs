@@ -22,6 +22,7 @@
 //! | … and a person sent it back from the parking queue | nothing | park |
 //! | another attempt holds the claim | nothing | redeliver when its lease ends |
 //! | lost the claim to another attempt | nothing | redeliver, to see what became of it |
+//! | the job has a callback, and it cannot be enqueued | as found | redeliver; the job is not run again |
 //! | answer too large to be stored | failed, `RESPONSE_TOO_LARGE` | ack |
 //! | request gone from the payload store, or altered | failed, `PAYLOAD_LOST` | ack |
 //! | a store cannot be reached | nothing | redeliver after the backoff |
@@ -87,6 +88,9 @@ pub enum Reason {
     /// The parking queue could not be reached.
     #[error("the parking queue cannot be reached")]
     ParkingUnavailable,
+    /// The callback queue could not be reached.
+    #[error("the callback queue cannot be reached")]
+    CallbackUnavailable,
     /// The handler asked to be called later, and no delayed copy could be sent.
     #[error("the handler asked to be called later")]
     Snoozed,
@@ -110,6 +114,7 @@ impl Reason {
             Self::ClaimLost => "CLAIM_LOST",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::ParkingUnavailable => "PARKING_UNAVAILABLE",
+            Self::CallbackUnavailable => "CALLBACK_UNAVAILABLE",
             Self::Snoozed => "SNOOZED",
             Self::Envelope(_) => "UNOPENED",
             Self::FollowsFailure => "FOLLOWS_FAILURE",

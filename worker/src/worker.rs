@@ -1,11 +1,13 @@
 //! A worker process: read config, build, run, drain.
 
+use crate::callbacks::Sender;
 use crate::config::{Bridge, Config, ConfigErrors, Host};
-use crate::host::outbox::SqsOutbox;
+use crate::host::outbox::{Queues, SqsOutbox};
 use crate::host::poller::{self, PollerSettings};
 use crate::host::server::{self, ServeError, ServerSettings};
+use crate::host::targets::NamedTargets;
 use crate::host::{lambda, sqs::SqsSource};
-use crate::runner::{Runner, RunnerSettings};
+use crate::runner::{Role, Runner, RunnerSettings};
 use crate::telemetry::{self, Emf, Telemetry};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls;
@@ -35,6 +37,9 @@ pub enum RunError {
     /// The given descriptors cannot be read.
     #[error(transparent)]
     Descriptors(#[from] DescriptorError),
+    /// The system's certificates cannot be read.
+    #[error("the certificates cannot be read: {0}")]
+    Certificates(std::io::Error),
     /// The Lambda Runtime API cannot be used.
     #[error("the Lambda runtime failed: {0}")]
     Lambda(lambda_runtime::Error),
@@ -77,13 +82,14 @@ impl Worker {
         };
         let sdk = sdk_config().await;
         let sqs = aws_sdk_sqs::Client::new(&sdk);
+        let sender = sender(&config, &sdk, &sqs)?;
         let runner = config.bridge.as_ref().map(|bridge| {
-            let outbox =
-                SqsOutbox::new(sqs.clone(), config.parking.clone(), bridge.envelope_keys.clone());
+            let outbox = SqsOutbox::new(sqs.clone(), queues(&config), bridge.envelope_keys.clone());
             let descriptors = descriptors.clone();
             let telemetry = telemetry.clone();
             let routes = self.routes.clone();
-            runner(routes, descriptors, &config, bridge, &sdk, outbox, telemetry)
+            let shared = Shared { descriptors, sender, telemetry };
+            runner(routes, shared, &config, bridge, &sdk, outbox)
         });
         let (queue_url, listen) = match config.host {
             Host::Lambda => {
@@ -129,14 +135,33 @@ impl Worker {
     }
 }
 
+/// What a runner shares with others of its process.
+struct Shared {
+    descriptors: Option<Arc<Descriptors>>,
+    sender: Option<Arc<Sender>>,
+    telemetry: Telemetry,
+}
+
+fn sender(
+    config: &Config,
+    sdk: &SdkConfig,
+    sqs: &aws_sdk_sqs::Client,
+) -> Result<Option<Arc<Sender>>, RunError> {
+    if config.role != Role::Callbacks {
+        return Ok(None);
+    }
+    let named = NamedTargets::new(sqs.clone(), aws_sdk_sns::Client::new(sdk));
+    let sender = Sender::new(config.sender.clone(), Some(named)).map_err(RunError::Certificates)?;
+    Ok(Some(Arc::new(sender)))
+}
+
 fn runner(
     routes: Routes,
-    descriptors: Option<Arc<Descriptors>>,
+    shared: Shared,
     config: &Config,
     bridge: &Bridge,
     sdk: &SdkConfig,
     outbox: SqsOutbox,
-    telemetry: Telemetry,
 ) -> Arc<Runner> {
     let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
     let store = DynamoResultStore::new(dynamodb, bridge.table.clone(), bridge.copies_survive);
@@ -151,13 +176,18 @@ fn runner(
         role: config.role,
         lease: config.lease,
         concurrency: config.concurrency,
-        descriptors,
-        telemetry,
+        descriptors: shared.descriptors,
+        callbacks: shared.sender,
+        telemetry: shared.telemetry,
         ..RunnerSettings::default()
     };
     let (store, outbox) = (Arc::new(store), Arc::new(outbox));
     let keys = bridge.envelope_keys.clone();
     Runner::new(routes, store, payloads, outbox, keys, Clock::system(), settings)
+}
+
+fn queues(config: &Config) -> Queues {
+    Queues { parking: config.parking.clone(), callbacks: config.callbacks.clone() }
 }
 
 fn metrics(config: &Config) -> Option<Arc<Emf>> {

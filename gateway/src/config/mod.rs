@@ -4,6 +4,7 @@
 //! Everything is read and checked before the first socket opens; all mistakes
 //! are reported at once; no report and no print contains a secret.
 
+mod callbacks;
 mod duration;
 mod error;
 mod pattern;
@@ -17,6 +18,7 @@ mod suggest;
 mod values;
 mod variables;
 
+pub use callbacks::{CallbackConfig, UrlPattern};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use pattern::{MethodPattern, PatternError};
@@ -57,6 +59,8 @@ pub struct Config {
     /// same order at every gateway, at most 127. A gateway reads one that is free.
     /// Default: none; then those who wait poll the store.
     pub reply_queues: Vec<String>,
+    /// Callbacks; none without a callback queue. Default: none.
+    pub callbacks: Option<CallbackConfig>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Which methods go where. At least one.
@@ -143,6 +147,7 @@ impl Config {
             drain_timeout: Duration::from_secs(30),
             store,
             reply_queues: Vec::new(),
+            callbacks: None,
             log: LogConfig::default(),
             routes,
         }

@@ -3,11 +3,13 @@
 use super::reader::{Found, Reader, found};
 use super::values::{bytes, text, time, whole, word};
 use super::{
-    Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig, LogFormat,
-    MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, code_from_name,
+    CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig,
+    LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern, code_from_name,
 };
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
+use queuebridge_proto::v1::Callback;
+use queuebridge_proto::v1::callback::Target;
 use std::collections::HashSet;
 use std::time::Duration;
 use toml::{Table, Value};
@@ -40,6 +42,7 @@ pub(super) fn config(
     let drain_timeout = reader.read("drain_timeout", time(Duration::ZERO..=HOUR));
     let store = store(&mut reader);
     let reply_queues = replies(&mut reader);
+    let callbacks = callbacks(&mut reader);
     let log = log(&mut reader);
     let routes = routes(&mut reader);
 
@@ -54,6 +57,7 @@ pub(super) fn config(
                 max_pending: max_pending.unwrap_or(defaults.max_pending),
                 drain_timeout: drain_timeout.unwrap_or(defaults.drain_timeout),
                 reply_queues,
+                callbacks,
                 log,
                 ..defaults
             })
@@ -132,7 +136,48 @@ fn names(value: &Value) -> Option<Vec<String>> {
 }
 
 fn yes_or_no(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "true or false".to_owned())
+    let text = value.as_str().and_then(|text| text.parse().ok());
+    value.as_bool().or(text).ok_or_else(|| "true or false".to_owned())
+}
+
+fn callbacks(reader: &mut Reader) -> Option<CallbackConfig> {
+    let standard =
+        |text: &str| (is_queue_url(text) && !text.ends_with(".fifo")).then(|| text.to_owned());
+    let queue = reader.read("callbacks.queue", text("the URL of a standard SQS queue", standard));
+    let mut callbacks = CallbackConfig {
+        queue: queue.clone().unwrap_or_default(),
+        allow: Vec::new(),
+        allow_http: false,
+        targets: Vec::new(),
+    };
+    reader.set("callbacks.allow", &mut callbacks.allow, |value| {
+        let pattern = |text: String| text.parse::<UrlPattern>().ok();
+        let patterns: Option<Vec<_>> =
+            names(value).and_then(|all| all.into_iter().map(pattern).collect());
+        patterns.ok_or_else(|| "a list such as [\"https://*.example.com/hooks/*\"]".to_owned())
+    });
+    reader.set("callbacks.allow_http", &mut callbacks.allow_http, yes_or_no);
+    reader.set("callbacks.targets", &mut callbacks.targets, |value| {
+        let known = |name: &String| is_queue_url(name) || name.starts_with("arn:");
+        let names = names(value).filter(|all| all.iter().all(known));
+        names.ok_or_else(|| "a list of queue URLs and topic ARNs".to_owned())
+    });
+    queue.map(|_| callbacks)
+}
+
+/// A table with one of four keys, which are those of the contract.
+fn callback(value: &Value) -> Result<Callback, String> {
+    let single = value.as_table().filter(|table| table.len() == 1);
+    let (key, value) = single.and_then(|table| table.iter().next()).unzip();
+    let text = value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let target = match key.map(String::as_str) {
+        Some("webhook_url") => Target::WebhookUrl(text),
+        Some("queue_url") => Target::QueueUrl(text),
+        Some("topic_arn") => Target::TopicArn(text),
+        Some("grpc_url") => Target::GrpcUrl(text),
+        _ => return Err("{ webhook_url | queue_url | topic_arn | grpc_url = \"...\" }".to_owned()),
+    };
+    Ok(Callback { target: Some(target) })
 }
 
 fn is_queue_url(text: &str) -> bool {
@@ -247,6 +292,7 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     let request_bytes = reader.read("max_request_bytes", bytes(1..=64 * MIB));
     route.max_request_bytes = request_bytes;
     reader.set("announce", &mut route.announce, yes_or_no);
+    route.callback = reader.read("callback", callback);
     times(reader, &mut route);
     complete.then_some(route)
 }

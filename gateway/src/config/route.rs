@@ -1,6 +1,7 @@
 //! What the configuration says about a set of methods.
 
 use super::MethodPattern;
+use queuebridge_proto::v1::Callback;
 use std::fmt;
 use std::time::Duration;
 use tonic::Code;
@@ -10,7 +11,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What happens to the jobs of a set of methods.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RouteConfig {
     /// The methods.
     pub methods: MethodPattern,
@@ -47,6 +48,9 @@ pub struct RouteConfig {
     /// those who wait are answered at once, for the price of up to three queue
     /// requests a job. Without it they poll the store. Default: yes.
     pub announce: bool,
+    /// Whom to tell when a job is finished whose submission names nobody. Default:
+    /// nobody.
+    pub callback: Option<Callback>,
 }
 
 impl RouteConfig {
@@ -68,6 +72,7 @@ impl RouteConfig {
             max_retention: DAY * 30,
             max_request_bytes: None,
             announce: true,
+            callback: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     Config, Destination, Guarantee, LogFormat, RouteConfig, code_name, format_duration, size,
 };
+use queuebridge_proto::v1::callback::Target;
 use std::fmt::{self, Display};
 use toml::Value;
 
@@ -27,8 +28,14 @@ impl Display for Config {
         line(f, "payload_prefix", quoted(&self.store.payload_prefix))?;
         line(f, "copies_survive", quoted(format_duration(self.store.copies_survive)))?;
         writeln!(f, "\n[replies]")?;
-        let queues: Vec<String> = self.reply_queues.iter().map(quoted).collect();
-        line(f, "queues", format!("[{}]", queues.join(", ")))?;
+        line(f, "queues", list(&self.reply_queues))?;
+        if let Some(callbacks) = &self.callbacks {
+            writeln!(f, "\n[callbacks]")?;
+            line(f, "queue", quoted(&callbacks.queue))?;
+            line(f, "allow", list(&callbacks.allow))?;
+            line(f, "allow_http", callbacks.allow_http)?;
+            line(f, "targets", list(&callbacks.targets))?;
+        }
         writeln!(f, "\n[log]")?;
         let format = match self.log.format {
             LogFormat::Json => "json",
@@ -53,6 +60,9 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
         line(f, "lease_policy", quoted(route.lease_policy.name()))?;
     }
     line(f, "announce", route.announce)?;
+    if let Some(target) = route.callback.as_ref().and_then(|callback| callback.target.as_ref()) {
+        line(f, "callback", show_callback(target))?;
+    }
     line(f, "max_attempts", route.max_attempts)?;
     let codes: Vec<String> = route.retry_on.iter().map(|code| quoted(code_name(*code))).collect();
     line(f, "retry_on", format!("[{}]", codes.join(", ")))?;
@@ -70,6 +80,21 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
         Some(bytes) => line(f, "max_request_bytes", quoted(size::format(bytes))),
         None => Ok(()),
     }
+}
+
+fn show_callback(target: &Target) -> String {
+    let (key, value) = match target {
+        Target::WebhookUrl(url) => ("webhook_url", url),
+        Target::QueueUrl(url) => ("queue_url", url),
+        Target::TopicArn(arn) => ("topic_arn", arn),
+        Target::GrpcUrl(url) => ("grpc_url", url),
+    };
+    format!("{{ {key} = {} }}", quoted(value))
+}
+
+fn list(values: &[impl Display]) -> String {
+    let values: Vec<String> = values.iter().map(quoted).collect();
+    format!("[{}]", values.join(", "))
 }
 
 fn line(f: &mut fmt::Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {

@@ -44,6 +44,7 @@ fn door(queue: Arc<Kept>, lease_policy: LeasePolicy, replies: Arc<Replies>) -> F
         submissions: Arc::new(MemoryResultStore::new(Duration::from_secs(60))),
         replies,
         payloads: None,
+        callbacks: None,
         clock: Clock::system(),
         admission: Admission::new(10),
     }

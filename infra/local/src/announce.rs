@@ -21,6 +21,10 @@ impl Outbox for Announcing {
         Ok(())
     }
 
+    async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
+        self.outbox.call_back(message).await
+    }
+
     async fn resend(
         &self,
         source: &str,

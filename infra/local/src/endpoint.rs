@@ -12,6 +12,7 @@ use std::time::Duration;
 const QUEUE: &str = "queuebridge-jobs";
 const DEAD_LETTER_QUEUE: &str = "queuebridge-jobs-dead";
 const PARKING_QUEUE: &str = "queuebridge-jobs-parked";
+const CALLBACK_QUEUE: &str = "queuebridge-callbacks";
 const TABLE: &str = "queuebridge";
 const BUCKET: &str = "queuebridge-payloads";
 const PREFIX: &str = "queuebridge/";
@@ -31,6 +32,8 @@ pub struct Endpoint {
     pub dead_letter_url: String,
     /// Where failed messages wait for a person.
     pub parking_url: String,
+    /// Where callbacks wait for their sender.
+    pub callback_url: String,
     /// The stores.
     pub stores: Stores,
     /// The keys for job ids and envelopes. They rest in the bucket, so that what
@@ -68,6 +71,7 @@ pub async fn prepare(
     let kept = [(QueueAttributeName::MessageRetentionPeriod, KEPT.to_owned())];
     let dead = create_queue(&sqs, DEAD_LETTER_QUEUE, &kept).await.map_err(queue_failed)?;
     let parking_url = create_queue(&sqs, PARKING_QUEUE, &kept).await.map_err(queue_failed)?;
+    let callback_url = create_queue(&sqs, CALLBACK_QUEUE, &kept).await.map_err(queue_failed)?;
     let attributes = sqs
         .get_queue_attributes()
         .queue_url(&dead)
@@ -110,6 +114,7 @@ pub async fn prepare(
         queue_url,
         dead_letter_url: dead,
         parking_url,
+        callback_url,
         stores: Stores::new(
             Arc::new(DynamoResultStore::new(tables, TABLE, COPIES_SURVIVE)),
             Some(Arc::new(S3PayloadStore::new(s3, BUCKET, PREFIX))),

@@ -8,23 +8,29 @@ use queuebridge_worker::outbox::{Outbox, OutboxError, Outgoing};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A queue, to which snoozed jobs go back, and its parking queue.
+/// The name of the callback queue as a source of deliveries.
+pub(crate) const CALLBACKS: &str = "callbacks";
+
+/// The queues of a worker.
 pub struct LoopbackOutbox {
-    /// The only queue that deliveries come from.
+    /// The queue of the jobs.
     pub source: Arc<Loopback>,
     /// Where failed messages wait for a person.
     pub parking: Arc<Loopback>,
+    /// Where callbacks wait for their sender.
+    pub callbacks: Arc<Loopback>,
 }
 
 #[async_trait]
 impl Outbox for LoopbackOutbox {
     async fn resend(
         &self,
-        _source: &str,
+        source: &str,
         message: Outgoing,
         delay: Duration,
     ) -> Result<(), OutboxError> {
-        send(&self.source, message, delay).await
+        let queue = if source == CALLBACKS { &self.callbacks } else { &self.source };
+        send(queue, message, delay).await
     }
 
     fn parks(&self) -> bool {
@@ -33,6 +39,10 @@ impl Outbox for LoopbackOutbox {
 
     async fn park(&self, message: Outgoing) -> Result<(), OutboxError> {
         send(&self.parking, message, Duration::ZERO).await
+    }
+
+    async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
+        send(&self.callbacks, message, Duration::ZERO).await
     }
 
     /// Nobody reads what is announced here.

@@ -44,6 +44,7 @@ impl Source for LoopbackSource {
                 fifo_group: message.group_id.filter(|_| fifo).map(|group| group.to_string()),
                 message_id: Some(message.message_id.to_string()),
                 trace_header: message.trace_header.map(|header| header.to_string()),
+                source: self.0.name().into(),
                 parked: message.attributes.iter().any(|(name, _)| *name == PARKED),
                 ..Delivery::new(message.body)
             },

@@ -3,10 +3,10 @@
 use crate::announce::Announcing;
 use crate::endpoint::{self, EndpointError};
 use crate::loopback::{ConfigError, Loopback, QueueConfig, Redrive};
-use crate::outbox::LoopbackOutbox;
+use crate::outbox::{CALLBACKS, LoopbackOutbox};
 use crate::source::LoopbackSource;
 use futures_util::future;
-use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
+use queuebridge_gateway::config::{CallbackConfig, Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
 use queuebridge_gateway::replies::Replies;
@@ -16,7 +16,8 @@ use queuebridge_proto::Keyring;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::{Clock, Stores};
 use queuebridge_web::{DescriptorError, Descriptors};
-use queuebridge_worker::host::outbox::SqsOutbox;
+use queuebridge_worker::callbacks::{Networks, Sender, SenderSettings};
+use queuebridge_worker::host::outbox::{Queues, SqsOutbox};
 use queuebridge_worker::host::poller::{self, PollerSettings};
 use queuebridge_worker::host::source::Source;
 use queuebridge_worker::host::sqs::SqsSource;
@@ -90,6 +91,9 @@ pub enum LocalError {
     /// A setting of the queue is out of range.
     #[error("the loopback queue cannot be made: {0}")]
     Queue(#[from] ConfigError),
+    /// The system's certificates cannot be read.
+    #[error("the certificates cannot be read: {0}")]
+    Certificates(std::io::Error),
     /// The given descriptors cannot be read.
     #[error(transparent)]
     Descriptors(#[from] DescriptorError),
@@ -150,6 +154,7 @@ impl Stack {
         let kept = |name| QueueConfig { retention: KEPT, ..QueueConfig::standard(name, clock) };
         let dead_letter = Loopback::new(kept("jobs-dead"))?;
         let parking = Loopback::new(kept("jobs-parked"))?;
+        let callbacks = Loopback::new(kept(CALLBACKS))?;
         let queue = Loopback::new(QueueConfig {
             visibility_timeout: self.lease,
             retention: self.queue_retention,
@@ -162,7 +167,12 @@ impl Stack {
         let parts = Parts {
             publisher: queue.clone(),
             destination: Destination::Queue("loopback:jobs".to_owned()),
-            outbox: Arc::new(LoopbackOutbox { source: queue.clone(), parking }),
+            callback_queue: ("loopback:callbacks".to_owned(), callbacks.clone()),
+            outbox: Arc::new(LoopbackOutbox {
+                source: queue.clone(),
+                parking,
+                callbacks: callbacks.clone(),
+            }),
             stores: Stores::new(
                 Arc::new(MemoryResultStore::new(self.queue_retention)),
                 Some(Arc::new(MemoryPayloadStore::new(
@@ -178,7 +188,7 @@ impl Stack {
             },
             keys: Keyring::single(&random_key()),
         };
-        let sources = [LoopbackSource(queue), LoopbackSource(dead_letter)];
+        let sources = [queue, dead_letter, callbacks].map(LoopbackSource);
         self.run(parts, sources, listener, routes, shutdown).await
     }
 
@@ -193,16 +203,23 @@ impl Stack {
         let parts = Parts {
             publisher: Arc::new(SqsPublisher::new(made.sqs.clone(), made.queue_url.clone())),
             destination: Destination::Queue(made.queue_url.clone()),
+            callback_queue: (
+                made.callback_url.clone(),
+                Arc::new(SqsPublisher::new(made.sqs.clone(), made.callback_url.clone())),
+            ),
             outbox: Arc::new(SqsOutbox::new(
                 made.sqs.clone(),
-                Some(made.parking_url),
+                Queues {
+                    parking: Some(made.parking_url),
+                    callbacks: Some(made.callback_url.clone()),
+                },
                 made.keys.clone(),
             )),
             stores: made.stores,
             settings: RunnerSettings::default(),
             keys: made.keys,
         };
-        let sources = [made.queue_url, made.dead_letter_url];
+        let sources = [made.queue_url, made.dead_letter_url, made.callback_url];
         let sources = sources.map(|url| SqsSource::new(made.sqs.clone(), url));
         self.run(parts, sources, listener, routes, shutdown).await
     }
@@ -210,7 +227,7 @@ impl Stack {
     async fn run<S: Source>(
         self,
         parts: Parts,
-        [jobs, dead_letters]: [S; 2],
+        [jobs, dead_letters, callbacks]: [S; 3],
         listener: TcpListener,
         routes: Routes,
         shutdown: impl Future<Output = ()> + Send,
@@ -223,6 +240,14 @@ impl Stack {
             ..RouteConfig::new(MethodPattern::All, parts.destination)
         };
         let replies = if self.announce { Replies::in_process() } else { Replies::default() };
+        let (queue, callback_publisher) = parts.callback_queue;
+        // Whoever tries callbacks out has receivers on this machine.
+        let (allow, targets) = (Vec::new(), Vec::new());
+        let callback_config = CallbackConfig { queue, allow, allow_http: true, targets };
+        let here = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok());
+        let networks = Networks::public_and(here.collect());
+        let sender = SenderSettings { signing_keys: None, networks, result_url: None };
+        let sender = Sender::new(sender, None).map_err(LocalError::Certificates)?;
         let gateway = Gateway::new(
             Settings {
                 tenant: "default".to_owned(),
@@ -232,6 +257,7 @@ impl Stack {
                 max_pending: 10_000,
                 drain_timeout: self.drain_timeout,
                 replies: Arc::new(replies),
+                callbacks: Some((callback_config, callback_publisher)),
             },
             GatewayRoutes::new().with(route, parts.publisher),
             parts.stores.clone(),
@@ -244,6 +270,7 @@ impl Stack {
             lease: self.lease,
             concurrency: self.concurrency,
             descriptors: Some(Arc::new(descriptors)),
+            callbacks: Some(Arc::new(sender)),
             ..parts.settings
         };
         let runner = |role| {
@@ -254,13 +281,15 @@ impl Stack {
         };
         let settings =
             PollerSettings { concurrency: self.concurrency, drain_timeout: self.drain_timeout };
+        let several = PollerSettings { concurrency: 16, ..settings.clone() };
         let few = PollerSettings { concurrency: 1, ..settings.clone() };
         // The gateway first: what it accepts while draining is still run, or stays
         // in a queue that outlives the process.
         let stopped = CancellationToken::new();
         let stop = || stopped.clone().cancelled_owned();
-        let workers = tokio::spawn(future::join(
+        let workers = tokio::spawn(future::join3(
             poller::run(runner(Role::Jobs), jobs, settings, stop()),
+            poller::run(runner(Role::Callbacks), callbacks, several, stop()),
             poller::run(runner(Role::DeadLetters), dead_letters, few, stop()),
         ));
         let served = gateway.serve(listener, shutdown).await;
@@ -276,6 +305,8 @@ impl Stack {
 struct Parts {
     publisher: Arc<dyn Publisher>,
     destination: Destination,
+    /// Its name, and the way into it.
+    callback_queue: (String, Arc<dyn Publisher>),
     stores: Stores,
     outbox: Arc<dyn Outbox>,
     settings: RunnerSettings,

@@ -31,6 +31,7 @@ pub(crate) struct Worker {
     /// Where snoozed jobs go.
     pub(crate) jobs: Arc<Loopback>,
     pub(crate) parking: Arc<Loopback>,
+    pub(crate) callbacks: Arc<Loopback>,
     pub(crate) dir: tempfile::TempDir,
 }
 
@@ -79,12 +80,16 @@ impl Worker {
         let payloads = Arc::new(MemoryPayloadStore::new(HOUR, clock));
         let routes = queuebridge_demo::routes_with_probe(dir.path());
         let queue = |name| Loopback::new(QueueConfig::standard(name, clock)).unwrap();
-        let (jobs, parking) = (queue("jobs"), queue("parked"));
-        let outbox = outbox(LoopbackOutbox { source: jobs.clone(), parking: parking.clone() });
+        let (jobs, parking, callbacks) = (queue("jobs"), queue("parked"), queue("callbacks"));
+        let outbox = outbox(LoopbackOutbox {
+            source: jobs.clone(),
+            parking: parking.clone(),
+            callbacks: callbacks.clone(),
+        });
         let payloads = Some(payloads as _);
         let runner =
             Runner::new(routes, store.clone(), payloads, outbox, keys.clone(), clock, settings);
-        Self { keys, clock, store, runner, jobs, parking, dir }
+        Self { keys, clock, store, runner, jobs, parking, callbacks, dir }
     }
 
     pub(crate) fn job(&self, method: &str, request: &impl Message, job: &Job) -> (JobId, Delivery) {
@@ -126,7 +131,8 @@ impl Worker {
 
     /// The same worker in the role of the dead-letter handler.
     pub(crate) fn dead_letters(&self) -> Arc<Runner> {
-        let outbox = LoopbackOutbox { source: self.jobs.clone(), parking: self.parking.clone() };
+        let (source, parking) = (self.jobs.clone(), self.parking.clone());
+        let outbox = LoopbackOutbox { source, parking, callbacks: self.callbacks.clone() };
         let settings = RunnerSettings { role: Role::DeadLetters, ..RunnerSettings::default() };
         let (store, keys) = (self.store.clone(), self.keys.clone());
         let routes = tonic::service::Routes::default();

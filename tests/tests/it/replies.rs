@@ -58,6 +58,10 @@ impl Outbox for Shard {
         self.inner.resend(to, m, delay).await
     }
 
+    async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
+        self.inner.call_back(message).await
+    }
+
     fn parks(&self) -> bool {
         true
     }

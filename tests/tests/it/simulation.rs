@@ -128,6 +128,10 @@ impl Outbox for UnreliableOutbox {
         answer
     }
 
+    async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
+        self.inner.call_back(message).await
+    }
+
     async fn announce(&self, shard: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
         self.inner.announce(shard, jobs).await
     }
@@ -162,7 +166,8 @@ impl World {
         let routes = queuebridge_demo::routes_with_probe(dir.path());
         let keys = Keyring::single(&[1; 32]);
         let runner = |role, salt| {
-            let inner = LoopbackOutbox { source: queue.clone(), parking: parking.clone() };
+            let (source, parking, callbacks) = (queue.clone(), parking.clone(), dead.clone());
+            let inner = LoopbackOutbox { source, parking, callbacks };
             let outbox = Arc::new(UnreliableOutbox { inner, random: random(salt) });
             let settings = RunnerSettings { role, ..RunnerSettings::default() };
             let (routes, store, keys) = (routes.clone(), store.clone(), keys.clone());
@@ -183,6 +188,7 @@ impl World {
             submissions: store.clone(),
             replies: Arc::default(),
             payloads: None,
+            callbacks: None,
             clock,
             admission: Admission::new(1000),
         };

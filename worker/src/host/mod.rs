@@ -8,6 +8,7 @@ mod settle;
 mod sns;
 pub mod source;
 pub mod sqs;
+pub mod targets;
 mod urls;
 
 use std::time::Duration;

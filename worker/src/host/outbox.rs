@@ -20,20 +20,28 @@ const ANNOUNCED_BYTES: usize = 16 * 1024;
 /// Base64 makes four bytes of three.
 const MESSAGE_BYTES: usize = 46 * 1024;
 
-/// The queues of an account, and one of them to park in.
+/// The queues of an account.
 pub struct SqsOutbox {
     client: Client,
     urls: QueueUrls,
-    parking: Option<String>,
+    queues: Queues,
     keys: Keyring,
 }
 
+/// The URLs of the standard queues that a worker sends to; none where it does not.
+#[derive(Clone, Debug, Default)]
+pub struct Queues {
+    /// Where messages that failed for good wait for a person.
+    pub parking: Option<String>,
+    /// Where callbacks wait for their sender.
+    pub callbacks: Option<String>,
+}
+
 impl SqsOutbox {
-    /// An outbox that parks in the standard queue of the URL `parking`, and seals
-    /// announcements with the envelope keys.
+    /// An outbox to these queues, which seals announcements with the envelope keys.
     #[must_use]
-    pub fn new(client: Client, parking: Option<String>, keys: Keyring) -> Self {
-        Self { urls: QueueUrls::new(client.clone()), client, parking, keys }
+    pub fn new(client: Client, queues: Queues, keys: Keyring) -> Self {
+        Self { urls: QueueUrls::new(client.clone()), client, queues, keys }
     }
 
     async fn send(&self, url: &str, message: Outgoing, delay: Duration) -> Result<(), OutboxError> {
@@ -76,13 +84,20 @@ impl Outbox for SqsOutbox {
     }
 
     fn parks(&self) -> bool {
-        self.parking.is_some()
+        self.queues.parking.is_some()
     }
 
     async fn park(&self, message: Outgoing) -> Result<(), OutboxError> {
-        match &self.parking {
+        match &self.queues.parking {
             Some(url) => self.send(url, message, Duration::ZERO).await,
             None => Err(OutboxError("there is no parking queue".to_owned())),
+        }
+    }
+
+    async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
+        match &self.queues.callbacks {
+            Some(url) => self.send(url, message, Duration::ZERO).await,
+            None => Err(OutboxError("there is no callback queue".to_owned())),
         }
     }
 

@@ -124,6 +124,10 @@ impl Outbox for Queue {
         Ok(())
     }
 
+    async fn call_back(&self, _message: Outgoing) -> Result<(), OutboxError> {
+        Ok(())
+    }
+
     async fn announce(&self, _shard: &str, _jobs: Vec<Announcement>) -> Result<(), OutboxError> {
         Ok(())
     }

@@ -151,6 +151,7 @@ fn submission(call: &Call, request: Bytes) -> SubmitRequest {
         ordering_key: call.ordering_key.clone(),
         request_id: format!("replay-{}", call.job_id),
         retry_of: call.job_id.clone(),
+        callback: call.callback.clone(),
         ..SubmitRequest::default()
     }
 }

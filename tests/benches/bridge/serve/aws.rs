@@ -10,7 +10,7 @@ use queuebridge_gateway::server::{Gateway, Settings};
 use queuebridge_proto::Keyring;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::{Clock, Stores};
-use queuebridge_worker::host::outbox::SqsOutbox;
+use queuebridge_worker::host::outbox::{Queues, SqsOutbox};
 use queuebridge_worker::host::poller::{self, PollerSettings};
 use queuebridge_worker::host::sqs::SqsSource;
 use queuebridge_worker::{Runner, RunnerSettings};
@@ -46,6 +46,7 @@ pub(super) async fn gateway(
         max_pending: 10_000,
         drain_timeout: SECOND,
         replies: replies.clone(),
+        callbacks: None,
     };
     let route = RouteConfig::new(MethodPattern::All, Destination::Queue(queue.to_owned()));
     let publisher = Arc::new(SqsPublisher::new(sqs.clone(), queue.to_owned()));
@@ -63,7 +64,7 @@ pub(super) async fn worker(endpoint: &str, table: &str, queue: &str) {
     let sdk = queuebridge_gateway::aws::sdk_config_at(endpoint).await;
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let store = DynamoResultStore::new(aws_sdk_dynamodb::Client::new(&sdk), table, SECOND * 3600);
-    let outbox = Arc::new(SqsOutbox::new(sqs.clone(), None, keys()));
+    let outbox = Arc::new(SqsOutbox::new(sqs.clone(), Queues::default(), keys()));
     let routes = Routes::new(Probe::new(None).into_service());
     let settings = RunnerSettings::default();
     let runner =

@@ -38,6 +38,7 @@ pub(super) async fn build(
         max_pending: 10_000,
         drain_timeout: Duration::from_secs(1),
         replies: Arc::default(),
+        callbacks: None,
     };
     let route = RouteConfig::new(MethodPattern::All, Destination::Queue(first));
     let routes = Routes::new().with(route, publisher.clone());

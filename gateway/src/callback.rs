@@ -1,0 +1,206 @@
+//! Callbacks at the front door: what may be called, and the timers of their jobs.
+
+use crate::config::CallbackConfig;
+use crate::identity::Identity;
+use crate::publish::batcher::Batcher;
+use crate::publish::{Message, PublishError};
+use http::Uri;
+use queuebridge_proto::envelope::{self, attribute};
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::time::CLOCK_SKEW;
+use queuebridge_proto::v1::callback::Target;
+use queuebridge_proto::v1::callback_message::Kind;
+use queuebridge_proto::v1::{Callback, CallbackMessage};
+use queuebridge_proto::{JobId, Keyring, UnixMillis, callback};
+use std::time::Duration;
+use tonic::{Code, Status};
+
+const MAX_URL: usize = 2_048;
+/// The longest delay of a queue message.
+const MAX_DELAY: Duration = Duration::from_secs(900);
+
+/// What the gateway knows of callbacks.
+pub struct Callbacks {
+    /// What may be called.
+    pub config: CallbackConfig,
+    /// The callback queue.
+    pub batcher: Batcher,
+}
+
+/// Checks what a submission asks for. `callbacks` is `None` where there is no
+/// callback queue.
+///
+/// # Errors
+/// `FAILED_PRECONDITION`/`NO_CALLBACKS`, or a status that names the field and its rule.
+pub(crate) fn check(wanted: &Callback, callbacks: Option<&Callbacks>) -> Result<(), Status> {
+    let Some(Callbacks { config, .. }) = callbacks else {
+        let (code, reason) = (Code::FailedPrecondition, reason::NO_CALLBACKS);
+        return Err(error::refused_field(code, reason, "callback", "there is no callback queue"));
+    };
+    let (field, checked) = match &wanted.target {
+        None => return Err(error::invalid_field("callback", "one of its targets must be set")),
+        Some(Target::WebhookUrl(url)) => ("callback.webhook_url", web(url, config)),
+        Some(Target::GrpcUrl(url)) => ("callback.grpc_url", grpc(url, config)),
+        Some(Target::QueueUrl(name)) => ("callback.queue_url", named(name, config)),
+        Some(Target::TopicArn(name)) => ("callback.topic_arn", named(name, config)),
+    };
+    checked.map_err(|rule| error::invalid_field(field, rule))
+}
+
+fn web(url: &str, config: &CallbackConfig) -> Result<(), &'static str> {
+    if url.len() > MAX_URL || !url.bytes().all(|c| c.is_ascii_graphic()) {
+        return Err("at most 2,048 printable ASCII characters without spaces");
+    }
+    let uri: Uri = url.parse().map_err(|_| "not a URL")?;
+    let authority = uri.authority().ok_or("a URL with a host")?;
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") if config.allow_http => {}
+        _ => return Err("an https URL"),
+    }
+    if authority.host().is_empty() || authority.as_str().contains('@') || url.contains('#') {
+        return Err("a URL with a host, without user, password and fragment");
+    }
+    if config.allow.is_empty() || config.allow.iter().any(|pattern| pattern.matches(&uri)) {
+        Ok(())
+    } else {
+        Err("not among the URLs that may be called here")
+    }
+}
+
+fn grpc(url: &str, config: &CallbackConfig) -> Result<(), &'static str> {
+    web(url, config)?;
+    let uri: Uri = url.parse().map_err(|_| "not a URL")?;
+    let bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
+    if bare { Ok(()) } else { Err("an origin, without a path") }
+}
+
+fn named(name: &str, config: &CallbackConfig) -> Result<(), &'static str> {
+    let known = config.targets.iter().any(|target| target == name);
+    if known { Ok(()) } else { Err("not among the queues and topics that are allowed here") }
+}
+
+impl Callbacks {
+    /// Publishes the timer that sees to it that the job is finished, and its callback
+    /// made, when nobody else does.
+    ///
+    /// # Errors
+    /// When the callback queue has not taken it for certain.
+    pub(crate) async fn start_timer(
+        &self,
+        caller: &Identity,
+        id: &JobId,
+        method: &str,
+        callback: Callback,
+        reply_shard: String,
+        now: UnixMillis,
+        keys: &Keyring,
+    ) -> Result<(), PublishError> {
+        let due = id.expires_at().plus(CLOCK_SKEW);
+        let message = CallbackMessage {
+            kind: Kind::Timer as i32,
+            job_id: id.to_string(),
+            method: method.to_owned(),
+            tenant: caller.tenant.to_string(),
+            callback: Some(callback),
+            tries: 0,
+            not_before: Some(due.to_proto()),
+            reply_shard,
+        };
+        let delay = now.until(due).min(MAX_DELAY).as_secs();
+        self.batcher
+            .publish(Message {
+                body: callback::seal(&message, keys),
+                attributes: vec![
+                    (attribute::VERSION, envelope::MAJOR.to_string()),
+                    (attribute::METHOD, message.method),
+                    (attribute::JOB, message.job_id),
+                ],
+                delay_seconds: u16::try_from(delay).unwrap_or(900),
+                group_id: Some(message.tenant),
+                ..Message::default()
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::{Limits, Publisher};
+    use std::sync::Arc;
+
+    struct Nowhere;
+
+    #[tonic::async_trait]
+    impl Publisher for Nowhere {
+        fn limits(&self) -> Limits {
+            Limits {
+                batch_entries: 10,
+                batch_bytes: 1 << 20,
+                message_bytes: 1 << 20,
+                fifo: false,
+                concurrency: 1,
+            }
+        }
+
+        async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+            vec![Ok(()); batch.len()]
+        }
+    }
+
+    fn callbacks(allow: &[&str], allow_http: bool) -> Callbacks {
+        let config = CallbackConfig {
+            queue: "http://q".into(),
+            allow: allow.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+            allow_http,
+            targets: vec!["http://q/out".into(), "arn:aws:sns:us-east-1:1:out".into()],
+        };
+        Callbacks { config, batcher: Batcher::new(Arc::new(Nowhere)) }
+    }
+
+    fn refused(target: Target, callbacks: &Callbacks) -> bool {
+        check(&Callback { target: Some(target) }, Some(callbacks)).is_err()
+    }
+
+    #[tokio::test]
+    async fn only_right_and_allowed_urls_pass() {
+        let any = callbacks(&[], false);
+        let webhook = |url: &str| Target::WebhookUrl(url.to_owned());
+        assert!(!refused(webhook("https://example.com/hook?a=b"), &any));
+        for wrong in [
+            "",
+            "example.com",
+            "http://example.com/",
+            "ftp://example.com/",
+            "https://",
+            "https://u:p@example.com/",
+            "https://example.com/#x",
+            "https://exa mple.com/",
+            "https:///path",
+            "javascript:alert(1)",
+        ] {
+            assert!(refused(webhook(wrong), &any), "{wrong}");
+        }
+        assert!(refused(webhook(&format!("https://e.com/{}", "x".repeat(2_048))), &any));
+        assert!(!refused(webhook("http://example.com/"), &callbacks(&[], true)));
+        let few = callbacks(&["https://*.example.com/hooks/*"], false);
+        assert!(!refused(webhook("https://a.example.com/hooks/1"), &few));
+        assert!(refused(webhook("https://a.example.com/other"), &few));
+        assert!(refused(webhook("https://example.org/hooks/1"), &few));
+        assert!(!refused(Target::GrpcUrl("https://a.example.com:8443".into()), &any));
+        assert!(refused(Target::GrpcUrl("https://a.example.com/path".into()), &any));
+    }
+
+    #[tokio::test]
+    async fn queues_and_topics_have_to_be_named() {
+        let all = callbacks(&[], false);
+        assert!(!refused(Target::QueueUrl("http://q/out".into()), &all));
+        assert!(refused(Target::QueueUrl("http://q/other".into()), &all));
+        assert!(!refused(Target::TopicArn("arn:aws:sns:us-east-1:1:out".into()), &all));
+        assert!(refused(Target::TopicArn("arn:aws:sns:us-east-1:1:other".into()), &all));
+        assert!(check(&Callback::default(), Some(&all)).is_err());
+        let none = check(&Callback::default(), None).unwrap_err();
+        assert_eq!(none.code(), Code::FailedPrecondition);
+    }
+}

@@ -1,0 +1,45 @@
+//! Messages of the callback queue: to their text, and back.
+//!
+//! They are sealed with the envelope keys, under a domain of their own: a stranger
+//! with access to the queue can make nobody call anything.
+
+use crate::envelope::{self, EnvelopeError};
+use crate::keys::Keyring;
+use crate::v1::CallbackMessage;
+use prost::Message;
+
+const DOMAIN: &[u8] = b"queuebridge callback\0";
+
+/// Seals a message into its text.
+#[must_use]
+pub fn seal(message: &CallbackMessage, keys: &Keyring) -> String {
+    envelope::seal_content(DOMAIN, message.encode_to_vec().into(), keys)
+}
+
+/// Opens the text of a message.
+///
+/// # Errors
+/// See [`EnvelopeError`].
+pub fn open(body: &str, keys: &Keyring) -> Result<CallbackMessage, EnvelopeError> {
+    let content = envelope::open_content(DOMAIN, body, keys)?;
+    CallbackMessage::decode(content).map_err(|_| EnvelopeError::Undecodable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::{Announcements, Call};
+
+    #[test]
+    fn what_belongs_to_another_queue_is_not_opened() {
+        let keys = Keyring::single(&[1; 32]);
+        let message = CallbackMessage { job_id: "id".into(), ..CallbackMessage::default() };
+        let body = seal(&message, &keys);
+        assert_eq!(open(&body, &keys), Ok(message));
+        let unauthentic = EnvelopeError::Unauthentic;
+        assert_eq!(envelope::open(&body, &keys), Err(unauthentic));
+        assert_eq!(open(&envelope::seal(&Call::default(), &keys), &keys), Err(unauthentic));
+        let announcements = crate::reply::seal(&Announcements::default(), &keys);
+        assert_eq!(open(&announcements, &keys), Err(unauthentic));
+    }
+}
