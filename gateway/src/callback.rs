@@ -1,7 +1,6 @@
 //! Callbacks at the front door: what may be called, and the timers of their jobs.
 
 use crate::config::CallbackConfig;
-use crate::identity::Identity;
 use crate::publish::batcher::Batcher;
 use crate::publish::{Message, PublishError};
 use http::Uri;
@@ -81,18 +80,16 @@ fn named(name: &str, config: &CallbackConfig) -> Result<(), &'static str> {
 }
 
 impl Callbacks {
-    /// Publishes the timer that sees to it that the job is finished, and its callback
-    /// made, when nobody else does.
+    /// Publishes the timer of a job, of which `job` says method, tenant, callback and
+    /// reply shard. It sees to it that the job is finished, and its callback made, when
+    /// nobody else does.
     ///
     /// # Errors
     /// When the callback queue has not taken it for certain.
     pub(crate) async fn start_timer(
         &self,
-        caller: &Identity,
         id: &JobId,
-        method: &str,
-        callback: Callback,
-        reply_shard: String,
+        job: CallbackMessage,
         now: UnixMillis,
         keys: &Keyring,
     ) -> Result<(), PublishError> {
@@ -100,12 +97,8 @@ impl Callbacks {
         let message = CallbackMessage {
             kind: Kind::Timer as i32,
             job_id: id.to_string(),
-            method: method.to_owned(),
-            tenant: caller.tenant.to_string(),
-            callback: Some(callback),
-            tries: 0,
             not_before: Some(due.to_proto()),
-            reply_shard,
+            ..job
         };
         let delay = now.until(due).min(MAX_DELAY).as_secs();
         self.batcher

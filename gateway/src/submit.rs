@@ -14,7 +14,9 @@ use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::call::Payload;
-use queuebridge_proto::v1::{self, AttemptRules, Call, SubmitRequest, TraceContext};
+use queuebridge_proto::v1::{
+    self, AttemptRules, Call, CallbackMessage, SubmitRequest, TraceContext,
+};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
 use queuebridge_store::{
     Accepted, Clock, PayloadStore, RequestKey, StoreError, SubmissionStore, payload,
@@ -178,17 +180,14 @@ impl FrontDoor {
         }
         if let (Some(callbacks), Some(callback)) = (&self.callbacks, job.callback) {
             // The job is queued in any case: without its timer nobody is told so.
-            let (now, shard) = (self.clock.now(), self.replies.of(id));
-            let method = job.method.as_str();
-            let timer = callbacks.start_timer(
-                caller,
-                id,
-                method,
-                callback,
-                shard,
-                now,
-                &self.envelope_keys,
-            );
+            let told = CallbackMessage {
+                method: job.method.to_string(),
+                tenant: caller.tenant.to_string(),
+                callback: Some(callback),
+                reply_shard: self.replies.of(id),
+                ..CallbackMessage::default()
+            };
+            let timer = callbacks.start_timer(id, told, self.clock.now(), &self.envelope_keys);
             if let Err(error) = timer.await {
                 return Err(refusal(&PublishError::Unknown(error.to_string()), id));
             }

@@ -111,7 +111,13 @@ class Template(unittest.TestCase):
     def test_the_worker_may_do_what_it_calls_and_nothing_else(self):
         text = sources("worker/src", "proto/store/src")
         needed = actions(text) | LAMBDA | {MISSING_OBJECTS}
-        self.assertEqual(self.granted("WorkerRole"), needed)
+        # The template has no topic.
+        self.assertEqual(self.granted("WorkerRole"), needed - {"sns:Publish"})
+
+    def test_the_sender_of_callbacks_has_no_business_with_payloads(self):
+        worker = self.granted("WorkerRole")
+        payloads = {action for action in worker if action.startswith("s3:")}
+        self.assertEqual(self.granted("CallbacksRole"), worker - payloads)
 
     def test_the_dead_letter_worker_has_no_business_with_payloads(self):
         worker = self.granted("WorkerRole")
@@ -197,7 +203,7 @@ class Template(unittest.TestCase):
             ours = {name for name in names if name.startswith("QB_")}
             self.assertLessEqual(ours, known)
 
-    def test_both_functions_have_what_a_worker_cannot_do_without(self):
+    def test_all_functions_have_what_a_worker_cannot_do_without(self):
         shared = self.template["Globals"]["Function"]["Environment"]["Variables"]
         roles = set()
         for function in self.properties("AWS::Serverless::Function").values():
@@ -205,7 +211,7 @@ class Template(unittest.TestCase):
             for name in ["QB_ENVELOPE_KEYS", "QB_STORE_TABLE", "QB_PARKING_QUEUE_URL"]:
                 self.assertIn(name, variables)
             roles.add(variables["QB_WORKER_ROLE"])
-        self.assertEqual(roles, {"jobs", "dead-letters"})
+        self.assertEqual(roles, {"jobs", "dead-letters", "callbacks"})
         self.assertIn("{{resolve:", str(shared["QB_ENVELOPE_KEYS"]), "no secret in the template")
 
 

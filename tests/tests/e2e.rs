@@ -73,6 +73,12 @@ async fn results_find_their_caller() {
 }
 
 #[tokio::test]
+async fn whoever_wants_to_know_is_called_back() {
+    let _turn = TURN.lock().await;
+    modules(&["test_callbacks"], &[]).await;
+}
+
+#[tokio::test]
 async fn a_worker_says_what_it_does() {
     let _turn = TURN.lock().await;
     modules(&["test_telemetry"], &[]).await;

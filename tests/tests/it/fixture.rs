@@ -8,7 +8,7 @@ use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::outcome::Result as Kind;
-use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, LeasePolicy, State};
+use queuebridge_proto::v1::{AttemptRules, Call, Callback, Guarantee, LeasePolicy, State};
 use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing::Faulty;
@@ -44,6 +44,7 @@ pub(crate) struct Job {
     pub(crate) lease_policy: LeasePolicy,
     /// Its end is announced on the reply shard with the number 0.
     pub(crate) announced: bool,
+    pub(crate) callback: Option<Callback>,
 }
 
 impl Default for Job {
@@ -55,6 +56,7 @@ impl Default for Job {
             group: None,
             lease_policy: LeasePolicy::Retry,
             announced: false,
+            callback: None,
         }
     }
 }
@@ -76,7 +78,7 @@ impl Worker {
         let dir = tempfile::tempdir().unwrap();
         let keys = Keyring::single(&[1; 32]);
         let clock = Clock::simulated(START);
-        let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(HOUR))));
+        let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(HOUR * 240))));
         let payloads = Arc::new(MemoryPayloadStore::new(HOUR, clock));
         let routes = queuebridge_demo::routes_with_probe(dir.path());
         let queue = |name| Loopback::new(QueueConfig::standard(name, clock)).unwrap();
@@ -123,6 +125,7 @@ impl Worker {
             guarantee: job.guarantee as i32,
             lease_policy: job.lease_policy as i32,
             reply_shard: if job.announced { "shard".into() } else { String::new() },
+            callback: job.callback.clone(),
             ..Call::default()
         };
         let fifo_group = job.group.map(str::to_owned);

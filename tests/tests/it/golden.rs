@@ -8,8 +8,9 @@ use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::metadatum::Value;
 use queuebridge_proto::v1::{
-    Announcement, Announcements, AttemptRules, Call, FinishedJob, Guarantee, Metadatum, Outcome,
-    PayloadRef, State, TraceContext, outcome,
+    Announcement, Announcements, AttemptRules, Call, Callback, CallbackMessage, FinishedJob,
+    Guarantee, Metadatum, Outcome, PayloadRef, State, TraceContext, callback, callback_message,
+    outcome,
 };
 use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope, reply};
 use std::time::Duration;
@@ -18,6 +19,7 @@ const JOB_ID: &str = include_str!("../../fixtures/wire/v1/job_id.txt");
 const ENVELOPE: &str = include_str!("../../fixtures/wire/v1/envelope.txt");
 const ENVELOPE_BY_REFERENCE: &str =
     include_str!("../../fixtures/wire/v1/envelope_by_reference.txt");
+const CALLBACK: &str = include_str!("../../fixtures/wire/v1/callback.txt");
 const ENVELOPE_ZSTD: &str = include_str!("../../fixtures/wire/v1/envelope_zstd.txt");
 const JOB_ID_ANNOUNCED: &str = include_str!("../../fixtures/wire/v1/job_id_announced.txt");
 const ANNOUNCEMENTS: &str = include_str!("../../fixtures/wire/v1/announcements.txt");
@@ -128,6 +130,23 @@ fn announcements() {
     let announcements = Announcements { jobs: vec![known, Announcement { job, finished: None }] };
     assert_eq!(reply::seal(&announcements, &keys()), ANNOUNCEMENTS.trim());
     assert_eq!(reply::open(ANNOUNCEMENTS.trim(), &keys()).unwrap(), announcements);
+}
+
+#[test]
+fn callbacks() {
+    let target = Some(callback::Target::WebhookUrl("https://example.com/hook".into()));
+    let message = CallbackMessage {
+        kind: callback_message::Kind::Timer as i32,
+        job_id: job_id().to_string(),
+        method: "/queuebridge.demo.v1.Images/Thumbnail".into(),
+        tenant: "acme".into(),
+        callback: Some(Callback { target }),
+        tries: 3,
+        not_before: Some(UnixMillis(1_700_000_602_000).to_proto()),
+        reply_shard: "https://sqs.us-east-1.amazonaws.com/1/replies-0".into(),
+    };
+    assert_eq!(queuebridge_proto::callback::seal(&message, &keys()), CALLBACK.trim());
+    assert_eq!(queuebridge_proto::callback::open(CALLBACK.trim(), &keys()).unwrap(), message);
 }
 
 #[test]

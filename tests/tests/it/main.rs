@@ -2,6 +2,7 @@
 
 mod aws;
 mod bench;
+mod callbacks;
 mod doors;
 mod fixture;
 mod golden;

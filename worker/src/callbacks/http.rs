@@ -10,9 +10,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use queuebridge_proto::UnixMillis;
 use queuebridge_proto::v1::NotifyRequest;
 use queuebridge_proto::v1::callbacks_client::CallbacksClient;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::timeout;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
@@ -69,6 +70,7 @@ impl Http {
         url: &str,
         body: String,
         headers: &[(&'static str, String)],
+        now: UnixMillis,
     ) -> Reply {
         let uri = match self.checked(url) {
             Ok(uri) => uri,
@@ -88,7 +90,7 @@ impl Http {
         match timeout(PATIENCE, self.web.request(request)).await {
             Ok(Ok(answer)) => Reply::Status {
                 code: answer.status().as_u16(),
-                retry_after: retry_after(answer.headers(), SystemTime::now()),
+                retry_after: retry_after(answer.headers(), now),
             },
             Ok(Err(error)) => failed(&error),
             Err(_) => Reply::None("it did not answer in time".to_owned()),
@@ -170,12 +172,13 @@ fn pushback(metadata: &MetadataMap) -> Option<&str> {
 }
 
 /// `Retry-After`: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    httpdate::parse_http_date(text).ok()?.duration_since(now).ok()
+    let at = UnixMillis::from(httpdate::parse_http_date(text).ok()?);
+    (at > now).then(|| now.until(at))
 }
 
 #[cfg(test)]
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_receiver_may_say_when() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let now = UnixMillis(784_111_777_000);
         let after = |text: &'static str| {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
             retry_after(&headers, now)

@@ -84,7 +84,7 @@ impl Sender {
         }
         let body = event.to_json(self.settings.result_url.as_deref(), now);
         let headers = self.headers(event, body.as_bytes(), now);
-        let sent = judge(self.http.post(url, body, &headers).await);
+        let sent = judge(self.http.post(url, body, &headers, now).await);
         if sent == Sent::Gone {
             let mut gone = self.gone();
             gone.retain(|_, until| *until > Instant::now());

@@ -15,6 +15,9 @@ pub struct ReplayArgs {
     /// The queue with the parked messages
     #[arg(long, value_name = "URL", value_parser = queue_url)]
     pub parking_queue: String,
+    /// Where parked callbacks go; without it they stay parked
+    #[arg(long, value_name = "URL", value_parser = queue_url)]
+    pub callback_queue: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub config: ConfigArgs,
@@ -84,6 +87,7 @@ mod tests {
         let id = format!("AQ{}", "A".repeat(69));
         for good in [
             "--all".to_owned(),
+            "--all --callback-queue http://h/1/callbacks".to_owned(),
             "--all --dry-run --json --rate 100 --limit 1 --config f --gateway http://h:1"
                 .to_owned(),
             format!("--job {id} --job {id}"),

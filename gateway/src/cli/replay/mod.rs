@@ -53,6 +53,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Exit, Failure> {
         selection: Selection::of(&args),
         queue: ParkingQueue::new(&sdk, args.parking_queue),
         keys: config.envelope_keys,
+        callback_queue: args.callback_queue,
         submitter,
         limit: args.limit.unwrap_or(u64::MAX),
         as_json: args.json,

@@ -3,7 +3,7 @@
 use super::queue::Received;
 use queuebridge_proto::envelope::attribute::{JOB, METHOD, PARKED};
 use queuebridge_proto::v1::Call;
-use queuebridge_proto::{EnvelopeError, Keyring, UnixMillis, envelope};
+use queuebridge_proto::{EnvelopeError, Keyring, UnixMillis, callback, envelope};
 
 /// A parked message.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Parked {
     pub(super) parked_at: Option<UnixMillis>,
     /// The call, if the envelope can be opened.
     pub(super) call: Result<Call, EnvelopeError>,
+    /// The body, if it is a callback that was tried in vain.
+    pub(super) callback: Option<String>,
 }
 
 impl Parked {
@@ -31,12 +33,15 @@ impl Parked {
         let mut claimed = |name: &str| message.attributes.remove(name).unwrap_or_default();
         let (job, method, reason) = (claimed(JOB), claimed(METHOD), claimed(PARKED));
         // Attributes are only for people: what is authentic comes first.
-        let (job, method) = match &call {
-            Ok(call) => (call.job_id.clone(), call.method.clone()),
-            Err(_) => (job, method),
+        let callback = callback::open(&message.body, keys).ok();
+        let (job, method) = match (&call, &callback) {
+            (Ok(call), _) => (call.job_id.clone(), call.method.clone()),
+            (_, Some(callback)) => (callback.job_id.clone(), callback.method.clone()),
+            _ => (job, method),
         };
-        let Received { message_id, receipt, sent_at: parked_at, .. } = message;
-        Self { message_id, receipt, job, method, reason, parked_at, call }
+        let Received { message_id, receipt, sent_at: parked_at, body, .. } = message;
+        let callback = callback.map(|_| body);
+        Self { message_id, receipt, job, method, reason, parked_at, call, callback }
     }
 }
 

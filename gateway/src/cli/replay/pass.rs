@@ -5,7 +5,7 @@ use super::parked::Parked;
 use super::queue::{ParkingQueue, Received};
 use super::report::{self, Done, Summary};
 use super::selection::Selection;
-use super::submit::{Submitted, Submitter};
+use super::submit::{Stays, Submitted, Submitter};
 use crate::cli::client::to_stdout;
 use crate::cli::failure::Failure;
 use futures_util::{StreamExt, stream};
@@ -22,6 +22,8 @@ pub(super) struct Pass {
     pub(super) selection: Selection,
     /// Without one the selected messages are only listed.
     pub(super) submitter: Option<Submitter>,
+    /// Where parked callbacks go.
+    pub(super) callback_queue: Option<String>,
     /// How many messages are taken in hand.
     pub(super) limit: u64,
     pub(super) as_json: bool,
@@ -142,7 +144,7 @@ impl Pass {
                 }
                 Ok(None) | Err(_) => Ok(()),
             };
-            if !matches!(done, Ok(Some(Done::Replayed(_)))) {
+            if !matches!(done, Ok(Some(Done::Replayed(_) | Done::CalledBack))) {
                 state.held.keep(parked.message_id, parked.receipt);
             }
             if let Some(failure) = done.err().or(shown.err()) {
@@ -162,9 +164,13 @@ impl Pass {
         let Some(submitter) = &self.submitter else {
             return Ok(Some(match &parked.call {
                 Ok(_) => Done::Listed,
+                Err(_) if parked.callback.is_some() => Done::Listed,
                 Err(error) => Done::Stays((*error).into()),
             }));
         };
+        if let Some(body) = &parked.callback {
+            return self.call_back(parked, body).await.map(Some);
+        }
         let job = match submitter.submit(parked, stopping).await? {
             Submitted::As(job) => job,
             Submitted::Not(why) => return Ok(Some(Done::Stays(why))),
@@ -174,6 +180,18 @@ impl Pass {
             Ok(()) => Done::Replayed(job),
             Err(error) => Done::NotDeleted(job, error),
         }))
+    }
+
+    /// A parked callback goes to the callback queue again: first there, then away here.
+    async fn call_back(&self, parked: &Parked, body: &str) -> Result<Done, Failure> {
+        let Some(callbacks) = &self.callback_queue else {
+            return Ok(Done::Stays(Stays::Callback));
+        };
+        self.queue.send_to(callbacks, body, parked).await.map_err(Failure::Other)?;
+        Ok(match self.queue.delete(&parked.receipt).await {
+            Ok(()) => Done::CalledBack,
+            Err(error) => Done::Stays(Stays::NotDeleted(error)),
+        })
     }
 
     fn print(&self, line: &str) -> Result<(), Failure> {

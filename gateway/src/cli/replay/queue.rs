@@ -1,13 +1,16 @@
 //! The parking queue: the one file of a replay that knows SQS.
 
+use super::parked::Parked;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName as Attribute,
+    ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue,
+    MessageSystemAttributeName as Attribute,
 };
 use futures_util::{StreamExt, stream};
-use queuebridge_proto::UnixMillis;
+use queuebridge_proto::envelope::attribute::{JOB, METHOD, VERSION};
+use queuebridge_proto::{UnixMillis, envelope};
 use std::collections::HashMap;
 
 /// Messages per call, which is SQS's limit.
@@ -72,6 +75,20 @@ impl ParkingQueue {
             .message_system_attribute_names(Attribute::SentTimestamp);
         let answer = call.send().await.map_err(|error| self.failed("read", error))?;
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(received).collect())
+    }
+
+    /// Sends the body of a message of this queue to another one, as it was.
+    ///
+    /// # Errors
+    /// When that did not say that it has taken it.
+    pub(super) async fn send_to(&self, url: &str, body: &str, of: &Parked) -> Result<(), String> {
+        let mut call = self.client.send_message().queue_url(url).message_body(body);
+        let version = envelope::MAJOR.to_string();
+        for (name, value) in [(VERSION, &version), (METHOD, &of.method), (JOB, &of.job)] {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(value);
+            call = call.message_attributes(name, value.build().map_err(|e| e.to_string())?);
+        }
+        call.send().await.map(drop).map_err(|error| DisplayErrorContext(&error).to_string())
     }
 
     /// Deletes a message.

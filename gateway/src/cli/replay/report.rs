@@ -16,6 +16,8 @@ pub(super) enum Done {
     Listed,
     /// It is a new job, and is gone from the parking queue.
     Replayed(Box<Job>),
+    /// Its callback is in the callback queue again, and gone from the parking queue.
+    CalledBack,
     /// It is a new job, and could not be deleted, for this reason: the next
     /// replay finds the same job.
     NotDeleted(Box<Job>, String),
@@ -42,6 +44,7 @@ impl Done {
         match self {
             Self::Listed => "LISTED",
             Self::Replayed(_) => "REPLAYED",
+            Self::CalledBack => "CALLED_BACK",
             Self::NotDeleted(..) => "NOT_DELETED",
             Self::Stays(_) => "STAYS_PARKED",
         }
@@ -50,7 +53,7 @@ impl Done {
     fn new_job(&self) -> Option<&Job> {
         match self {
             Self::Replayed(job) | Self::NotDeleted(job, _) => Some(job),
-            Self::Listed | Self::Stays(_) => None,
+            Self::Listed | Self::CalledBack | Self::Stays(_) => None,
         }
     }
 
@@ -58,7 +61,7 @@ impl Done {
         match self {
             Self::NotDeleted(_, error) => error.clone(),
             Self::Stays(why) => why.to_string(),
-            Self::Listed | Self::Replayed(_) => String::new(),
+            Self::Listed | Self::CalledBack | Self::Replayed(_) => String::new(),
         }
     }
 }
@@ -68,7 +71,7 @@ impl Summary {
     pub(super) fn count(&mut self, done: &Done) {
         match done {
             Done::Listed => self.listed += 1,
-            Done::Replayed(_) => self.replayed += 1,
+            Done::Replayed(_) | Done::CalledBack => self.replayed += 1,
             Done::NotDeleted(..) => {
                 self.replayed += 1;
                 self.stayed += 1;
@@ -151,6 +154,7 @@ fn text(parked: &Parked, done: &Done, now: UnixMillis) -> String {
     }
     let _ = match done {
         Done::Listed | Done::Replayed(_) => Ok(()),
+        Done::CalledBack => write!(line, "  is called back again"),
         Done::NotDeleted(_, error) => write!(line, "  stays parked: not deleted: {error}"),
         Done::Stays(why) => write!(line, "  stays parked: {why}"),
     };

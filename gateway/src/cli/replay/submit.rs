@@ -50,6 +50,10 @@ pub(super) enum Submitted {
 pub(super) enum Stays {
     #[error(transparent)]
     Unreadable(#[from] EnvelopeError),
+    #[error("it is a callback; say where to with --callback-queue")]
+    Callback,
+    #[error("its callback is made again, and it could not be deleted: {0}")]
+    NotDeleted(String),
     #[error("its request lies in a payload store, and none is configured")]
     NoPayloadStore,
     #[error("its request: {0}")]

@@ -33,6 +33,7 @@ pub(super) async fn at<C: Caller + Clone>(
                 break;
             }
             let due = begun + after;
+            #[expect(clippy::disallowed_methods, reason = "a thread of its own, for blocking")]
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let mut caller = caller.clone();
             let call = async move { caller.call().await.map(|_| due.elapsed()) };

@@ -35,6 +35,7 @@ async fn listed(
 ) -> (Summary, End, Vec<String>) {
     let fake = Fake::start(batches).await;
     let pass = Pass {
+        callback_queue: None,
         queue: fake.queue().await,
         keys: keys(),
         selection: Selection::of(&args(selection)),
@@ -102,6 +103,7 @@ async fn a_queue_that_cannot_be_read_ends_it() {
     let fake = Fake::start(vec![]).await;
     fake.forbid();
     let pass = Pass {
+        callback_queue: None,
         queue: fake.queue().await,
         keys: keys(),
         selection: Selection::default(),
