@@ -171,7 +171,9 @@ impl FrontDoor {
         let (route, ticket) = (job.route.clone(), ticket(*id, &job, attached));
         let limits = route.batcher.limits();
         let mut call = self.call(caller, id, &job, trace);
-        if message::size_of(&call) > limits.message_bytes {
+        let most = route.config.inline_request_bytes.filter(|_| self.payloads.is_some());
+        let large = most.is_some_and(|most| job.request.len() > most);
+        if large || message::size_of(&call) > limits.message_bytes {
             self.offload(caller, id, &mut call, job.request, limits.message_bytes).await?;
         }
         let message = message::of(call, id, job.delay_seconds, limits, &self.envelope_keys);
@@ -195,7 +197,7 @@ impl FrontDoor {
         Ok(ticket)
     }
 
-    /// Puts a request that no message can carry into the payload store.
+    /// Puts a request that no message can, or should, carry into the payload store.
     async fn offload(
         &self,
         caller: &Identity,

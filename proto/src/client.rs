@@ -19,18 +19,25 @@ use crate::outcome::from_rpc_status;
 use crate::time::duration_to_proto;
 use crate::v1::jobs_client::JobsClient;
 use crate::v1::submit_request::Expiry;
-use crate::v1::{GetResultRequest, Job, Metadatum, SubmitRequest, job::Outcome};
-use bytes::Bytes;
+use crate::v1::{
+    DownloadInfo, DownloadResultRequest, GetResultRequest, Job, Metadatum, SubmitRequest,
+    job::Outcome,
+};
+use bytes::{Bytes, BytesMut};
 use prost::Message;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::client::GrpcService;
+use tonic::{Code, Status};
 
 type StdError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long one look-up waits; [`Client::result`] repeats it.
 const WAIT: Duration = Duration::from_secs(20);
+
+/// How often in a row a download may break without a single byte.
+const BREAKS: u32 = 3;
 
 /// Submits typed requests and awaits typed answers.
 #[derive(Clone, Debug)]
@@ -106,7 +113,12 @@ where
             let job = self.inner.clone().get_result(request).await?.into_inner();
             match job.outcome {
                 Some(Outcome::Response(response)) => {
-                    return Res::decode(response.message).map_err(|error| {
+                    let message = if response.size > response.message.len() as u64 {
+                        self.download(id).await?
+                    } else {
+                        response.message
+                    };
+                    return Res::decode(message).map_err(|error| {
                         Status::internal(format!("the answer is not of the expected type: {error}"))
                     });
                 }
@@ -114,6 +126,42 @@ where
                 None => {}
             }
         }
+    }
+
+    /// Fetches the serialized answer of a succeeded job, however large it is, into
+    /// memory. A stream that breaks is taken up where it ended.
+    ///
+    /// # Errors
+    /// The status of `Jobs.DownloadResult`; `DATA_LOSS` if the digest is wrong.
+    pub async fn download(&self, id: &str) -> Result<Bytes, Status> {
+        let mut answer = BytesMut::new();
+        let mut breaks = 0;
+        let info = loop {
+            let before = answer.len();
+            match self.download_rest(id, &mut answer).await {
+                Ok(info) => break info,
+                Err(status) if status.code() == Code::Unavailable && breaks < BREAKS => {
+                    breaks = if answer.len() > before { 1 } else { breaks + 1 };
+                }
+                Err(status) => return Err(status),
+            }
+        };
+        if answer.len() as u64 != info.size || Sha256::digest(&answer)[..] != info.sha256[..] {
+            return Err(Status::data_loss("the answer was altered on its way"));
+        }
+        Ok(answer.freeze())
+    }
+
+    async fn download_rest(&self, id: &str, answer: &mut BytesMut) -> Result<DownloadInfo, Status> {
+        let offset = answer.len() as u64;
+        let request = DownloadResultRequest { id: id.to_owned(), offset };
+        let mut parts = self.inner.clone().download_result(request).await?.into_inner();
+        let mut all = DownloadInfo::default();
+        while let Some(message) = parts.message().await? {
+            all = message.info.unwrap_or(all);
+            answer.extend_from_slice(&message.chunk);
+        }
+        Ok(all)
     }
 
     /// The generated client, for everything else.

@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import json
 import os
 import uuid
 
 import grpc
 from bridge import Bridge, client, seconds
+from processes import until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import envelope_pb2, job_pb2, jobs_pb2
 
@@ -26,6 +28,13 @@ class Payloads(Bridge):
         super().setUpClass()
         cls.bucket = cls.common["QB_STORE_PAYLOAD_BUCKET"]
         cls.s3 = client("s3")
+        cls.pointed = f"{cls.bucket}-pointed"
+        cls.s3.create_bucket(Bucket=cls.pointed)
+        cls.parked = cls.sqs.create_queue(QueueName=f"{cls.bucket}-parked")["QueueUrl"]
+        cls.worker.stop()
+        cls.worker_environment["QB_EXTENDED_CLIENT_BUCKETS"] = cls.pointed
+        cls.worker_environment["QB_PARKING_QUEUE_URL"] = cls.parked
+        cls.worker = cls.new_worker()
 
     def objects(self, job, kind):
         listed = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
@@ -133,6 +142,59 @@ class Payloads(Bridge):
         self.jobs.Delete(jobs_pb2.DeleteRequest(id=job.id))
         self.assertEqual(self.objects(job, ""), [])
         self.refused("NOT_FOUND", "RESULT_PURGED", "", lambda: self.download(job))
+
+    # Messages of the Extended Client Library
+
+    def captured(self):
+        """The body of a job's message, and its job, from a queue that nobody reads."""
+        queue = self.sqs.create_queue(QueueName=f"qb-{uuid.uuid4().hex[:12]}")["QueueUrl"]
+        gateway = self.new_gateway(QB_ROUTES=f'[{{ methods = "*", queue = "{queue}" }}]')
+        request = probe_pb2.EchoRequest(payload=b"pointed")
+        job = self.submit("Echo", request, jobs=self.connect(gateway))
+        (message,) = self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2)["Messages"]
+        return message["Body"], job
+
+    def point(self, bucket, key, kind="software.amazon.payloadoffloading.PayloadS3Pointer"):
+        """Sends what the library sends in place of a large body."""
+        size = {"DataType": "Number", "StringValue": "300000"}
+        self.sqs.send_message(
+            QueueUrl=self.queue,
+            MessageBody=json.dumps([kind, {"s3BucketName": bucket, "s3Key": key}]),
+            MessageAttributes={"ExtendedPayloadSize": size},
+        )
+
+    def test_a_pointer_into_a_named_bucket_is_followed(self):
+        kinds = [
+            "software.amazon.payloadoffloading.PayloadS3Pointer",
+            "com.amazon.sqs.javamessaging.MessageS3Pointer",
+        ]
+        for kind in kinds:
+            body, job = self.captured()
+            self.s3.put_object(Bucket=self.pointed, Key="k", Body=body.encode())
+            self.point(self.pointed, "k", kind)
+            answer = self.finished(job.id).response.message
+            self.assertEqual(probe_pb2.EchoResponse.FromString(answer).payload, b"pointed")
+            # It may be needed by another copy.
+            self.s3.head_object(Bucket=self.pointed, Key="k")
+
+    def test_other_pointers_are_parked_with_the_reason(self):
+        self.s3.put_object(Bucket=self.pointed, Key="nonsense", Body=b"nonsense")
+        for bucket, key, expected in [
+            (self.bucket, "k", "POINTER_REFUSED"),
+            (self.pointed, "missing", "PAYLOAD_LOST"),
+            (self.pointed, "nonsense", "UNDECODABLE"),
+        ]:
+            self.point(bucket, key)
+            parked = until(
+                lambda: self.sqs.receive_message(
+                    QueueUrl=self.parked, MessageAttributeNames=["All"]
+                ).get("Messages"),
+                "the parked message",
+            )[0]
+            self.assertEqual(parked["MessageAttributes"]["qb-parked"]["StringValue"], expected)
+            # As it came, so that it can be sent again.
+            self.assertIn(bucket, parked["Body"])
+            self.sqs.delete_message(QueueUrl=self.parked, ReceiptHandle=parked["ReceiptHandle"])
 
     def test_what_shrinks_is_sent_small_and_what_does_not_as_it_is(self):
         name = self.queue.rsplit("/", 1)[1] + "-unread"

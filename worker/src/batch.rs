@@ -1,6 +1,7 @@
 //! Running a batch of deliveries: each in its own task, with its own verdict.
 
 use crate::delivery::Delivery;
+use crate::host::pointers::{self, Pointer, PointerError};
 use crate::job::{self, Job};
 use crate::runner::{Role, Runner};
 use crate::telemetry::{BatchMetrics, BatchSpan, Observation, Parts};
@@ -226,6 +227,31 @@ async fn run_one(
     if runner.settings.role == Role::Callbacks {
         return callbacks::run(runner, delivery, seen).await;
     }
+    if let Some(pointer) = pointers::parse(&delivery.body) {
+        let mut delivery = delivery.clone();
+        match pointed_to(runner, &pointer).await {
+            Ok(body) => delivery.pointer = Some(std::mem::replace(&mut delivery.body, body)),
+            Err(error) => return park::pointing_nowhere(runner, &delivery, seen, error).await,
+        }
+        return Box::pin(run_body(runner, &delivery, seen, span, limits)).await;
+    }
+    run_body(runner, delivery, seen, span, limits).await
+}
+
+async fn pointed_to(runner: &Runner, pointer: &Pointer) -> Result<Arc<str>, PointerError> {
+    match &runner.settings.pointers {
+        Some(pointers) => pointers.body(pointer).await,
+        None => Err(PointerError::Refused("of this message".to_owned())),
+    }
+}
+
+async fn run_body(
+    runner: &Runner,
+    delivery: &Delivery,
+    seen: &Observation,
+    span: &BatchSpan,
+    limits: &Limits,
+) -> Verdict {
     let opened = Job::open(runner, delivery, seen);
     let span = seen.opened(span, delivery, opened.as_ref().ok());
     let life = async {

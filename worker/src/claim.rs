@@ -121,6 +121,26 @@ pub(crate) async fn keep(job: &Job<'_>, limits: &Limits, cancelled: &Cancellatio
     }
 }
 
+/// Renews the claim while `work` goes on after the handler's end, which a large answer
+/// can make long. It is not ended when the claim is lost: the store refuses what comes
+/// too late.
+pub(crate) async fn kept<T>(job: &Job<'_>, work: impl Future<Output = T>) -> T {
+    let lease = job.runner.settings.lease;
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = sleep(lease / 3) => {}
+        }
+        let Author::Claim(token) = job.author else { continue };
+        let now = job.now();
+        let until = Lease::Until(now.plus(lease));
+        if let Err(error) = job.runner.store.renew(&job.id, token, until, None, now).await {
+            tracing::warn!(job = %job.id, %error, "a claim was not renewed");
+        }
+    }
+}
+
 /// Gives the claim up. If somebody has asked for the job's cancellation meanwhile,
 /// there will be no next attempt: the job is finished, and this is the verdict.
 pub(crate) async fn release(job: &Job<'_>, lease: Lease) -> Option<Verdict> {

@@ -52,6 +52,9 @@ mod name {
     /// Networks that may be called although they are not public, such as
     /// `10.1.0.0/16`, with commas between them.
     pub(super) const NETWORKS: &str = "QB_CALLBACK_ALLOW_NETWORKS";
+    /// The buckets from which bodies are read that the Extended Client Library has put
+    /// there, with commas between them; default: none.
+    pub(super) const POINTED: &str = "QB_EXTENDED_CLIENT_BUCKETS";
     /// The invoke mode of the function's URL: `BUFFERED`, which is the default, or
     /// `RESPONSE_STREAM`.
     pub(super) const INVOKE_MODE: &str = "QB_LAMBDA_INVOKE_MODE";
@@ -94,6 +97,8 @@ pub struct Config {
     pub callbacks: Option<String>,
     /// How callbacks are made.
     pub sender: SenderSettings,
+    /// The buckets of the Extended Client Library.
+    pub pointed_buckets: Vec<String>,
     /// What jobs need; none in a process that only serves requests.
     pub bridge: Option<Bridge>,
     /// Jobs that run at once.
@@ -230,6 +235,7 @@ impl Config {
             parking: parking.map(str::to_owned),
             callbacks: get(name::CALLBACKS).map(str::to_owned),
             sender,
+            pointed_buckets: list(get(name::POINTED)),
             concurrency,
             lease,
             drain_timeout,
@@ -278,6 +284,12 @@ fn sender<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) 
         networks: Networks::public_and(networks),
         result_url: get(name::RESULT_URL).map(str::to_owned),
     }
+}
+
+/// Names with commas between them.
+fn list(text: Option<&str>) -> Vec<String> {
+    let names = text.unwrap_or_default().split(',').map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn traces<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> bool {

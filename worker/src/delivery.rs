@@ -21,6 +21,8 @@ pub struct Delivery {
     pub trace_header: Option<String>,
     /// It lay in a parking queue before: a person has sent it back.
     pub parked: bool,
+    /// The text of the message, where that only points to the body.
+    pub pointer: Option<Arc<str>>,
 }
 
 impl Delivery {
@@ -35,6 +37,7 @@ impl Delivery {
             message_id: None,
             trace_header: None,
             parked: false,
+            pointer: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::announce;
 use crate::callback;
+use crate::claim;
 use crate::dispatch::Answer;
 use crate::job::Job;
 use crate::runner::random;
@@ -123,7 +124,7 @@ async fn place_response(
             Author::Unclaimed | Author::Expiry => uuid::Uuid::new_v4().simple().to_string(),
         };
         let key = payload::answer_key(&job.call.tenant, &job.id, &attempt);
-        let stored = payloads.put(&key, Bytes::clone(response)).await?;
+        let stored = claim::kept(job, payloads.put(&key, Bytes::clone(response))).await?;
         outcome.result = Some(Kind::ResponseRef(stored));
     }
     Ok((State::Succeeded, outcome))

@@ -3,6 +3,7 @@
 //! there twice, but never not at all.
 
 use crate::delivery::Delivery;
+use crate::host::pointers::PointerError;
 use crate::job::Job;
 use crate::outbox::Outgoing;
 use crate::runner::{Role, Runner};
@@ -30,6 +31,10 @@ pub(crate) mod reason {
     pub(crate) const CALLBACK_GONE: &str = "CALLBACK_GONE";
     /// The receiver of a callback must not be called.
     pub(crate) const CALLBACK_REFUSED: &str = "CALLBACK_REFUSED";
+    /// The message points to a bucket that may not be read.
+    pub(crate) const POINTER_REFUSED: &str = "POINTER_REFUSED";
+    /// What the message points to is not there.
+    pub(crate) const PAYLOAD_LOST: &str = "PAYLOAD_LOST";
     /// The body is not an envelope.
     pub(crate) const UNDECODABLE: &str = "UNDECODABLE";
     /// The envelope is not ours.
@@ -104,6 +109,32 @@ pub(crate) async fn unopened(
     }
 }
 
+/// Parks a message that points to a body which cannot be had, unless it may be had
+/// later.
+pub(crate) async fn pointing_nowhere(
+    runner: &Runner,
+    delivery: &Delivery,
+    seen: &Observation,
+    error: PointerError,
+) -> Verdict {
+    tracing::error!(%error, id = delivery.message_id, "a message's body could not be fetched");
+    let reason = match error {
+        PointerError::Unavailable(_) => {
+            return Verdict::redeliver(UNOPENED_BACKOFF, Reason::StoreUnavailable);
+        }
+        PointerError::Refused(_) => reason::POINTER_REFUSED,
+        PointerError::Lost(_) => reason::PAYLOAD_LOST,
+    };
+    match send(runner, delivery, Vec::new(), "", reason).await {
+        Ok(true) => {
+            seen.parked(reason);
+            Verdict::Ack
+        }
+        Ok(false) => Verdict::redeliver(UNOPENED_BACKOFF, EnvelopeError::Undecodable.into()),
+        Err(verdict) => verdict,
+    }
+}
+
 async fn send(
     runner: &Runner,
     delivery: &Delivery,
@@ -116,7 +147,7 @@ async fn send(
     }
     attributes.push((attribute::PARKED, reason.to_owned()));
     let message = Outgoing {
-        body: delivery.body.clone(),
+        body: delivery.pointer.as_ref().unwrap_or(&delivery.body).clone(),
         attributes,
         group_id: tenant.to_owned(),
         trace_header: delivery.trace_header.clone(),

@@ -3,6 +3,7 @@
 use crate::announce::Announcer;
 use crate::callbacks::Sender;
 use crate::dispatch::Dispatcher;
+use crate::host::pointers::Pointers;
 use crate::outbox::Outbox;
 use crate::telemetry::Telemetry;
 use queuebridge_proto::Keyring;
@@ -45,6 +46,8 @@ pub struct RunnerSettings {
     /// What is known of the services' messages: answers are stored with the names
     /// of their types.
     pub descriptors: Option<Arc<Descriptors>>,
+    /// Bodies of messages that only point to them; none: such messages are parked.
+    pub pointers: Option<Arc<Pointers>>,
     /// How callbacks are made, in the role that makes them.
     pub callbacks: Option<Arc<Sender>>,
     /// What it says about its work.
@@ -78,6 +81,7 @@ impl Default for RunnerSettings {
             // store it is what a record can hold.
             max_response_bytes: 512 * 1024 * 1024,
             descriptors: None,
+            pointers: None,
             callbacks: None,
             telemetry: Telemetry::default(),
         }

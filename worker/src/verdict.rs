@@ -27,6 +27,7 @@
 //! | request gone from the payload store, or altered | failed, `PAYLOAD_LOST` | ack |
 //! | a store cannot be reached | nothing | redeliver after the backoff |
 //! | body does not decode, or is not authentic | nothing | park |
+//! | the message points to a body in S3 that may not be read, or is not there | nothing | park |
 //! | body is of an unknown version, or sealed with an unknown key | nothing | redeliver, for a newer worker, until the queue dead-letters it |
 //! | an earlier message of the same ordered group was redelivered | nothing | redeliver unrun |
 //! | the host ran out of time before the start | nothing | redeliver unrun |

@@ -3,6 +3,7 @@
 use crate::callbacks::Sender;
 use crate::config::{Bridge, Config, ConfigErrors, Host};
 use crate::host::outbox::{Queues, SqsOutbox};
+use crate::host::pointers::Pointers;
 use crate::host::poller::{self, PollerSettings};
 use crate::host::server::{self, ServeError, ServerSettings};
 use crate::host::targets::NamedTargets;
@@ -166,10 +167,8 @@ fn runner(
     let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
     let store = DynamoResultStore::new(dynamodb, bridge.table.clone(), bridge.copies_survive);
     let payloads = bridge.payload_bucket.as_ref().map(|bucket| {
-        // Path style: what every S3-compatible endpoint understands.
-        let s3 = aws_sdk_s3::config::Builder::from(sdk).force_path_style(true).build();
-        let s3 = aws_sdk_s3::Client::from_conf(s3);
-        let store = S3PayloadStore::new(s3, bucket.clone(), bridge.payload_prefix.clone());
+        let store =
+            S3PayloadStore::new(s3_client(sdk), bucket.clone(), bridge.payload_prefix.clone());
         Arc::new(store) as Arc<dyn PayloadStore>
     });
     let settings = RunnerSettings {
@@ -177,6 +176,7 @@ fn runner(
         lease: config.lease,
         concurrency: config.concurrency,
         descriptors: shared.descriptors,
+        pointers: pointers(config, sdk),
         callbacks: shared.sender,
         telemetry: shared.telemetry,
         ..RunnerSettings::default()
@@ -184,6 +184,17 @@ fn runner(
     let (store, outbox) = (Arc::new(store), Arc::new(outbox));
     let keys = bridge.envelope_keys.clone();
     Runner::new(routes, store, payloads, outbox, keys, Clock::system(), settings)
+}
+
+/// Path style: what every S3-compatible endpoint understands.
+fn s3_client(sdk: &SdkConfig) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(true).build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+fn pointers(config: &Config, sdk: &SdkConfig) -> Option<Arc<Pointers>> {
+    let buckets = config.pointed_buckets.clone();
+    (!buckets.is_empty()).then(|| Arc::new(Pointers::new(s3_client(sdk), buckets)))
 }
 
 fn queues(config: &Config) -> Queues {

@@ -45,6 +45,11 @@ pub(super) fn config(
     let callbacks = callbacks(&mut reader);
     let log = log(&mut reader);
     let routes = routes(&mut reader);
+    let stores = store.as_ref().is_none_or(|store| store.payload_bucket.is_some());
+    if !stores && routes.iter().any(|route| route.inline_request_bytes.is_some()) {
+        let problem = "there is no store.payload_bucket to put larger requests into";
+        reader.complain("route.inline_request_bytes", problem, "no such key, or a bucket");
+    }
 
     let mistakes = reader.finish();
     match (job_id_keys, envelope_keys, store) {
@@ -291,6 +296,7 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     reader.set("retry_on", &mut route.retry_on, codes);
     let request_bytes = reader.read("max_request_bytes", bytes(1..=64 * MIB));
     route.max_request_bytes = request_bytes;
+    route.inline_request_bytes = reader.read("inline_request_bytes", bytes(0..=64 * MIB));
     reader.set("announce", &mut route.announce, yes_or_no);
     route.callback = reader.read("callback", callback);
     times(reader, &mut route);

@@ -44,6 +44,9 @@ pub struct RouteConfig {
     /// The largest request in bytes. Unset: what the queue or topic, or the
     /// payload store, can take.
     pub max_request_bytes: Option<usize>,
+    /// Requests above this size go to the payload store although a message could carry
+    /// them. Unset: what a message can carry travels in it.
+    pub inline_request_bytes: Option<usize>,
     /// Whether the ends of the jobs are announced on the gateway's reply shard:
     /// those who wait are answered at once, for the price of up to three queue
     /// requests a job. Without it they poll the store. Default: yes.
@@ -71,6 +74,7 @@ impl RouteConfig {
             default_retention: DAY,
             max_retention: DAY * 30,
             max_request_bytes: None,
+            inline_request_bytes: None,
             announce: true,
             callback: None,
         }

@@ -76,10 +76,13 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
     ] {
         line(f, name, quoted(format_duration(time)))?;
     }
-    match route.max_request_bytes {
-        Some(bytes) => line(f, "max_request_bytes", quoted(size::format(bytes))),
-        None => Ok(()),
+    for (name, bytes) in [
+        ("max_request_bytes", route.max_request_bytes),
+        ("inline_request_bytes", route.inline_request_bytes),
+    ] {
+        bytes.map_or(Ok(()), |bytes| line(f, name, quoted(size::format(bytes))))?;
     }
+    Ok(())
 }
 
 fn show_callback(target: &Target) -> String {

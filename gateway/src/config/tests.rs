@@ -77,6 +77,7 @@ max_expiry = "14d"
 default_retention = "1h"
 max_retention = "2h"
 max_request_bytes = 65536
+inline_request_bytes = "32KiB"
 announce = false
 "#
     ));
@@ -85,6 +86,7 @@ announce = false
     assert_eq!((config.store.payload_prefix.as_str(), config.store.copies_survive), ("", DAY));
     assert_eq!(config.reply_queues, ["http://r/0", "http://r/1"]);
     assert!(!config.routes[0].announce);
+    assert_eq!(config.routes[0].inline_request_bytes, Some(32 * 1024));
     assert_eq!(config.log.format, LogFormat::Text);
     let route = &config.routes[0];
     assert_eq!(route.destination, Destination::Topic(TOPIC.into()));
@@ -200,6 +202,15 @@ default_retention = "31d"
             "tenat: unknown key",
         ]
     );
+}
+
+#[test]
+fn smaller_requests_are_kept_out_of_messages_only_where_they_can_go_elsewhere() {
+    let text = with_route("inline_request_bytes = \"1KiB\"");
+    let errors = Config::parse(&text, env(&[])).unwrap_err().to_string();
+    assert!(errors.contains("route.inline_request_bytes: there is no store"), "{errors}");
+    let config = Config::parse(&text, env(&[("QB_STORE_PAYLOAD_BUCKET", "bucket")])).unwrap();
+    assert_eq!(config.routes[0].inline_request_bytes, Some(1024));
 }
 
 #[test]

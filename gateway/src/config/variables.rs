@@ -6,7 +6,8 @@ pub(super) const PREFIX: &str = "QB_";
 
 /// Variables of the worker, which may share an environment with the gateway:
 /// whole names, and beginnings that end in an underscore.
-const OF_WORKERS: [&str; 3] = ["QB_QUEUE_URL", "QB_WORKER_", "QB_CALLBACK_"];
+const OF_WORKERS: [&str; 4] =
+    ["QB_QUEUE_URL", "QB_EXTENDED_CLIENT_BUCKETS", "QB_WORKER_", "QB_CALLBACK_"];
 
 /// The variable that overrides the key at `path`.
 pub(super) fn overriding(path: &str) -> String {

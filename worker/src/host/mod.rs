@@ -2,6 +2,7 @@
 
 pub mod lambda;
 pub mod outbox;
+pub mod pointers;
 pub mod poller;
 pub mod server;
 mod settle;

@@ -51,6 +51,7 @@ impl SqsSource {
             message_id: message.message_id,
             trace_header: attribute(Attribute::AwsTraceHeader),
             parked: message.message_attributes.is_some_and(|all| all.contains_key(PARKED)),
+            pointer: None,
             body: sns::unwrapped(message.body.unwrap_or_default()),
         };
         // SQS always gives a receipt handle; without one nothing could be settled.

@@ -97,6 +97,7 @@ fn deliveries(records: &mut [SqsMessage]) -> Vec<Delivery> {
             message_id: record.message_id.clone(),
             trace_header: record.attributes.remove("AWSTraceHeader"),
             parked: record.message_attributes.contains_key(PARKED),
+            pointer: None,
             body: sns::unwrapped(record.body.take().unwrap_or_default()),
         }
     };

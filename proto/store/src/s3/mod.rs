@@ -1,15 +1,15 @@
 //! The payload store on S3.
 
+mod write;
+
 use crate::payload::{Chunks, PayloadError, PayloadStore, checked};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::error::DisplayErrorContext;
-use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
 use queuebridge_proto::v1::PayloadRef;
-use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -17,7 +17,8 @@ use tokio::time::timeout;
 const STALLED: Duration = Duration::from_secs(30);
 
 /// Keeps payloads in an S3 bucket. How long is a matter of the bucket's
-/// lifecycle rules: longer than anything that points to an object can live.
+/// lifecycle rules: longer than anything that points to an object can live. A rule
+/// should also end multipart uploads that a dead process has left.
 ///
 /// Besides reading and writing objects it needs the permission to list the
 /// bucket: without it S3 does not tell a missing object from a forbidden one.
@@ -44,11 +45,7 @@ impl S3PayloadStore {
 #[async_trait]
 impl PayloadStore for S3PayloadStore {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<PayloadRef, PayloadError> {
-        let sha256 = digest(&bytes);
-        let size = bytes.len() as u64;
-        let call = self.client.put_object().bucket(&self.bucket).key(self.name(key));
-        call.body(ByteStream::from(bytes)).send().await.map_err(unavailable)?;
-        Ok(PayloadRef { key: key.to_owned(), size, sha256 })
+        write::put(self, key, bytes).await
     }
 
     async fn get(&self, payload: &PayloadRef) -> Result<Bytes, PayloadError> {
@@ -100,10 +97,6 @@ impl PayloadStore for S3PayloadStore {
         call.send().await.map_err(unavailable)?;
         Ok(())
     }
-}
-
-fn digest(bytes: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(&Sha256::digest(bytes))
 }
 
 fn unavailable<E: std::error::Error>(error: E) -> PayloadError {
