@@ -52,8 +52,11 @@ class Operations(Bridge):
         future = self.future(job, probe_pb2.ReportResponse)
         seen = set()
         while not future.done():
+            progress = future.metadata.progress
             if future.metadata.HasField("progress"):
-                seen.add(future.metadata.progress.fraction)
+                partial = probe_pb2.ReportResponse.FromString(progress.partial_result)
+                self.assertEqual(progress.message, f"step {partial.reports}")
+                seen.add(progress.fraction)
             time.sleep(0.2)
         self.assertTrue(any(0 < fraction < 1 for fraction in seen), seen)
         self.assertIsNotNone(future.result(timeout=30))

@@ -1,6 +1,7 @@
 //! What a handler can know about its job, and say while it runs.
 
 use crate::progress::Reports;
+use bytes::Bytes;
 use queuebridge_proto::v1::{Progress, TraceContext};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Clock;
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The longest progress message in characters; longer ones are cut.
 const MAX_MESSAGE: usize = 1024;
+/// The largest partial result.
+const MAX_PARTIAL: usize = 16 * 1024;
 
 /// Found in the extensions of the request that a handler gets:
 /// `request.extensions().get::<JobContext>()`. A handler that is called as a
@@ -49,11 +52,31 @@ impl JobContext {
     /// seconds, and only the latest of them. With the guarantee `at_least_once`,
     /// which keeps no state before the result, they are dropped.
     pub fn report(&self, fraction: f64, message: impl AsRef<str>) {
+        self.report_partial(fraction, message, Bytes::new());
+    }
+
+    /// As [`JobContext::report`], with what there is of the answer so far, in a form
+    /// that callers of this method understand. It stands in `Job.progress` until the
+    /// next report. One of more than 16 KiB is left out, and logged: reports are
+    /// written to the result store every few seconds.
+    pub fn report_partial(
+        &self,
+        fraction: f64,
+        message: impl AsRef<str>,
+        partial_result: impl Into<Bytes>,
+    ) {
+        let mut partial_result = partial_result.into();
+        if partial_result.len() > MAX_PARTIAL {
+            let size = partial_result.len();
+            tracing::warn!(job = %self.id, size, "a partial result is too large to be shown");
+            partial_result = Bytes::new();
+        }
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
         self.reports.put(Progress {
             fraction,
             message: message.as_ref().chars().take(MAX_MESSAGE).collect(),
             update_time: Some(self.clock.now().to_proto()),
+            partial_result,
         });
     }
 }
@@ -91,6 +114,10 @@ mod tests {
             context.report(given, "é".repeat(2000));
             let report = reports.take().unwrap();
             assert_eq!((report.fraction, report.message.chars().count()), (kept, MAX_MESSAGE));
+        }
+        for (given, kept) in [(MAX_PARTIAL, MAX_PARTIAL), (MAX_PARTIAL + 1, 0)] {
+            context.report_partial(0.5, "", vec![7; given]);
+            assert_eq!(reports.take().unwrap().partial_result.len(), kept);
         }
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(context.remaining(), Duration::ZERO);

@@ -119,7 +119,7 @@ mod tests {
         job.set_state(State::Running);
         job.attempt = 2;
         let message = "page 3\x1b[2J\n".into();
-        job.progress = Some(Progress { fraction: 0.256, message, update_time: None });
+        job.progress = Some(Progress { fraction: 0.256, message, ..Progress::default() });
         assert_eq!(describe(&job), "RUNNING  attempt 2  26 %  page 3[2J");
     }
 }

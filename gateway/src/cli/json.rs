@@ -31,6 +31,7 @@ pub(super) fn job(job: &Job) -> Value {
             let mut object = Object::default();
             object.put("fraction", (progress.fraction != 0.0).then(|| double(progress.fraction)));
             object.text("message", &progress.message);
+            object.text("partialResult", &base64(&progress.partial_result));
             object.put("updateTime", progress.update_time.as_ref().map(timestamp));
             object.finish()
         }),

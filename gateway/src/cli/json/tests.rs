@@ -26,6 +26,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             fraction: 0.5,
             message: "half".into(),
             update_time: at(1_700_000_000, 0),
+            partial_result: vec![0, 1].into(),
         }),
         cancel_requested: true,
         initial_metadata: vec![Metadatum {
@@ -56,7 +57,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             "purgeTime": "1970-01-01T00:00:00Z",
             "resultRetention": "86400s",
             "attempt": 2,
-            "progress": {"fraction": 0.5, "message": "half", "updateTime": "2023-11-14T22:13:20Z"},
+            "progress": {"fraction": 0.5, "message": "half", "updateTime": "2023-11-14T22:13:20Z", "partialResult": "AAE="},
             "cancelRequested": true,
             "initialMetadata": [{"key": "k", "ascii": ""}],
             "trailingMetadata": [{"key": "k-bin", "binary": "/w=="}],

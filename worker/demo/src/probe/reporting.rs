@@ -2,6 +2,7 @@
 
 use crate::refusal;
 use crate::v1;
+use prost::Message;
 use queuebridge_worker::JobContext;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -31,8 +32,9 @@ pub(super) async fn work(
         }
         sleep(step).await;
         if let Some(context) = &context {
-            context.report(f64::from(number) / f64::from(steps), format!("step {number}"));
             done.reports += 1;
+            let fraction = f64::from(number) / f64::from(steps);
+            context.report_partial(fraction, format!("step {number}"), done.encode_to_vec());
         }
     }
     Ok(done)

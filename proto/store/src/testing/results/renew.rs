@@ -18,6 +18,7 @@ pub(super) async fn progress_is_stored_and_kept(s: Subject) {
         fraction: 0.5,
         message: "half".into(),
         update_time: Some(at(3).to_proto()),
+        partial_result: Bytes::from_static(b"so far"),
     });
     let lease = Lease::Until(at(2000));
     let renewed = s.store.renew(&job, token, lease, progress.clone(), at(3)).await;
