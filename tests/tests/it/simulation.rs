@@ -7,16 +7,21 @@ use prost::Message as _;
 use queuebridge_demo::v1;
 use queuebridge_demo::v1::next_request::Wish;
 use queuebridge_gateway::admission::Admission;
-use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
+use queuebridge_gateway::callback::Callbacks;
+use queuebridge_gateway::config::{CallbackConfig, Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::lookup::{Found, Lookup};
+use queuebridge_gateway::publish::batcher::Batcher;
 use queuebridge_gateway::publish::{Limits, Message, PublishError, Publisher};
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
 use queuebridge_gateway::view::Methods;
 use queuebridge_local::loopback::{Loopback, QueueConfig, Redrive};
 use queuebridge_local::{LoopbackOutbox, LoopbackSource};
-use queuebridge_proto::v1::{Announcement, State, SubmitRequest};
+use queuebridge_proto::callback;
+use queuebridge_proto::v1::callback::Target;
+use queuebridge_proto::v1::callback_message::Kind;
+use queuebridge_proto::v1::{Announcement, Callback, State, SubmitRequest};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
 use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::testing::{Fault, Faulty};
@@ -129,7 +134,11 @@ impl Outbox for UnreliableOutbox {
     }
 
     async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
-        self.inner.call_back(message).await
+        let (taken, answer) = self.fault();
+        if taken {
+            self.inner.call_back(message).await?;
+        }
+        answer
     }
 
     async fn announce(&self, shard: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
@@ -144,6 +153,8 @@ struct World {
     queue: Arc<Loopback>,
     dead: Arc<Loopback>,
     parking: Arc<Loopback>,
+    /// Nobody reads it: what lies there in the end is what would be told.
+    callbacks: Arc<Loopback>,
     runner: Arc<Runner>,
     undertaker: Arc<Runner>,
     door: FrontDoor,
@@ -159,6 +170,7 @@ impl World {
         let kept = |name| QueueConfig { retention: DAY, ..QueueConfig::standard(name, clock) };
         let (dead, parking) = (kept("dead"), kept("parked"));
         let (dead, parking) = (Loopback::new(dead).unwrap(), Loopback::new(parking).unwrap());
+        let callbacks = Loopback::new(kept("callbacks")).unwrap();
         let redrive = Redrive { max_receive_count: MAX_RECEIVES, dead_letter: dead.clone() };
         let queue = QueueConfig { redrive: Some(redrive), ..kept("jobs") };
         let queue = Loopback::new(queue).unwrap();
@@ -166,7 +178,7 @@ impl World {
         let routes = queuebridge_demo::routes_with_probe(dir.path());
         let keys = Keyring::single(&[1; 32]);
         let runner = |role, salt| {
-            let (source, parking, callbacks) = (queue.clone(), parking.clone(), dead.clone());
+            let (source, parking, callbacks) = (queue.clone(), parking.clone(), callbacks.clone());
             let inner = LoopbackOutbox { source, parking, callbacks };
             let outbox = Arc::new(UnreliableOutbox { inner, random: random(salt) });
             let settings = RunnerSettings { role, ..RunnerSettings::default() };
@@ -188,7 +200,18 @@ impl World {
             submissions: store.clone(),
             replies: Arc::default(),
             payloads: None,
-            callbacks: None,
+            callbacks: Some(Callbacks {
+                config: CallbackConfig {
+                    queue: "q".into(),
+                    allow: Vec::new(),
+                    allow_http: false,
+                    targets: Vec::new(),
+                },
+                batcher: Batcher::new(Arc::new(Unreliable {
+                    queue: callbacks.clone(),
+                    random: random(5),
+                })),
+            }),
             clock,
             admission: Admission::new(1000),
         };
@@ -206,6 +229,7 @@ impl World {
             queue,
             dead,
             parking,
+            callbacks,
             runner,
             undertaker,
             door,
@@ -237,6 +261,24 @@ impl World {
                 (*name == "qb-job").then(|| JobId::parse_trusted(value).unwrap())
             };
             all.extend(messages.iter().flat_map(|m| m.attributes.iter().filter_map(job)));
+        }
+    }
+
+    /// The jobs that would be told of, and those that have a timer.
+    async fn told(&self) -> (HashSet<String>, HashSet<String>) {
+        let (mut told, mut timed) = (HashSet::new(), HashSet::new());
+        loop {
+            let messages = self.callbacks.receive_batch(1000, Duration::ZERO).await.unwrap();
+            if messages.is_empty() {
+                return (told, timed);
+            }
+            for message in messages {
+                let message = callback::open(&message.body, &Keyring::single(&[1; 32])).unwrap();
+                match message.kind() {
+                    Kind::Timer => timed.insert(message.job_id),
+                    _ => told.insert(message.job_id),
+                };
+            }
         }
     }
 
@@ -272,6 +314,9 @@ impl World {
             method: format!("/queuebridge.demo.v1.Probe/{method}"),
             request: request.into(),
             request_id: if number.is_multiple_of(2) { format!("r{number}") } else { String::new() },
+            callback: Some(Callback {
+                target: Some(Target::WebhookUrl("https://example.com/".into())),
+            }),
             ..SubmitRequest::default()
         }
     }
@@ -349,6 +394,7 @@ async fn run(seed: u64) {
     world.store.every(0, Fault::None);
     assert!(accepted.len() as u64 > JOBS / 2, "only {} accepted", accepted.len());
     let parked = world.parked().await;
+    let (told, timed) = world.told().await;
     let mut unexpired = 0;
     for job in &accepted {
         let number = job.number;
@@ -358,6 +404,12 @@ async fn run(seed: u64) {
             assert_eq!(*first, record.state, "a terminal state has changed");
         }
         unexpired += usize::from(record.state != State::Expired);
+        let (id, state) = (job.id.to_string(), record.state);
+        assert!(timed.contains(&id), "seed {seed}: job {number} has no timer");
+        assert!(
+            told.contains(&id) || state == State::Expired,
+            "seed {seed}: nobody is told that job {number} is {state:?}"
+        );
         let ran = executions(world.dir.path(), job);
         match (record.state, number % 8) {
             (State::Succeeded, 5..) => assert!(ran >= 1, "seed {seed}: job {number} never ran"),
