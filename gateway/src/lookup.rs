@@ -5,14 +5,16 @@
 //! said.
 
 use crate::view::{self, Methods};
+use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::CLOCK_SKEW;
-use queuebridge_proto::v1::{Job, State, outcome};
+use queuebridge_proto::v1::{Job, PayloadRef, State, outcome};
 use queuebridge_proto::{JobId, JobIdError};
 use queuebridge_store::{
     Author, Cancelled, Clock, Deleted, PayloadError, PayloadStore, Record, ResultStore, StoreError,
     payload,
 };
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -173,6 +175,15 @@ impl Lookup {
 
     async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {
         let Some(outcome) = &mut record.outcome else { return Ok(()) };
+        if let Some(outcome::Result::Response(message)) = &outcome.result
+            && message.len() > self.max_response_bytes
+        {
+            // A store without a limit of its own may hold it in the record.
+            let sha256 = Bytes::copy_from_slice(&Sha256::digest(message));
+            let at = PayloadRef { key: String::new(), size: message.len() as u64, sha256 };
+            outcome.result = Some(outcome::Result::ResponseRef(at));
+            return Ok(());
+        }
         let Some(outcome::Result::ResponseRef(at)) = &outcome.result else { return Ok(()) };
         if at.size > self.max_response_bytes as u64 {
             return Ok(());

@@ -1,5 +1,7 @@
 """The whole bridge in one process, and the command line."""
 
+import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -10,7 +12,9 @@ import unittest
 import stubs
 import grpc
 from processes import BINARIES, Process, until
-from queuebridge.demo.v1 import images_pb2
+from queuebridge.demo.v1 import images_pb2, probe_pb2
+from queuebridge.v1 import callback_pb2, jobs_pb2, jobs_pb2_grpc
+from receivers import Webhook
 import thumbnail
 
 ENDPOINT = os.environ["QB_TEST_ENDPOINT"]
@@ -56,9 +60,35 @@ class Local(unittest.TestCase):
         self.assertEqual(job["state"], "STATE_ACCEPTED")
         done = self.json("wait", job["id"], "--timeout", "30s")
         self.assertEqual((done["state"], done["id"]), ("STATE_SUCCEEDED", job["id"]))
-        self.assertEqual(done["response"], {"message": "CgVoZWxsbw=="})
+        answer = {"message": "CgVoZWxsbw==", "type": "queuebridge.demo.v1.EchoResponse"}
+        self.assertEqual(done["response"], answer)
         self.assertEqual(self.json("get", job["id"]), done)
         self.assertEqual(self.run_client("get", job["id"], "--output", "-"), b"\x0a\x05hello")
+
+    def test_an_answer_larger_than_a_message_is_saved_and_forgotten(self):
+        request = probe_pb2.EchoRequest(payload=b"x", response_bytes=10_000_000)
+        data = base64.b64encode(request.SerializeToString()).decode()
+        echo = ["--method", "/queuebridge.demo.v1.Probe/Echo", "--data-base64", data]
+        done = self.json("submit", *echo, "--wait", "30s")
+        self.assertNotIn("message", done["response"])
+        out = pathlib.Path(self.dir.name, "large")
+        self.run_client("get", done["id"], "--output", str(out))
+        answer = out.read_bytes()
+        self.assertEqual(str(len(answer)), done["response"]["size"])
+        digest = base64.b64encode(hashlib.sha256(answer).digest()).decode()
+        self.assertEqual(digest, done["response"]["sha256"])
+        self.run_client("delete", done["id"])
+        self.run_client("get", done["id"], code=3)
+
+    def test_receivers_on_this_machine_are_called_back(self):
+        hook = Webhook()
+        self.addCleanup(hook.close)
+        with grpc.insecure_channel(self.address) as channel:
+            jobs = jobs_pb2_grpc.JobsStub(channel)
+            callback = callback_pb2.Callback(webhook_url=hook.url)
+            method = "/queuebridge.demo.v1.Probe/Echo"
+            job = jobs.Submit(jobs_pb2.SubmitRequest(method=method, callback=callback))
+            until(lambda: hook.of(job.id), "the callback")
 
     def test_the_command_line_says_by_its_exit_code_what_happened(self):
         fail = ["--method", "/queuebridge.demo.v1.Probe/Fail", "--data-base64", "CAU=", "--wait", "30s"]
