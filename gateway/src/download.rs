@@ -7,7 +7,7 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::v1::{DownloadInfo, DownloadResultResponse, outcome};
-use queuebridge_store::{Chunks, PayloadError};
+use queuebridge_store::{PayloadError, PayloadStream};
 use sha2::{Digest, Sha256};
 use std::future::ready;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ fn check(offset: u64, size: u64) -> Result<(), Status> {
 }
 
 /// The same bytes in pieces that are not too large.
-fn cut(chunks: Chunks) -> impl Stream<Item = Result<Bytes, PayloadError>> + Send {
+fn cut(chunks: PayloadStream) -> impl Stream<Item = Result<Bytes, PayloadError>> + Send {
     stream::unfold((chunks, Bytes::new()), |(mut chunks, mut left)| async move {
         while left.is_empty() {
             match chunks.next().await? {

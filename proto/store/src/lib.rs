@@ -22,7 +22,7 @@ pub mod testing;
 
 pub use clock::Clock;
 pub use lease::{Acquired, LeaseStore};
-pub use payload::{Chunks, PayloadError, PayloadStore};
+pub use payload::{PayloadError, PayloadStore, PayloadStream};
 pub use record::{Record, Token};
 pub use result::{
     Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,

@@ -27,6 +27,7 @@ pub(crate) struct Worker {
     pub(crate) keys: Keyring,
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Faulty<MemoryResultStore>>,
+    pub(crate) payloads: Arc<Faulty<MemoryPayloadStore>>,
     pub(crate) runner: Arc<Runner>,
     /// Where snoozed jobs go.
     pub(crate) jobs: Arc<Loopback>,
@@ -79,7 +80,7 @@ impl Worker {
         let keys = Keyring::single(&[1; 32]);
         let clock = Clock::simulated(START);
         let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(HOUR * 240))));
-        let payloads = Arc::new(MemoryPayloadStore::new(HOUR, clock));
+        let payloads = Arc::new(Faulty::new(Arc::new(MemoryPayloadStore::new(HOUR, clock))));
         let routes = queuebridge_demo::routes_with_probe(dir.path());
         let queue = |name| Loopback::new(QueueConfig::standard(name, clock)).unwrap();
         let (jobs, parking, callbacks) = (queue("jobs"), queue("parked"), queue("callbacks"));
@@ -88,10 +89,10 @@ impl Worker {
             parking: parking.clone(),
             callbacks: callbacks.clone(),
         });
-        let payloads = Some(payloads as _);
+        let kept = Some(payloads.clone() as _);
         let runner =
-            Runner::new(routes, store.clone(), payloads, outbox, keys.clone(), clock, settings);
-        Self { keys, clock, store, runner, jobs, parking, callbacks, dir }
+            Runner::new(routes, store.clone(), kept, outbox, keys.clone(), clock, settings);
+        Self { keys, clock, store, payloads, runner, jobs, parking, callbacks, dir }
     }
 
     pub(crate) fn job(&self, method: &str, request: &impl Message, job: &Job) -> (JobId, Delivery) {

@@ -9,6 +9,7 @@ mod golden;
 mod lambda;
 mod next;
 mod parking;
+mod payloads;
 mod poller;
 mod publishers;
 mod replies;

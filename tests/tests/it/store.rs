@@ -3,16 +3,20 @@
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use queuebridge_store::dynamodb::{DynamoResultStore, create_table};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::testing::payloads::Overwrite;
 use queuebridge_store::testing::{payloads, results};
-use queuebridge_store::{Clock, PayloadStore, SubmissionStore};
+use queuebridge_store::{Clock, PayloadError, PayloadStore, SubmissionStore};
 use queuebridge_tests::Emulator;
 use queuebridge_tests::emulator::unique;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, copy};
+use tokio::net::{TcpListener, TcpStream};
 
 const COPIES_SURVIVE: Duration = Duration::from_secs(14 * 24 * 3600);
 
@@ -84,4 +88,69 @@ async fn s3_keeps_payloads() {
     let elsewhere = S3PayloadStore::new(client, unique("missing"), "");
     let error = elsewhere.put("t/x", Bytes::new()).await.unwrap_err();
     assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+}
+
+/// An S3 whose connections break after so many bytes, and how many there were.
+async fn breaking_s3(after: u64) -> (aws_sdk_s3::Client, Arc<AtomicUsize>) {
+    let emulator = Emulator::shared().await;
+    let target = emulator.endpoint().trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let server = TcpStream::connect(&target).await.unwrap();
+            tokio::spawn(async move {
+                let (mut from_client, mut to_client) = client.into_split();
+                let (from_server, mut to_server) = server.into_split();
+                let mut some = from_server.take(after);
+                tokio::select! {
+                    _ = copy(&mut from_client, &mut to_server) => {}
+                    _ = copy(&mut some, &mut to_client) => {}
+                }
+            });
+        }
+    });
+    let config = aws_sdk_s3::config::Builder::from(&emulator.aws_config().await);
+    let config = config.force_path_style(true).endpoint_url(url).build();
+    (aws_sdk_s3::Client::from_conf(config), connections)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_is_read_on_where_a_connection_broke_if_the_object_is_the_same() {
+    let direct = Emulator::shared().await.s3().await;
+    let name = unique("payloads");
+    direct.create_bucket().bucket(&name).send().await.unwrap();
+    let bytes: Bytes = (0..3_500_000u32).map(|n| (n % 251) as u8).collect();
+    let store = S3PayloadStore::new(direct.clone(), &name, "p/");
+    let payload = store.put("t/x", bytes.clone()).await.unwrap();
+    let (client, connections) = breaking_s3(1_000_000).await;
+    let broken = S3PayloadStore::new(client, &name, "p/");
+    assert!(broken.get(&payload).await.unwrap() == bytes);
+    assert!(connections.load(Ordering::SeqCst) >= 4);
+
+    let mut stream = broken.open(&payload, 0).await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    let other = Bytes::from(vec![7; bytes.len()]);
+    Bucket { client: direct, name }.overwrite("t/x", other).await;
+    let mut end = None;
+    while let Some(chunk) = stream.next().await {
+        end = chunk.err();
+    }
+    assert_eq!(end, Some(PayloadError::Altered("t/x".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_that_breaks_before_every_byte_is_out_of_reach() {
+    let direct = Emulator::shared().await.s3().await;
+    let name = unique("payloads");
+    direct.create_bucket().bucket(&name).send().await.unwrap();
+    let store = S3PayloadStore::new(direct, &name, "");
+    let payload = store.put("t/x", Bytes::from(vec![7; 3_000_000])).await.unwrap();
+    let (client, _) = breaking_s3(20).await;
+    let broken = S3PayloadStore::new(client, &name, "");
+    let error = broken.get(&payload).await.unwrap_err();
+    assert!(matches!(error, PayloadError::Unavailable(_)), "{error}");
 }

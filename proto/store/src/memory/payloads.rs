@@ -3,17 +3,18 @@
 use super::agenda::Agenda;
 use super::lock;
 use crate::clock::Clock;
-use crate::payload::{Chunks, PayloadError, PayloadStore};
+use crate::payload::{PayloadError, PayloadStore, PayloadStream, checked, digest};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream;
 use queuebridge_proto::UnixMillis;
 use queuebridge_proto::v1::PayloadRef;
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// What is handed out at once.
+const PIECE: usize = 64 * 1024;
 
 /// Keeps payloads in this process; they end with it.
 #[derive(Debug)]
@@ -58,9 +59,9 @@ impl MemoryPayloadStore {
 #[async_trait]
 impl PayloadStore for MemoryPayloadStore {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<PayloadRef, PayloadError> {
+        let sha256 = digest(&bytes).await;
         let now = self.clock.now();
         let until = now.plus(self.keep);
-        let sha256 = Bytes::copy_from_slice(&Sha256::digest(&bytes));
         let size = bytes.len() as u64;
         let object = Object { bytes, sha256: sha256.clone(), until };
         let mut shelf = lock(&self.shelf);
@@ -91,10 +92,24 @@ impl PayloadStore for MemoryPayloadStore {
         Ok(object.bytes.clone())
     }
 
-    async fn open(&self, payload: &PayloadRef, offset: u64) -> Result<Chunks, PayloadError> {
-        let bytes = self.get(payload).await?;
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        Ok(stream::once(ready(Ok(bytes.slice(start..)))).boxed())
+    async fn open(&self, payload: &PayloadRef, offset: u64) -> Result<PayloadStream, PayloadError> {
+        let object = {
+            let now = self.clock.now();
+            let shelf = lock(&self.shelf);
+            let object = shelf.objects.get(payload.key.as_str());
+            object.filter(|object| object.until > now).map(|object| object.bytes.clone())
+        };
+        let bytes = object.ok_or_else(|| PayloadError::Missing(payload.key.clone()))?;
+        if bytes.len() as u64 != payload.size {
+            return Err(PayloadError::Altered(payload.key.clone()));
+        }
+        let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        // In pieces, so that a digest of the whole does not hold up other tasks.
+        let pieces = stream::unfold(bytes.slice(begin..), |mut rest| async move {
+            let piece = rest.split_to(rest.len().min(PIECE));
+            (!piece.is_empty()).then_some((Ok(piece), rest))
+        });
+        Ok(checked(payload, offset, pieces))
     }
 
     async fn delete(&self, key: &str) -> Result<(), PayloadError> {

@@ -5,13 +5,12 @@
 //! for both, and shares the memory of the whole.
 
 use super::{S3PayloadStore, unavailable};
-use crate::payload::PayloadError;
+use crate::payload::{PayloadError, digest};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use queuebridge_proto::v1::PayloadRef;
-use sha2::{Digest, Sha256};
 
 /// Up to this size one request is the quicker and cheaper way.
 const SINGLE: usize = 16 << 20;
@@ -25,7 +24,7 @@ pub(super) async fn put(
     key: &str,
     bytes: Bytes,
 ) -> Result<PayloadRef, PayloadError> {
-    let sha256 = Bytes::copy_from_slice(&Sha256::digest(&bytes));
+    let sha256 = digest(&bytes).await;
     let size = bytes.len() as u64;
     if bytes.len() <= SINGLE {
         let call = store.client.put_object().bucket(&store.bucket).key(store.name(key));

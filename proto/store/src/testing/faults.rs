@@ -4,7 +4,7 @@
 //! the call took effect, and its caller cannot know.
 
 use crate::lease::{Acquired, LeaseStore};
-use crate::payload::{Chunks, PayloadError, PayloadStore};
+use crate::payload::{PayloadError, PayloadStore, PayloadStream};
 use crate::record::{Record, Token};
 use crate::result::{
     Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
@@ -12,6 +12,7 @@ use crate::result::{
 use crate::submission::{Accepted, RequestKey, SubmissionStore};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use queuebridge_proto::v1::{Outcome, PayloadRef, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis};
 use std::collections::VecDeque;
@@ -99,6 +100,10 @@ impl<S: ?Sized> Faulty<S> {
             }
         }
     }
+}
+
+fn payload_error(text: &str) -> PayloadError {
+    PayloadError::Unavailable(text.to_owned())
 }
 
 fn store_error(text: &str) -> StoreError {
@@ -193,20 +198,28 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Faulty<S> {
 #[async_trait]
 impl<S: PayloadStore + ?Sized> PayloadStore for Faulty<S> {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<PayloadRef, PayloadError> {
-        self.call(|text| PayloadError::Unavailable(text.to_owned()), self.inner.put(key, bytes))
-            .await
+        self.call(payload_error, self.inner.put(key, bytes)).await
     }
 
     async fn get(&self, payload: &PayloadRef) -> Result<Bytes, PayloadError> {
-        self.call(|text| PayloadError::Unavailable(text.to_owned()), self.inner.get(payload)).await
+        self.call(payload_error, self.inner.get(payload)).await
     }
 
-    async fn open(&self, payload: &PayloadRef, offset: u64) -> Result<Chunks, PayloadError> {
-        let lost = |text: &str| PayloadError::Unavailable(text.to_owned());
-        self.call(lost, self.inner.open(payload, offset)).await
+    /// A lost response breaks off in the middle of the stream, after its first
+    /// chunk.
+    async fn open(&self, payload: &PayloadRef, offset: u64) -> Result<PayloadStream, PayloadError> {
+        match self.next() {
+            Fault::None => self.inner.open(payload, offset).await,
+            Fault::LoseRequest => Err(payload_error("the request was lost")),
+            Fault::LoseResponse => {
+                let begun = self.inner.open(payload, offset).await?.take(1);
+                let broken = stream::iter([Err(payload_error("the response was lost"))]);
+                Ok(begun.chain(broken).boxed())
+            }
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<(), PayloadError> {
-        self.call(|text| PayloadError::Unavailable(text.to_owned()), self.inner.delete(key)).await
+        self.call(payload_error, self.inner.delete(key)).await
     }
 }

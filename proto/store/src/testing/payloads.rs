@@ -6,7 +6,7 @@ use crate::record::Token;
 use crate::testing::{Fault, Faulty};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::StreamExt;
 use queuebridge_proto::v1::PayloadRef;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -43,10 +43,13 @@ pub async fn conformance(store: Arc<dyn PayloadStore>, behind: Arc<dyn Overwrite
             a_missing_payload_says_so,
             an_altered_payload_is_refused,
             a_payload_of_another_length_is_refused,
-            a_payload_is_read_from_any_offset,
-            an_alteration_is_noticed_at_the_end_of_a_stream,
-            a_deleted_payload_is_missing_and_may_be_deleted_again,
-            a_lost_response_is_repeated_without_harm;
+            a_lost_response_is_repeated_without_harm,
+            a_payload_is_read_in_pieces_from_anywhere,
+            what_is_missing_or_shorter_is_not_opened,
+            an_altered_payload_ends_its_stream_with_an_error,
+            a_stream_that_broke_is_taken_up_where_it_ended,
+            a_payload_in_several_parts_comes_back_whole,
+            what_was_deleted_is_missing;
     );
 }
 
@@ -128,40 +131,100 @@ mod cases {
         assert!(matches!(s.store.get(&payload).await, Err(PayloadError::Altered(_))));
     }
 
-    async fn read(s: &Subject, payload: &PayloadRef, offset: u64) -> Result<Bytes, PayloadError> {
-        let chunks: Vec<Bytes> = s.store.open(payload, offset).await?.try_collect().await?;
-        Ok(chunks.concat().into())
-    }
-
-    pub(super) async fn a_payload_is_read_from_any_offset(s: Subject) {
-        let bytes: Bytes = (0..300_000u32).map(|n| (n % 241) as u8).collect();
-        let payload = s.store.put(&key(), bytes.clone()).await.unwrap();
-        for offset in [0, 1, 123_456, 299_999, 300_000] {
-            let start = usize::try_from(offset).unwrap();
-            let read = read(&s, &payload, offset).await.unwrap();
-            assert!(read == bytes[start..], "from {offset}");
+    /// What a stream hands out before it ends, and how it ends.
+    async fn read(
+        store: &dyn PayloadStore,
+        payload: &PayloadRef,
+        offset: u64,
+    ) -> (Vec<u8>, Result<(), PayloadError>) {
+        let mut read = Vec::new();
+        let mut stream = match store.open(payload, offset).await {
+            Ok(stream) => stream,
+            Err(error) => return (read, Err(error)),
+        };
+        while let Some(chunk) = stream.next().await {
+            match chunk {
+                Ok(chunk) => read.extend_from_slice(&chunk),
+                Err(error) => {
+                    assert!(stream.next().await.is_none(), "something came after an error");
+                    return (read, Err(error));
+                }
+            }
         }
-        let empty = s.store.put(&key(), Bytes::new()).await.unwrap();
-        assert_eq!(read(&s, &empty, 0).await.unwrap(), Bytes::new());
-        let missing = PayloadRef { key: key(), ..payload };
-        assert!(matches!(read(&s, &missing, 7).await, Err(PayloadError::Missing(_))));
+        (read, Ok(()))
     }
 
-    pub(super) async fn an_alteration_is_noticed_at_the_end_of_a_stream(s: Subject) {
-        let payload = s.store.put(&key(), Bytes::from_static(b"abc")).await.unwrap();
-        for other in [&b"abd"[..], b"ab", b"abcd", b""] {
-            s.behind.overwrite(&payload.key, Bytes::from_static(other)).await;
-            assert!(matches!(read(&s, &payload, 0).await, Err(PayloadError::Altered(_))));
+    fn pattern(len: u32) -> Bytes {
+        (0..len).map(|n| (n % 251) as u8).collect::<Vec<u8>>().into()
+    }
+
+    pub(super) async fn a_payload_is_read_in_pieces_from_anywhere(s: Subject) {
+        let bytes = pattern(300_000);
+        let payload = round_trip(&s, &key(), bytes.clone()).await;
+        for offset in [0, 1, 123_456, 299_999, 300_000, 300_001, u64::MAX] {
+            let rest = bytes.slice(usize::try_from(offset).unwrap().min(bytes.len())..);
+            let (read, end) = read(&*s.store, &payload, offset).await;
+            assert_eq!(end, Ok(()), "{offset}");
+            assert!(read == rest, "other bytes came back from {offset}");
         }
-        assert!(matches!(read(&s, &payload, 2).await, Err(PayloadError::Altered(_))));
+        let empty = round_trip(&s, &key(), Bytes::new()).await;
+        assert_eq!(read(&*s.store, &empty, 0).await, (vec![], Ok(())));
     }
 
-    pub(super) async fn a_deleted_payload_is_missing_and_may_be_deleted_again(s: Subject) {
-        let payload = s.store.put(&key(), Bytes::from_static(b"abc")).await.unwrap();
+    pub(super) async fn what_is_missing_or_shorter_is_not_opened(s: Subject) {
+        let absent = PayloadRef { key: key(), size: 3, sha256: Bytes::from_static(&[0; 32]) };
+        for offset in [0, 1, 3] {
+            let missing = PayloadError::Missing(absent.key.clone());
+            assert_eq!(read(&*s.store, &absent, offset).await, (vec![], Err(missing)));
+        }
+        let payload = round_trip(&s, &key(), Bytes::from_static(b"abc")).await;
+        for other in ["", "a", "ab", "abcd"] {
+            s.behind.overwrite(&payload.key, Bytes::from_static(other.as_bytes())).await;
+            for offset in [0, 1, 2] {
+                let altered = PayloadError::Altered(payload.key.clone());
+                let found = read(&*s.store, &payload, offset).await;
+                assert_eq!(found, (vec![], Err(altered)), "{other:?} from {offset}");
+            }
+        }
+    }
+
+    pub(super) async fn an_altered_payload_ends_its_stream_with_an_error(s: Subject) {
+        let payload = round_trip(&s, &key(), Bytes::from_static(b"abc")).await;
+        s.behind.overwrite(&payload.key, Bytes::from_static(b"abd")).await;
+        let (_, end) = read(&*s.store, &payload, 0).await;
+        assert_eq!(end, Err(PayloadError::Altered(payload.key.clone())));
+    }
+
+    pub(super) async fn a_stream_that_broke_is_taken_up_where_it_ended(s: Subject) {
+        let line = Faulty::new(s.store.clone());
+        let bytes = pattern(2 << 20);
+        let payload = round_trip(&s, &key(), bytes.clone()).await;
+        line.script([Fault::LoseResponse]);
+        let (mut whole, end) = read(&line, &payload, 0).await;
+        assert!(matches!(end, Err(PayloadError::Unavailable(_))), "{end:?}");
+        assert!(!whole.is_empty() && whole.len() < bytes.len());
+        let (rest, end) = read(&line, &payload, whole.len() as u64).await;
+        whole.extend(rest);
+        assert_eq!(end, Ok(()));
+        assert!(whole == bytes, "other bytes came back");
+    }
+
+    pub(super) async fn a_payload_in_several_parts_comes_back_whole(s: Subject) {
+        let bytes = pattern((33 << 20) + 1);
+        let payload = round_trip(&s, &key(), bytes.clone()).await;
+        assert_eq!(payload.sha256[..], Sha256::digest(&bytes)[..]);
+        let (tail, end) = read(&*s.store, &payload, 33 << 20).await;
+        assert_eq!((&tail[..], end), (&bytes[33 << 20..], Ok(())));
+    }
+
+    pub(super) async fn what_was_deleted_is_missing(s: Subject) {
+        let payload = round_trip(&s, &key(), Bytes::from_static(b"abc")).await;
         for _ in 0..2 {
             s.store.delete(&payload.key).await.unwrap();
-            assert!(matches!(s.store.get(&payload).await, Err(PayloadError::Missing(_))));
+            let missing = s.store.get(&payload).await;
+            assert_eq!(missing, Err(PayloadError::Missing(payload.key.clone())));
         }
+        round_trip(&s, &payload.key, Bytes::from_static(b"abc")).await;
     }
 
     pub(super) async fn a_lost_response_is_repeated_without_harm(s: Subject) {
