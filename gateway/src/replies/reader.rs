@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 /// The longest long poll that SQS has.
 const WAIT_SECONDS: i32 = 20;
-/// What was received and not deleted is old news when it comes again.
-const VISIBILITY_SECONDS: i32 = 60;
+/// What the poll of a dead gateway has taken is seen by the next one soon.
+const VISIBILITY_SECONDS: i32 = 10;
 const BACKOFF: Duration = Duration::from_secs(1);
 
 /// Hands what comes out of the queue of this URL to those who wait, for ever.

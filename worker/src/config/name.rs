@@ -1,0 +1,69 @@
+//! The variables, with their meanings; `QB_ENVELOPE_KEYS` and `QB_STORE_*` are
+//! those of the gateway.
+
+/// Outside of Lambda: where to listen as a gRPC server, such as
+/// `0.0.0.0:50051`.
+pub(super) const LISTEN: &str = "QB_LISTEN";
+/// Outside of Lambda: the queue to poll.
+pub(super) const QUEUE_URL: &str = "QB_QUEUE_URL";
+/// Open envelopes: `id:base64[,…]`, as the gateway has them.
+pub(super) const ENVELOPE_KEYS: &str = "QB_ENVELOPE_KEYS";
+/// The DynamoDB table of the result store.
+pub(super) const TABLE: &str = "QB_STORE_TABLE";
+/// The S3 bucket of the payload store. Without it answers are limited to what
+/// a record can hold.
+pub(super) const BUCKET: &str = "QB_STORE_PAYLOAD_BUCKET";
+/// The prefix of every key in the bucket; default `queuebridge/`.
+pub(super) const PREFIX: &str = "QB_STORE_PAYLOAD_PREFIX";
+/// Seconds for which a copy of a message can survive in its queues; default
+/// 43 days.
+pub(super) const COPIES_SURVIVE: &str = "QB_STORE_COPIES_SURVIVE";
+/// Jobs that run at once; default 100.
+pub(super) const CONCURRENCY: &str = "QB_WORKER_CONCURRENCY";
+/// How long a job of a dead worker is held before it is run again, such as
+/// `30s`; default 30 s, at least 1 s.
+pub(super) const LEASE: &str = "QB_WORKER_LEASE";
+/// How long a shutdown waits for running jobs; default 30 s.
+pub(super) const DRAIN_TIMEOUT: &str = "QB_WORKER_DRAIN_TIMEOUT";
+/// What the deliveries are: `jobs`, which is the default, `dead-letters` or
+/// `callbacks`.
+pub(super) const ROLE: &str = "QB_WORKER_ROLE";
+/// The URL of the standard queue in which messages that failed for good are
+/// parked. Required for the other roles than `jobs`.
+pub(super) const PARKING: &str = "QB_PARKING_QUEUE_URL";
+/// The URL of the callback queue; required for jobs that have callbacks.
+pub(super) const CALLBACKS: &str = "QB_CALLBACK_QUEUE_URL";
+/// In the role `callbacks`: sign them; `whsec_…` and `whsk_…` keys by the Standard
+/// Webhooks specification, with commas between them.
+pub(super) const SIGNING_KEYS: &str = "QB_CALLBACK_SIGNING_KEYS";
+/// What stands before a job's id in the URL of an answer that is too large for a
+/// callback.
+pub(super) const RESULT_URL: &str = "QB_CALLBACK_RESULT_URL";
+/// Networks that may be called although they are not public, such as
+/// `10.1.0.0/16`, with commas between them.
+pub(super) const NETWORKS: &str = "QB_CALLBACK_ALLOW_NETWORKS";
+/// The buckets from which bodies are read that the Extended Client Library has put
+/// there, with commas between them; default: none.
+pub(super) const POINTED: &str = "QB_EXTENDED_CLIENT_BUCKETS";
+/// The invoke mode of the function's URL: `BUFFERED`, which is the default, or
+/// `RESPONSE_STREAM`.
+pub(super) const INVOKE_MODE: &str = "QB_LAMBDA_INVOKE_MODE";
+/// Where metrics go: `emf`, which is the default in a Lambda function, or
+/// `none`, which is the default elsewhere.
+pub(super) const METRICS: &str = "QB_METRICS";
+/// The CloudWatch namespace of the metrics; default `Queuebridge`.
+pub(super) const METRICS_NAMESPACE: &str = "QB_METRICS_NAMESPACE";
+/// The collector of traces, by OpenTelemetry's standard: with one of these,
+/// traces are exported. The other `OTEL_*` variables are read by its library.
+pub(super) const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+pub(super) const TRACES_COLLECTOR: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/// `none` switches traces off, whatever else is set.
+pub(super) const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+/// `true` switches OpenTelemetry off, whatever else is set.
+pub(super) const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
+/// The name of the function, set by Lambda.
+pub(super) const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
+/// Set by Lambda.
+pub(super) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+/// What is logged, as `level` or `target=level,…`; default `info`.
+pub(super) const LOG_FILTER: &str = "QB_LOG_FILTER";
