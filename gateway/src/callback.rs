@@ -26,13 +26,11 @@ pub struct Callbacks {
     pub batcher: Batcher,
 }
 
-/// Checks what a submission asks for. `callbacks` is `None` where there is no
-/// callback queue.
-///
-/// # Errors
-/// `FAILED_PRECONDITION`/`NO_CALLBACKS`, or a status that names the field and its rule.
-pub(crate) fn check(wanted: &Callback, callbacks: Option<&Callbacks>) -> Result<(), Status> {
-    let Some(Callbacks { config, .. }) = callbacks else {
+/// Checks what a submission, or a route, asks for. `config` is `None` where there is
+/// no callback queue. Fails with `FAILED_PRECONDITION`/`NO_CALLBACKS`, or with a status
+/// that names the field and its rule.
+pub(crate) fn check(wanted: &Callback, config: Option<&CallbackConfig>) -> Result<(), Status> {
+    let Some(config) = config else {
         let (code, reason) = (Code::FailedPrecondition, reason::NO_CALLBACKS);
         return Err(error::refused_field(code, reason, "callback", "there is no callback queue"));
     };
@@ -120,44 +118,22 @@ impl Callbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::{Limits, Publisher};
-    use std::sync::Arc;
 
-    struct Nowhere;
-
-    #[tonic::async_trait]
-    impl Publisher for Nowhere {
-        fn limits(&self) -> Limits {
-            Limits {
-                batch_entries: 10,
-                batch_bytes: 1 << 20,
-                message_bytes: 1 << 20,
-                fifo: false,
-                concurrency: 1,
-            }
-        }
-
-        async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
-            vec![Ok(()); batch.len()]
-        }
-    }
-
-    fn callbacks(allow: &[&str], allow_http: bool) -> Callbacks {
-        let config = CallbackConfig {
+    fn callbacks(allow: &[&str], allow_http: bool) -> CallbackConfig {
+        CallbackConfig {
             queue: "http://q".into(),
             allow: allow.iter().map(|pattern| pattern.parse().unwrap()).collect(),
             allow_http,
             targets: vec!["http://q/out".into(), "arn:aws:sns:us-east-1:1:out".into()],
-        };
-        Callbacks { config, batcher: Batcher::new(Arc::new(Nowhere)) }
+        }
     }
 
-    fn refused(target: Target, callbacks: &Callbacks) -> bool {
-        check(&Callback { target: Some(target) }, Some(callbacks)).is_err()
+    fn refused(target: Target, config: &CallbackConfig) -> bool {
+        check(&Callback { target: Some(target) }, Some(config)).is_err()
     }
 
-    #[tokio::test]
-    async fn only_right_and_allowed_urls_pass() {
+    #[test]
+    fn only_right_and_allowed_urls_pass() {
         let any = callbacks(&[], false);
         let webhook = |url: &str| Target::WebhookUrl(url.to_owned());
         assert!(!refused(webhook("https://example.com/hook?a=b"), &any));
@@ -185,8 +161,8 @@ mod tests {
         assert!(refused(Target::GrpcUrl("https://a.example.com/path".into()), &any));
     }
 
-    #[tokio::test]
-    async fn queues_and_topics_have_to_be_named() {
+    #[test]
+    fn queues_and_topics_have_to_be_named() {
         let all = callbacks(&[], false);
         assert!(!refused(Target::QueueUrl("http://q/out".into()), &all));
         assert!(refused(Target::QueueUrl("http://q/other".into()), &all));

@@ -92,7 +92,7 @@ impl FrontDoor {
         let now = self.clock.now();
         let job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
         if let Some(callback) = &job.callback {
-            callback::check(callback, self.callbacks.as_ref())?;
+            callback::check(callback, self.callbacks.as_ref().map(|all| &all.config))?;
         }
         let id = self.id_of(caller, &job, now)?;
         Ok(Prepared { id, job })

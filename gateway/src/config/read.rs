@@ -6,6 +6,7 @@ use super::{
     CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig,
     LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern, code_from_name,
 };
+use crate::callback;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
 use queuebridge_proto::v1::Callback;
@@ -49,6 +50,14 @@ pub(super) fn config(
     if !stores && routes.iter().any(|route| route.inline_request_bytes.is_some()) {
         let problem = "there is no store.payload_bucket to put larger requests into";
         reader.complain("route.inline_request_bytes", problem, "no such key, or a bucket");
+    }
+
+    for (index, route) in routes.iter().enumerate() {
+        let wrong = |wanted| callback::check(wanted, callbacks.as_ref()).err();
+        if let Some(status) = route.callback.as_ref().and_then(wrong) {
+            let place = format!("route[{index}].callback");
+            reader.complain(place, status.message(), "whom this gateway may tell");
+        }
     }
 
     let mistakes = reader.finish();
@@ -171,7 +180,7 @@ fn callbacks(reader: &mut Reader) -> Option<CallbackConfig> {
 }
 
 /// A table with one of four keys, which are those of the contract.
-fn callback(value: &Value) -> Result<Callback, String> {
+fn told(value: &Value) -> Result<Callback, String> {
     let single = value.as_table().filter(|table| table.len() == 1);
     let (key, value) = single.and_then(|table| table.iter().next()).unzip();
     let text = value.and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -298,7 +307,7 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     route.max_request_bytes = request_bytes;
     route.inline_request_bytes = reader.read("inline_request_bytes", bytes(0..=64 * MIB));
     reader.set("announce", &mut route.announce, yes_or_no);
-    route.callback = reader.read("callback", callback);
+    route.callback = reader.read("callback", told);
     times(reader, &mut route);
     complete.then_some(route)
 }

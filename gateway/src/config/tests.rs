@@ -214,6 +214,27 @@ fn smaller_requests_are_kept_out_of_messages_only_where_they_can_go_elsewhere() 
 }
 
 #[test]
+fn a_route_tells_only_whom_the_gateway_may_tell() {
+    let told = |target: &str| with_route(&format!("callback = {{ {target} }}"));
+    let queue = ("QB_CALLBACKS_QUEUE", "https://q/callbacks");
+    let right = told("webhook_url = \"https://example.com/hook\"");
+    let config = Config::parse(&right, env(&[queue])).unwrap();
+    assert!(config.routes[0].callback.is_some());
+    assert_eq!(config.callbacks.unwrap().queue, queue.1);
+    let mistake = |text: &str, more: &[(&str, &str)]| {
+        Config::parse(text, env(more)).unwrap_err().0[0].to_string()
+    };
+    assert!(mistake(&right, &[]).starts_with("route[0].callback: callback: there is no"));
+    let allow = ("QB_CALLBACKS_ALLOW", "https://other.example");
+    assert!(mistake(&right, &[queue, allow]).contains("not among the URLs"));
+    let http = told("webhook_url = \"http://example.com/\"");
+    assert!(mistake(&http, &[queue]).contains("an https URL"));
+    assert!(Config::parse(&http, env(&[queue, ("QB_CALLBACKS_ALLOW_HTTP", "true")])).is_ok());
+    assert!(mistake(&told("webhook = \"x\""), &[queue]).contains("webhook_url"));
+    assert!(mistake("", &[("QB_CALLBACKS_QUEUE", "https://q/callbacks.fifo")]).contains("QB_"));
+}
+
+#[test]
 fn reply_shards_are_different_standard_queues() {
     let read = |value: &str| Config::parse(&minimal(), env(&[("QB_REPLIES_QUEUES", value)]));
     assert_eq!(
