@@ -22,8 +22,6 @@ use uuid::Uuid;
 
 /// The shortest pause between two polls: a job over SQS takes tens of milliseconds.
 const SHORTEST: Duration = Duration::from_millis(20);
-/// The same where an announcement is expected.
-const SHORTEST_ANNOUNCED: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(2);
 /// The same where an announcement is expected.
@@ -182,7 +180,7 @@ impl Waiter {
     fn pause(&self, id: &JobId, waited: Duration) -> Duration {
         let watched = || self.lock().get(&id.uuid()).is_some_and(|job| job.watchers > 0);
         if self.0.replies.expects(id) && !watched() {
-            waited.clamp(SHORTEST_ANNOUNCED, LONGEST_ANNOUNCED)
+            waited.clamp(SHORTEST, LONGEST_ANNOUNCED)
         } else {
             (waited / 4).clamp(SHORTEST, LONGEST)
         }
