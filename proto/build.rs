@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "queuebridge/v1/executions.proto",
             "queuebridge/v1/jobs.proto",
             "queuebridge/v1/envelope.proto",
+            "queuebridge/v1/gather.proto",
             "queuebridge/v1/record.proto",
             "queuebridge/v1/reply.proto",
         ],
@@ -21,6 +22,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".")
         .build_transport(false)
         .codec_path("crate::codec::ProtoCodec")
+        // Most jobs have no branches, and need no room for them.
+        .boxed(".queuebridge.v1.Outcome.gather")
+        .boxed(".queuebridge.v1.Job.gather")
+        .boxed(".queuebridge.v1.Call.membership")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(files)?;
     Ok(())

@@ -92,13 +92,33 @@ impl Callbacks {
         keys: &Keyring,
     ) -> Result<(), PublishError> {
         let due = id.expires_at().plus(CLOCK_SKEW);
-        let message = CallbackMessage {
-            kind: Kind::Timer as i32,
-            job_id: id.to_string(),
-            not_before: Some(due.to_proto()),
-            ..job
-        };
-        let delay = now.until(due).min(MAX_DELAY).as_secs();
+        let not_before = Some(due.to_proto());
+        let message = CallbackMessage { kind: Kind::Timer as i32, not_before, ..job };
+        self.send(id, message, now.until(due).min(MAX_DELAY), keys).await
+    }
+
+    /// Publishes the callback of a job that was finished here.
+    ///
+    /// # Errors
+    /// When the callback queue has not taken it for certain.
+    pub(crate) async fn enqueue(
+        &self,
+        id: &JobId,
+        job: CallbackMessage,
+        keys: &Keyring,
+    ) -> Result<(), PublishError> {
+        let message = CallbackMessage { kind: Kind::Deliver as i32, ..job };
+        self.send(id, message, Duration::ZERO, keys).await
+    }
+
+    async fn send(
+        &self,
+        id: &JobId,
+        message: CallbackMessage,
+        delay: Duration,
+        keys: &Keyring,
+    ) -> Result<(), PublishError> {
+        let message = CallbackMessage { job_id: id.to_string(), ..message };
         self.batcher
             .publish(Message {
                 body: callback::seal(&message, keys),
@@ -107,7 +127,8 @@ impl Callbacks {
                     (attribute::METHOD, message.method),
                     (attribute::JOB, message.job_id),
                 ],
-                delay_seconds: u16::try_from(delay).unwrap_or(900),
+                // Rounded up: what comes before its time has to be sent again.
+                delay_seconds: u16::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(900),
                 group_id: Some(message.tenant),
                 ..Message::default()
             })

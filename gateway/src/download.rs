@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::gather::LIST_TYPE;
 use queuebridge_proto::v1::{DownloadInfo, DownloadResultResponse, outcome};
 use queuebridge_store::{PayloadError, PayloadStream};
 use sha2::{Digest, Sha256};
@@ -27,8 +28,10 @@ pub(crate) async fn pieces(
     let record = match lookup.find(&id).await? {
         Found::Finished(record) => record,
         Found::Purged => return Err(purged()),
-        Found::Pending | Found::Underway(_) => return Err(not_finished()),
+        Found::Pending | Found::Underway(_) | Found::Gathering(_) => return Err(not_finished()),
     };
+    let list = record.outcome.as_ref().is_some_and(|of| of.response_type == LIST_TYPE);
+    let record = if list { lookup.listed(&id, record).await? } else { record };
     let outcome = record.outcome.unwrap_or_default();
     let (size, sha256, chunks) = match outcome.result {
         Some(outcome::Result::Response(message)) => {

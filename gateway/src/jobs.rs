@@ -2,6 +2,7 @@
 
 use crate::admission::Place as Admitted;
 use crate::download;
+use crate::gather;
 use crate::identity::Identity;
 use crate::lookup::{Found, Lookup, bad_id};
 use crate::oversize;
@@ -21,7 +22,7 @@ use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::submit_result::Result as ItemResult;
 use queuebridge_proto::v1::{
     CancelRequest, DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
-    Job, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult, TraceContext,
+    Job, State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult, TraceContext,
     WatchResultRequest, WatchResultResponse,
 };
 use queuebridge_proto::{JobId, Keyring};
@@ -107,6 +108,8 @@ impl JobsService {
         } else if ticket.attached {
             // The job may be anywhere by now.
             self.0.lookup.job(&ticket.id).await?
+        } else if let Some(plan) = &ticket.plan {
+            gather::accepted(&ticket.id, plan, &self.0.lookup)
         } else {
             view::accepted(&ticket.id, ticket.method)
         };
@@ -163,6 +166,10 @@ impl JobsService {
     pub(crate) async fn cancel_job(&self, id: &JobId) -> Result<Job, Status> {
         let job = self.0.lookup.cancel(id).await?;
         self.0.waiter.look(id.uuid());
+        if id.is_gather() && job.state() == State::Cancelled {
+            // Of a cancelled gather no worker tells.
+            self.0.door.tell(id).await?;
+        }
         Ok(job)
     }
 

@@ -6,13 +6,15 @@
 
 use crate::view::{self, Methods};
 use bytes::Bytes;
+use prost::Message;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Job, PayloadRef, State, outcome};
-use queuebridge_proto::{JobId, JobIdError};
+use queuebridge_proto::{JobId, JobIdError, Keyring};
+use queuebridge_store::gather::Tally;
 use queuebridge_store::{
-    Author, Cancelled, Clock, Deleted, PayloadError, PayloadStore, Record, ResultStore, StoreError,
-    payload,
+    Author, Cancelled, Clock, Deleted, Gathers, PayloadError, PayloadStore, Record, ResultStore,
+    StoreError, payload,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use tonic::{Code, Status};
 pub struct Lookup {
     /// What is known about jobs.
     pub store: Arc<dyn ResultStore>,
+    /// What is known about their branches.
+    pub gathers: Gathers,
     /// Where large answers are.
     pub payloads: Option<Arc<dyn PayloadStore>>,
     /// The time.
@@ -31,6 +35,8 @@ pub struct Lookup {
     pub methods: Methods,
     /// The largest answer that is shown in a job; larger ones are downloaded.
     pub max_response_bytes: usize,
+    /// Sign the ids of branches.
+    pub job_id_keys: Keyring,
 }
 
 /// What the store and the clock say about a job.
@@ -40,6 +46,8 @@ pub enum Found {
     Pending,
     /// Claimed, or between two attempts.
     Underway(Record),
+    /// Sent to several branches, and not decided; which of the first 256 have ended.
+    Gathering(Tally),
     /// Finished, and the result can be read.
     Finished(Record),
     /// Finished, and its retention is over.
@@ -77,6 +85,9 @@ impl Lookup {
             if record.is_none() && now >= id.expires_at().plus(id.retention() + CLOCK_SKEW) {
                 return Ok(Found::Purged);
             }
+            if id.is_gather() {
+                self.close(id, now).await?;
+            }
             let method = self.methods.of(id);
             let outcome = queuebridge_proto::outcome::expired();
             self.store
@@ -84,6 +95,11 @@ impl Lookup {
                 .await
                 .map_err(|e| unreachable(&e))?;
             record = self.store.get(id, now).await.map_err(|e| unreachable(&e))?;
+        }
+        let unfinished = record.as_ref().is_none_or(|record| !record.is_terminal());
+        if id.is_gather() && unfinished {
+            let tally = self.gathers.gathers.tally(id, 0, now).await;
+            return Ok(Found::Gathering(tally.map_err(|e| unreachable(&e))?));
         }
         Ok(match record {
             None => Found::Pending,
@@ -102,12 +118,19 @@ impl Lookup {
         let mut record = match found {
             Found::Pending => return Ok(view::accepted(id, self.methods.of(id))),
             Found::Purged => return Err(purged()),
+            Found::Gathering(_) => return self.gathering(id).await,
             Found::Underway(record) | Found::Finished(record) => record,
         };
         self.fetch_response(id, &mut record).await?;
         let method = std::mem::take(&mut record.method);
         let method = if method.is_empty() { self.methods.of(id) } else { method };
-        Ok(view::recorded(id, method, record))
+        let report = record.outcome.as_mut().and_then(|outcome| outcome.gather.take());
+        let mut job = view::recorded(id, method, record);
+        if let Some(report) = report {
+            let left = self.max_response_bytes.saturating_sub(job.encoded_len());
+            job.gather = Some(Box::new(self.reported(id, *report, left).await?));
+        }
+        Ok(job)
     }
 
     /// Cancels a job and answers it as it then stands.
@@ -124,6 +147,10 @@ impl Lookup {
         if matches!(found, Found::Finished(_) | Found::Purged) {
             return self.show(id, found).await;
         }
+        if id.is_gather() {
+            self.cancel_gather(id).await?;
+            return self.job(id).await;
+        }
         match self.store.cancel(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
             Cancelled::BeforeStart | Cancelled::Requested | Cancelled::AlreadyFinished => {
                 self.job(id).await
@@ -138,8 +165,9 @@ impl Lookup {
     pub async fn delete(&self, id: &JobId, tenant: &str) -> Result<(), Status> {
         match self.find(id).await? {
             Found::Purged => Ok(()),
-            Found::Pending | Found::Underway(_) => Err(not_finished()),
+            Found::Pending | Found::Underway(_) | Found::Gathering(_) => Err(not_finished()),
             Found::Finished(record) => {
+                self.delete_branches(id, tenant, &record).await?;
                 // First the payloads: if one stays, the caller can try again.
                 self.delete_payloads(id, tenant, &record).await?;
                 match self.store.delete(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
@@ -150,7 +178,7 @@ impl Lookup {
         }
     }
 
-    async fn delete_payloads(
+    pub(crate) async fn delete_payloads(
         &self,
         id: &JobId,
         tenant: &str,
@@ -248,7 +276,7 @@ pub(crate) fn not_finished() -> Status {
     error::status(Code::FailedPrecondition, reason::NOT_FINISHED, message)
 }
 
-fn unreachable(error: &StoreError) -> Status {
+pub(crate) fn unreachable(error: &StoreError) -> Status {
     tracing::warn!(%error, "a look-up failed");
     unavailable("the result store cannot be reached")
 }

@@ -1,18 +1,29 @@
 //! A call as a queue message: body, attributes, group, trace.
 
 use crate::publish::{Limits, Message};
-use queuebridge_proto::envelope::attribute::{JOB, METHOD, VERSION};
+use queuebridge_proto::envelope::attribute::{self, BRANCHES, JOB, METHOD, VERSION};
 use queuebridge_proto::v1::{Call, TraceContext};
 use queuebridge_proto::{JobId, Keyring, envelope};
 
 /// How large the message of a call will be, without making it.
 #[must_use]
 pub fn size_of(call: &Call) -> usize {
-    let attribute = |name: &str, value: usize| name.len() + "String".len() + value;
+    let attribute =
+        |name: &str, value: usize| name.len() + attribute::data_type(name).len() + value;
     envelope::sealed_len(prost::Message::encoded_len(call))
         + attribute(VERSION, 1)
         + attribute(METHOD, call.method.len())
         + attribute(JOB, call.job_id.len())
+        + branches_of(call)
+            .map_or(0, |names| BRANCHES.len() + attribute::data_type(BRANCHES).len() + names.len())
+}
+
+/// The names of the branches of a message for several, as a topic's filter policies read
+/// them.
+fn branches_of(call: &Call) -> Option<String> {
+    let addressees = &call.membership.as_ref()?.addressees;
+    let names = addressees.iter().map(|addressee| addressee.branch.as_str());
+    (!addressees.is_empty()).then(|| serde_json::Value::from_iter(names).to_string())
 }
 
 /// Seals a call into a message.
@@ -27,14 +38,16 @@ pub fn of(call: Call, id: &JobId, delay_seconds: u16, limits: Limits, keys: &Key
     };
     let number = call.publish_number;
     let deduplication_id = limits.fifo.then(|| format!("{}.{number}", id.uuid()));
+    let branches = branches_of(&call).map(|names| (BRANCHES, names));
+    let routing = [
+        (VERSION, envelope::MAJOR.to_string()),
+        (METHOD, call.method.clone()),
+        (JOB, call.job_id.clone()),
+    ];
     Message {
         body: envelope::seal(&call, keys),
         trace_header: call.trace.as_ref().and_then(xray_header),
-        attributes: vec![
-            (VERSION, envelope::MAJOR.to_string()),
-            (METHOD, call.method),
-            (JOB, call.job_id),
-        ],
+        attributes: routing.into_iter().chain(branches).collect(),
         delay_seconds,
         group_id: Some(group_id),
         deduplication_id,

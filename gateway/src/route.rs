@@ -1,16 +1,26 @@
 //! Routes: which queue or topic takes which methods.
 
 use crate::config::RouteConfig;
-use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
+use crate::publish::{Limits, Publisher};
 use std::sync::Arc;
 
 /// One route: what the configuration says, and the way to its destination.
 pub struct Route {
     /// What the configuration says about these methods.
     pub config: RouteConfig,
-    /// The batcher of its queue or topic.
-    pub batcher: Batcher,
+    /// The batcher of its queue or topic; or those of its branches, in their order.
+    pub batchers: Vec<Batcher>,
+}
+
+impl Route {
+    /// What a call may hold wherever it goes.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let all = self.batchers.iter().map(Batcher::limits);
+        // A route has at least one.
+        all.min_by_key(|limits| limits.message_bytes).unwrap_or(Limits::NONE)
+    }
 }
 
 /// All routes, the most specific pattern first.
@@ -28,13 +38,13 @@ impl Routes {
     /// Adds a route whose destination nobody shares.
     #[must_use]
     pub fn with(mut self, config: RouteConfig, publisher: Arc<dyn Publisher>) -> Self {
-        self.push(config, Batcher::new(publisher));
+        self.push(config, vec![Batcher::new(publisher)]);
         self
     }
 
-    /// Adds a route.
-    pub fn push(&mut self, config: RouteConfig, batcher: Batcher) {
-        self.0.push(Arc::new(Route { config, batcher }));
+    /// Adds a route with the batcher of its queue or topic, or those of its branches.
+    pub fn push(&mut self, config: RouteConfig, batchers: Vec<Batcher>) {
+        self.0.push(Arc::new(Route { config, batchers }));
         self.0.sort_by_key(|route| std::cmp::Reverse(route.config.methods.specificity()));
     }
 

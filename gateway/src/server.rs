@@ -21,7 +21,7 @@ use queuebridge_proto::v1::executions_server::ExecutionsServer;
 use queuebridge_proto::v1::jobs_server::JobsServer;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{Clock, PayloadStore, Stores};
+use queuebridge_store::{Clock, Gathers, PayloadStore, RECORD_BYTES, Stores};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -108,12 +108,22 @@ impl Gateway {
         for route in routes.iter() {
             methods.learn(&route.config.methods.to_string());
         }
-        let Stores { results, submissions, payloads, leases: _ } = stores;
-        let payload_store = payloads.clone();
-        let max_response_bytes = settings.max_message_bytes.saturating_sub(AROUND_A_RESPONSE);
-        let lookup =
-            Lookup { store: results, payloads: payload_store, clock, methods, max_response_bytes };
-        let lookup = Arc::new(lookup);
+        let Stores { results, gathers, submissions, payloads, leases: _ } = stores;
+        let gathers = Gathers {
+            results: results.clone(),
+            gathers,
+            payloads: payloads.clone(),
+            record_bytes: RECORD_BYTES,
+        };
+        let lookup = Arc::new(Lookup {
+            store: results,
+            gathers: gathers.clone(),
+            payloads: payloads.clone(),
+            clock,
+            methods,
+            max_response_bytes: settings.max_message_bytes.saturating_sub(AROUND_A_RESPONSE),
+            job_id_keys: settings.job_id_keys.clone(),
+        });
         let replies = settings.replies.clone();
         let waiter = Waiter::new(lookup.clone(), replies.clone(), draining.clone());
         let callbacks = settings
@@ -125,6 +135,7 @@ impl Gateway {
             job_id_keys: settings.job_id_keys.clone(),
             envelope_keys: settings.envelope_keys.clone(),
             submissions,
+            gathers,
             replies,
             payloads,
             callbacks,
@@ -279,14 +290,26 @@ fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Routes {
     let mut batchers: HashMap<Destination, Batcher> = HashMap::new();
     let mut routes = Routes::new();
     for route in &config.routes {
-        let batcher = batchers.entry(route.destination.clone()).or_insert_with(|| {
-            let publisher: Arc<dyn Publisher> = match &route.destination {
-                Destination::Queue(url) => Arc::new(SqsPublisher::new(sqs.clone(), url.clone())),
-                Destination::Topic(arn) => Arc::new(SnsPublisher::new(sns.clone(), arn.clone())),
+        let mut batcher = |destination: Destination| {
+            let publisher = || -> Arc<dyn Publisher> {
+                match &destination {
+                    Destination::Topic(arn) => {
+                        Arc::new(SnsPublisher::new(sns.clone(), arn.clone()))
+                    }
+                    queue => Arc::new(SqsPublisher::new(sqs.clone(), queue.name().to_owned())),
+                }
             };
-            Batcher::new(publisher)
-        });
-        routes.push(route.clone(), batcher.clone());
+            let batcher = || Batcher::new(publisher());
+            batchers.entry(destination.clone()).or_insert_with(batcher).clone()
+        };
+        let each = match (&route.destination, &route.fan_out) {
+            (Destination::Branches, Some(fan_out)) => {
+                let queues = fan_out.branches.iter().filter_map(|branch| branch.queue.clone());
+                queues.map(|queue| batcher(Destination::Queue(queue))).collect()
+            }
+            (one, _) => vec![batcher(one.clone())],
+        };
+        routes.push(route.clone(), each);
     }
     routes
 }

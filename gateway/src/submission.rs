@@ -1,6 +1,6 @@
 //! A submission, checked: later code cannot meet half-checked data.
 
-use crate::config::Destination;
+use crate::fan_out::{self, Selected};
 use crate::identity::Identity;
 use crate::route::{Route, Routes};
 use bytes::Bytes;
@@ -47,6 +47,8 @@ pub struct Submission {
     pub wait: Duration,
     /// Whom to tell when the job is finished.
     pub callback: Option<Callback>,
+    /// The branches to which it goes, where its route has any.
+    pub fan_out: Option<Selected>,
 }
 
 impl Submission {
@@ -86,15 +88,12 @@ impl Submission {
         let delay = duration("delay", request.delay.as_ref())?;
         let delay =
             in_range("delay", delay, Duration::ZERO, MAX_DELAY, "from 0 to 900 s".to_owned())?;
-        let fifo = route.batcher.limits().fifo;
-        check_ordering(&request.ordering_key, fifo, delay)?;
-        if !delay.is_zero() && matches!(config.destination, Destination::Topic(_)) {
-            return Err(error::invalid_field("delay", "topics take no delay"));
-        }
+        check_ordering(&request.ordering_key, route.limits().fifo, delay)?;
         if now.plus(delay) >= expires_at {
             return Err(error::invalid_field("delay", "must end before the work expiry"));
         }
         check_request_id(&request.request_id)?;
+        let fan_out = fan_out::select(&request, &method, config, expires_at, now)?;
         Ok(Self {
             method,
             request: request.request,
@@ -108,6 +107,7 @@ impl Submission {
             retry_of: check_retry_of(&request.retry_of, caller, keys)?,
             wait: duration("wait", request.wait.as_ref())?,
             callback: request.callback.or_else(|| config.callback.clone()),
+            fan_out,
             route,
         })
     }

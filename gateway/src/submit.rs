@@ -8,6 +8,7 @@ use crate::message;
 use crate::publish::PublishError;
 use crate::replies::Replies;
 use crate::route::Routes;
+use crate::scatter;
 use crate::submission::{Submission, too_large};
 use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
@@ -15,11 +16,11 @@ use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::{
-    self, AttemptRules, Call, CallbackMessage, SubmitRequest, TraceContext,
+    self, AttemptRules, Call, CallbackMessage, GatherPlan, SubmitRequest, TraceContext,
 };
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
 use queuebridge_store::{
-    Accepted, Clock, PayloadStore, RequestKey, StoreError, SubmissionStore, payload,
+    Accepted, Clock, Gathers, PayloadStore, RequestKey, StoreError, SubmissionStore, payload,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct FrontDoor {
     pub envelope_keys: Keyring,
     /// Remembers idempotent submissions.
     pub submissions: Arc<dyn SubmissionStore>,
+    /// Where it is written down which branches a job goes to.
+    pub gathers: Gathers,
     /// Where the ends of the jobs are announced.
     pub replies: Arc<Replies>,
     /// Takes requests that no message can carry.
@@ -60,6 +63,8 @@ pub struct Ticket {
     pub attached: bool,
     /// The job that this submission repeats, if it is a replay.
     pub retry_of: Option<JobId>,
+    /// The branches to which it was sent, if its route has any.
+    pub plan: Option<GatherPlan>,
 }
 
 /// A submission that keeps all rules, and the id that it will have unless it
@@ -129,8 +134,8 @@ impl FrontDoor {
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
         // A refusal must come before the record, which would use the request_id up.
-        let limit = job.route.batcher.limits().message_bytes;
-        let size = || message::size_of(&self.call(caller, &id, &job, trace.clone()));
+        let limit = job.route.limits().message_bytes;
+        let size = || self.size_of(&self.call(caller, &id, &job, trace.clone()), &job);
         if self.payloads.is_none() && size() > limit {
             return Err(too_large("request", "larger than its queue's messages may be"));
         }
@@ -168,33 +173,52 @@ impl FrontDoor {
         trace: Option<TraceContext>,
         attached: bool,
     ) -> Result<Ticket, Status> {
-        let (route, ticket) = (job.route.clone(), ticket(*id, &job, attached));
-        let limits = route.batcher.limits();
+        let (route, mut ticket) = (job.route.clone(), ticket(*id, &job, attached));
+        let limits = route.limits();
         let mut call = self.call(caller, id, &job, trace);
         let most = route.config.inline_request_bytes.filter(|_| self.payloads.is_some());
         let large = most.is_some_and(|most| job.request.len() > most);
-        if large || message::size_of(&call) > limits.message_bytes {
-            self.offload(caller, id, &mut call, job.request, limits.message_bytes).await?;
+        if large || self.size_of(&call, &job) > limits.message_bytes {
+            let request = job.request.clone();
+            self.offload(caller, id, &mut call, request, limits.message_bytes).await?;
         }
-        let message = message::of(call, id, job.delay_seconds, limits, &self.envelope_keys);
-        if let Err(error) = route.batcher.publish(message).await {
-            return Err(refusal(&error, id));
+        let timed = job.callback.is_some() || scatter::has_deadline(&job);
+        if let Some(selected) = &job.fan_out {
+            let plan = self.write_plan(caller, id, &job, selected).await?;
+            let unsent = self.scatter(id, &job, call, &plan).await?;
+            self.start_timer(caller, id, &job, timed).await?;
+            self.settle_unsent(id, &plan, &unsent).await;
+            ticket.plan = Some(plan);
+            return Ok(ticket);
         }
-        if let (Some(callbacks), Some(callback)) = (&self.callbacks, job.callback) {
-            // The job is queued in any case: without its timer nobody is told so.
-            let told = CallbackMessage {
-                method: job.method.to_string(),
-                tenant: caller.tenant.to_string(),
-                callback: Some(callback),
-                reply_shard: self.replies.of(id),
-                ..CallbackMessage::default()
-            };
-            let timer = callbacks.start_timer(id, told, self.clock.now(), &self.envelope_keys);
-            if let Err(error) = timer.await {
-                return Err(refusal(&PublishError::Unknown(error.to_string()), id));
-            }
+        let delay = scatter::queue_delay(&job);
+        let message = message::of(call, id, delay, limits, &self.envelope_keys);
+        // A route without branches has one queue or topic.
+        for batcher in &route.batchers {
+            batcher.publish(message.clone()).await.map_err(|error| refusal(&error, id))?;
         }
+        self.start_timer(caller, id, &job, timed).await?;
         Ok(ticket)
+    }
+
+    /// The job is queued in any case: without its timer nobody is told so.
+    async fn start_timer(
+        &self,
+        caller: &Identity,
+        id: &JobId,
+        job: &Submission,
+        timed: bool,
+    ) -> Result<(), Status> {
+        let Some(callbacks) = self.callbacks.as_ref().filter(|_| timed) else { return Ok(()) };
+        let told = CallbackMessage {
+            method: job.method.to_string(),
+            tenant: caller.tenant.to_string(),
+            callback: job.callback.clone(),
+            reply_shard: self.replies.of(id),
+            ..CallbackMessage::default()
+        };
+        let timer = callbacks.start_timer(id, told, self.clock.now(), &self.envelope_keys);
+        timer.await.map_err(|error| refusal(&PublishError::Unknown(error.to_string()), id))
     }
 
     /// Puts a request that no message can, or should, carry into the payload store.
@@ -226,7 +250,9 @@ impl FrontDoor {
         if !job.job_id.is_empty() {
             let id = JobId::verify(&job.job_id, &caller.tenant, &self.job_id_keys)
                 .map_err(|error| crate::lookup::bad_id("job_id", error))?;
-            if id.method_tag() != queuebridge_proto::method::tag(job.method.as_str()) {
+            if id.method_tag() != queuebridge_proto::method::tag(job.method.as_str())
+                || id.is_gather() != job.fan_out.is_some()
+            {
                 return Err(error::invalid_field("job_id", "was given for another method"));
             }
             return Ok(id);
@@ -237,12 +263,16 @@ impl FrontDoor {
             uuid: Uuid::new_v7(Timestamp::from_unix(ContextV7::new(), secs, nanos)),
             tenant: &caller.tenant,
             method: job.method.as_str(),
-            expires_at: job.expires_at,
+            expires_at: job.fan_out.as_ref().map_or(job.expires_at, |selected| selected.deadline),
             retention: job.retention,
             at_least_once: job.route.config.guarantee == Guarantee::AtLeastOnce,
             reply_shard: self.replies.held().filter(|_| job.route.config.announce),
         };
-        Ok(JobId::mint(&claims, &self.job_id_keys))
+        Ok(if job.fan_out.is_some() {
+            JobId::mint_gather(&claims, &self.job_id_keys)
+        } else {
+            JobId::mint(&claims, &self.job_id_keys)
+        })
     }
 
     fn call(
@@ -280,13 +310,14 @@ impl FrontDoor {
             reply_shard: self.replies.of(id),
             callback: job.callback.clone(),
             retry_of: job.retry_of.map(|id| id.to_string()).unwrap_or_default(),
+            not_before: scatter::not_before(job, self.clock.now()),
             ..Call::default()
         }
     }
 }
 
 fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
-    Ticket { id, method: job.method.to_string(), attached, retry_of: job.retry_of }
+    Ticket { id, method: job.method.to_string(), attached, retry_of: job.retry_of, plan: None }
 }
 
 /// SHA-256 over tenant, method and `request_id`, kept apart by NUL, which none
@@ -305,7 +336,7 @@ fn digest(method: &str, request: &[u8]) -> [u8; 32] {
     Sha256::new_with_prefix(method).chain_update([0]).chain_update(request).finalize().into()
 }
 
-fn refusal(error: &PublishError, id: &JobId) -> Status {
+pub(crate) fn refusal(error: &PublishError, id: &JobId) -> Status {
     tracing::warn!(job = %id, %error, "a job was not published");
     match error {
         PublishError::Full(_) => overloaded(),
@@ -332,8 +363,8 @@ fn refusal(error: &PublishError, id: &JobId) -> Status {
     }
 }
 
-fn unreachable(error: StoreError) -> Status {
-    tracing::warn!(%error, "a request_id could not be recorded");
+pub(crate) fn unreachable(error: StoreError) -> Status {
+    tracing::warn!(%error, "a submission could not be recorded");
     unavailable("the result store cannot be reached")
 }
 

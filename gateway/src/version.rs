@@ -23,6 +23,11 @@ impl Found {
         let record = match self {
             Self::Underway(record) | Self::Finished(record) => record,
             Self::Pending => return Version::plain(State::Accepted),
+            // Of a gather what has ended is what changes.
+            Self::Gathering(tally) => {
+                let attempt = tally.succeeded.count() + tally.failed.count();
+                return Version { attempt, ..Version::plain(State::Running) };
+            }
             // Whatever it was; it is over.
             Self::Purged => return Version::plain(State::Unspecified),
         };

@@ -1,12 +1,19 @@
 //! A job as callers see it.
 
+use bytes::Bytes;
 use queuebridge_proto::JobId;
+use queuebridge_proto::gather::is_success;
 use queuebridge_proto::method::tag;
 use queuebridge_proto::time::duration_to_proto;
-use queuebridge_proto::v1::{self, Job, PayloadRef, Response, State, outcome};
+use queuebridge_proto::v1::{
+    self, Branch, Gather, GatherPlan, Job, PayloadRef, Response, State, outcome,
+};
 use queuebridge_store::Record;
+use queuebridge_store::record::is_terminal;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
+use tonic::Code;
 
 /// A job that was accepted and not claimed yet.
 #[must_use]
@@ -55,6 +62,45 @@ fn shown(result: outcome::Result, r#type: String) -> v1::job::Outcome {
             Response { size, sha256, r#type, ..Response::default() }
         }
     })
+}
+
+/// A gather: `branches` are those of the plan, in their order, each as a job of its own.
+#[must_use]
+pub fn gather(plan: &GatherPlan, branches: Vec<Job>, late: &[bool]) -> Gather {
+    let rule = plan.rule.clone().unwrap_or_default();
+    let (mut succeeded, mut failed) = (0, 0);
+    for job in branches.iter().filter(|job| is_terminal(job.state())) {
+        let code = match &job.outcome {
+            Some(v1::job::Outcome::Error(status)) => Code::from_i32(status.code),
+            _ => Code::Ok,
+        };
+        let success = is_success(&rule, job.state(), code);
+        succeeded += u32::from(success);
+        failed += u32::from(!success);
+    }
+    let named = plan.branches.iter().map(|branch| branch.name.clone()).zip(branches);
+    let late = late.iter().copied().chain(std::iter::repeat(false));
+    let branches = named.zip(late).map(|((name, job), late)| Branch { name, job: Some(job), late });
+    let branches: Vec<Branch> = branches.collect();
+    let total = u32::try_from(branches.len()).unwrap_or(u32::MAX);
+    Gather { rule: Some(rule), total, succeeded, failed, branches }
+}
+
+/// Leaves answers out of a list, from its end on, until those that are left have at most
+/// so many bytes together: each can be had by its branch's id.
+pub fn shorten(branches: &mut [Job], most: usize) {
+    let mut left = most;
+    for job in branches {
+        if let Some(v1::job::Outcome::Response(response)) = &mut job.outcome {
+            match left.checked_sub(response.message.len()) {
+                Some(rest) => left = rest,
+                None => {
+                    response.sha256 = Bytes::copy_from_slice(&Sha256::digest(&response.message));
+                    response.message = Bytes::new();
+                }
+            }
+        }
+    }
 }
 
 /// The method names this gateway has seen, by the tag that job ids carry: a job

@@ -8,8 +8,9 @@
 
 use crate::lookup::{Found, Lookup};
 use crate::replies::Replies;
-use queuebridge_proto::v1::{Announcement, FinishedJob, Job};
-use queuebridge_proto::{JobId, UnixMillis};
+use queuebridge_proto::JobId;
+use queuebridge_proto::time::CLOCK_SKEW;
+use queuebridge_proto::v1::{Announcement, Job};
 use queuebridge_store::Record;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,7 +117,9 @@ impl Waiter {
         let Ok(job) = Uuid::from_slice(&announcement.job) else { return };
         if let Some(subscription) = self.lock().get(&job) {
             subscription.news.send_replace(match announcement.finished {
-                Some(finished) => News::Found(Arc::new(Found::Finished(record(finished)))),
+                Some(finished) => {
+                    News::Found(Arc::new(Found::Finished(Record::of_finished(finished))))
+                }
                 None => News::Look,
             });
         }
@@ -150,7 +153,7 @@ impl Waiter {
         let mut pause = if at_once { Duration::ZERO } else { first };
         loop {
             tokio::select! {
-                () = sleep(jittered(pause, &id)) => {}
+                () = sleep(jittered(pause, &id).min(self.to_expiry(&id))) => {}
                 changed = news.changed() => match changed.map(|()| news.borrow_and_update().clone()) {
                     Ok(News::Look) => {}
                     // Somebody else has found it, and has told the others.
@@ -177,6 +180,13 @@ impl Waiter {
         }
     }
 
+    /// How long it is until whoever looks finds the job finished in any case; for ever
+    /// when that is behind.
+    fn to_expiry(&self, id: &JobId) -> Duration {
+        let left = self.0.lookup.clock.now().until(id.expires_at().plus(CLOCK_SKEW));
+        if left.is_zero() { Duration::MAX } else { left }
+    }
+
     fn pause(&self, id: &JobId, waited: Duration) -> Duration {
         let watched = || self.lock().get(&id.uuid()).is_some_and(|job| job.watchers > 0);
         if self.0.replies.expects(id) && !watched() {
@@ -184,18 +194,6 @@ impl Waiter {
         } else {
             (waited / 4).clamp(SHORTEST, LONGEST)
         }
-    }
-}
-
-/// What the store holds of a finished job, as it was announced.
-fn record(finished: FinishedJob) -> Record {
-    Record {
-        state: finished.state(),
-        attempt: finished.attempt,
-        started_at: Some(UnixMillis(finished.started_at)).filter(|at| at.0 > 0),
-        completed_at: Some(UnixMillis(finished.completed_at)),
-        outcome: finished.outcome,
-        ..Record::new(&finished.method)
     }
 }
 

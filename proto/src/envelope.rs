@@ -25,8 +25,17 @@ pub mod attribute {
     pub const METHOD: &str = "qb-method";
     /// The job id.
     pub const JOB: &str = "qb-job";
+    /// Only on topics: the names of the branches, as a JSON array. A subscription's
+    /// filter policy names its own.
+    pub const BRANCHES: &str = "qb-branches";
     /// Only in a parking queue: why the message was parked, in `UPPER_SNAKE`.
     pub const PARKED: &str = "qb-parked";
+
+    /// The data type of an attribute, in the words of SNS.
+    #[must_use]
+    pub fn data_type(name: &str) -> &'static str {
+        if name == BRANCHES { "String.Array" } else { "String" }
+    }
 }
 
 /// Why a body is not an envelope that may be run.

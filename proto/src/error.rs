@@ -71,6 +71,12 @@ pub mod reason {
     pub const WORKER_LOST: &str = "WORKER_LOST";
     /// The message came to the dead letter queue before the job was finished.
     pub const DEAD_LETTERED: &str = "DEAD_LETTERED";
+    /// The route's rules, or the submission, leave no branch to send the job to.
+    pub const NO_BRANCH: &str = "NO_BRANCH";
+    /// Fewer branches are left than the gather needs.
+    pub const TOO_FEW_BRANCHES: &str = "TOO_FEW_BRANCHES";
+    /// So many branches have failed that the gather cannot be met any more.
+    pub const GATHER_FAILED: &str = "GATHER_FAILED";
     /// The attempts were used up without a reported failure: workers died.
     pub const ATTEMPTS_EXHAUSTED: &str = "ATTEMPTS_EXHAUSTED";
 }

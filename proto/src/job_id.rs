@@ -6,19 +6,26 @@
 //! submission.
 //!
 //! ```text
-//! version 1 | key id 1 | flags 1 | UUIDv7 16 | tenant tag 4 | method tag 4 |
+//! kind 1 | key id 1 | flags 1 | UUIDv7 16 | tenant tag 4 | method tag 4 |
 //! work expiry, ms 6 | retention, s 4 | MAC 16      = 53 bytes, 71 characters
 //! ```
+//!
+//! The kind says also how the rest is laid out. The id of a gather leads to the ids of
+//! its branches, so that nobody has to store them.
 
 use crate::keys::{Keyring, MAC_LEN};
 use crate::method::tag;
 use crate::time::UnixMillis;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
-const VERSION: u8 = 1;
+/// The first byte: a job that a worker runs.
+const SINGLE: u8 = 1;
+/// The first byte: a job whose branches run.
+const GATHER: u8 = 2;
 const SIGNED_LEN: usize = 37;
 const LEN: usize = SIGNED_LEN + MAC_LEN;
 const TEXT_LEN: usize = 71;
@@ -72,20 +79,58 @@ impl JobId {
     /// Signs a new id.
     #[must_use]
     pub fn mint(claims: &Claims<'_>, keys: &Keyring) -> Self {
+        Self::lay_out(SINGLE, claims).signed(keys)
+    }
+
+    /// Signs a new id of a job with branches. Its work expiry is the deadline by which
+    /// the gather is decided.
+    #[must_use]
+    pub fn mint_gather(claims: &Claims<'_>, keys: &Keyring) -> Self {
+        Self::lay_out(GATHER, claims).signed(keys)
+    }
+
+    /// The id of the branch number `index` of this gather, without a signature: for the
+    /// stores, which know jobs by their UUIDs. What a branch has come to is kept for as
+    /// long as the gather may still be undecided, and then for its retention.
+    #[must_use]
+    pub fn branch(&self, index: u32, method: &str, expires_at: UnixMillis) -> Self {
+        let mut bytes = self.bytes;
+        bytes[0] = SINGLE;
+        bytes[2] &= FLAG_AT_LEAST_ONCE;
+        // The time of the gather, then what only its own UUID and the number lead to.
+        let hash =
+            Sha256::new_with_prefix(self.uuid().as_bytes()).chain_update(index.to_be_bytes());
+        let mut uuid = self.uuid().into_bytes();
+        uuid[6..].copy_from_slice(&hash.finalize()[..10]);
+        let uuid = Builder::from_custom_bytes(uuid).into_uuid();
+        bytes[3..19].copy_from_slice(uuid.as_bytes());
+        bytes[23..27].copy_from_slice(&tag(method));
+        bytes[27..33].copy_from_slice(&expires_at.0.to_be_bytes()[2..]);
+        let undecided = self.submitted_at().until(self.expires_at().max(expires_at));
+        bytes[33..SIGNED_LEN].copy_from_slice(&ceil_secs(self.retention() + undecided));
+        bytes[SIGNED_LEN..].fill(0);
+        Self { bytes }
+    }
+
+    /// The same id under a signature of these keys.
+    #[must_use]
+    pub fn signed(mut self, keys: &Keyring) -> Self {
+        self.bytes[1] = keys.signing_id();
+        let mac = keys.sign(&[DOMAIN, &self.bytes[..SIGNED_LEN]]);
+        self.bytes[SIGNED_LEN..].copy_from_slice(&mac);
+        self
+    }
+
+    fn lay_out(kind: u8, claims: &Claims<'_>) -> Self {
         let mut bytes = [0; LEN];
-        bytes[0] = VERSION;
-        bytes[1] = keys.signing_id();
+        bytes[0] = kind;
         let shard = claims.reply_shard.filter(|n| usize::from(*n) < MAX_REPLY_SHARDS);
         bytes[2] = u8::from(claims.at_least_once) | shard.map_or(0, |n| (n + 1) << SHARD_SHIFT);
         bytes[3..19].copy_from_slice(claims.uuid.as_bytes());
         bytes[19..23].copy_from_slice(&tag(claims.tenant));
         bytes[23..27].copy_from_slice(&tag(claims.method));
         bytes[27..33].copy_from_slice(&claims.expires_at.0.to_be_bytes()[2..]);
-        let secs = claims.retention.as_secs() + u64::from(claims.retention.subsec_nanos() > 0);
-        let secs = u32::try_from(secs).unwrap_or(u32::MAX);
-        bytes[33..SIGNED_LEN].copy_from_slice(&secs.to_be_bytes());
-        let mac = keys.sign(&[DOMAIN, &bytes[..SIGNED_LEN]]);
-        bytes[SIGNED_LEN..].copy_from_slice(&mac);
+        bytes[33..SIGNED_LEN].copy_from_slice(&ceil_secs(claims.retention));
         Self { bytes }
     }
 
@@ -100,7 +145,7 @@ impl JobId {
             return Err(JobIdError::Malformed);
         }
         match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(LEN) if bytes[0] == VERSION => Ok(Self { bytes }),
+            Ok(LEN) if matches!(bytes[0], SINGLE | GATHER) => Ok(Self { bytes }),
             _ => Err(JobIdError::Malformed),
         }
     }
@@ -154,6 +199,12 @@ impl JobId {
         self.bytes[2] & FLAG_AT_LEAST_ONCE != 0
     }
 
+    /// Whether it is a job with branches.
+    #[must_use]
+    pub fn is_gather(&self) -> bool {
+        self.bytes[0] == GATHER
+    }
+
     /// The number of the reply shard on which the job's end is announced, if it is.
     #[must_use]
     pub fn reply_shard(&self) -> Option<u8> {
@@ -165,6 +216,11 @@ impl JobId {
     pub fn method_tag(&self) -> [u8; 4] {
         [self.bytes[23], self.bytes[24], self.bytes[25], self.bytes[26]]
     }
+}
+
+fn ceil_secs(time: Duration) -> [u8; 4] {
+    let secs = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    u32::try_from(secs).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 fn be(bytes: &[u8]) -> u64 {
@@ -209,6 +265,30 @@ mod tests {
         }
         let beyond = Claims { reply_shard: Some(127), ..claims(false) };
         assert_eq!(JobId::mint(&beyond, &keys(1)).reply_shard(), None);
+    }
+
+    #[test]
+    fn a_gather_leads_to_the_ids_of_its_branches() {
+        let gather = JobId::mint_gather(&Claims { reply_shard: Some(4), ..claims(true) }, &keys(1));
+        assert!(
+            gather.is_gather() && JobId::verify(&gather.to_string(), "default", &keys(1)).is_ok()
+        );
+        let branch = |index| gather.branch(index, "/a.B/D", UnixMillis(1_700_000_900_000));
+        let first = branch(0);
+        assert_eq!(first, branch(0));
+        assert!(first.uuid() != branch(1).uuid() && first.uuid() != gather.uuid());
+        assert!(!first.is_gather() && first.at_least_once() && first.reply_shard().is_none());
+        assert_eq!(first.submitted_at(), gather.submitted_at());
+        assert_eq!(first.retention(), gather.retention() + Duration::from_secs(900));
+        assert_eq!(first.expires_at(), UnixMillis(1_700_000_900_000));
+        assert_eq!(first.method_tag(), tag("/a.B/D"));
+        assert_eq!(
+            JobId::verify(&first.to_string(), "default", &keys(1)),
+            Err(JobIdError::Unknown)
+        );
+        let signed = first.signed(&keys(1));
+        assert_eq!(JobId::verify(&signed.to_string(), "default", &keys(1)), Ok(signed));
+        assert_eq!(signed.uuid(), first.uuid());
     }
 
     #[test]

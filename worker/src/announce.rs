@@ -6,6 +6,7 @@
 
 use crate::job::Job;
 use crate::outbox::Outbox;
+use queuebridge_proto::JobId;
 use queuebridge_proto::UnixMillis;
 use queuebridge_proto::v1::{Announcement, FinishedJob, Outcome, State};
 use std::collections::HashMap;
@@ -30,20 +31,21 @@ pub(crate) async fn finished(job: &Job<'_>, state: State, outcome: Outcome, at: 
         completed_at: at.0,
         outcome: Some(outcome),
     });
-    announce(job, finished).await;
+    announce(job, &job.id, finished).await;
 }
 
 /// The job was found finished: by whom and how is in the store.
 pub(crate) async fn found_finished(job: &Job<'_>) {
-    announce(job, None).await;
+    announce(job, &job.id, None).await;
 }
 
-async fn announce(job: &Job<'_>, finished: Option<FinishedJob>) {
+/// Announces `id`, which is the job, or the gather that it belongs to.
+pub(crate) async fn announce(job: &Job<'_>, id: &JobId, finished: Option<FinishedJob>) {
     let shard = job.call.reply_shard.as_str();
     if shard.is_empty() {
         return;
     }
-    let job_id = job.id.uuid().into_bytes().to_vec().into();
+    let job_id = id.uuid().into_bytes().to_vec().into();
     let announcement = Announcement { job: job_id, finished };
     job.runner.announcer.announce(&*job.runner.outbox, shard, announcement).await;
 }

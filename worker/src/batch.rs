@@ -2,7 +2,7 @@
 
 use crate::delivery::Delivery;
 use crate::host::pointers::{self, Pointer, PointerError};
-use crate::job::{self, Job};
+use crate::job::{self, Job, NoJob};
 use crate::runner::{Role, Runner};
 use crate::telemetry::{BatchMetrics, BatchSpan, Observation, Parts};
 use crate::verdict::{Reason, Verdict};
@@ -36,6 +36,9 @@ type Finished = (usize, Verdict, Option<Box<Parts>>);
 /// How long a batch goes on after its handlers were ended, to give their claims
 /// back and to write what became of them.
 pub const FINISH_GRACE: Duration = Duration::from_millis(500);
+/// Between two receives of a message for several branches, where the worker does not
+/// know which one it is: until somebody has told it.
+const NO_BRANCH_BACKOFF: Duration = Duration::from_secs(60);
 /// How long a stopped batch may take to release its claims.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -258,7 +261,16 @@ async fn run_body(
         match (opened, runner.settings.role) {
             (Ok(job), Role::Jobs) => job::run(job, limits).await,
             (Ok(job), Role::DeadLetters | Role::Callbacks) => dead_letters::run(&job).await,
-            (Err(error), _) => park::unopened(runner, delivery, seen, error).await,
+            (Err(NoJob::Unopened(error)), _) => park::unopened(runner, delivery, seen, error).await,
+            // The filter policy of its subscription is new, or missing.
+            (Err(NoJob::NotAddressed), _) => {
+                tracing::debug!(id = delivery.message_id, "a message is for other branches");
+                Verdict::Ack
+            }
+            (Err(NoJob::NoBranch), _) => {
+                tracing::error!(id = delivery.message_id, "QB_BRANCH does not say which branch");
+                Verdict::redeliver(NO_BRANCH_BACKOFF, Reason::NoBranch)
+            }
         }
     };
     life.instrument(span).await

@@ -20,11 +20,17 @@ const BACKOFF_MAX: Duration = Duration::from_secs(120);
 /// be acknowledged only if that is certain; its redelivery finds the job finished and
 /// repeats this, and not the job.
 pub(crate) async fn enqueue(job: &Job<'_>) -> Verdict {
+    enqueue_of(job, &job.call.job_id, job.method.as_str()).await
+}
+
+/// As [`enqueue`], for the job of this id, which is the job, or the gather that it
+/// belongs to.
+pub(crate) async fn enqueue_of(job: &Job<'_>, job_id: &str, method: &str) -> Verdict {
     let Some(callback) = &job.call.callback else { return Verdict::Ack };
     let message = CallbackMessage {
         kind: Kind::Deliver as i32,
-        job_id: job.call.job_id.clone(),
-        method: job.method.to_string(),
+        job_id: job_id.to_owned(),
+        method: method.to_owned(),
         tenant: job.call.tenant.clone(),
         callback: Some(callback.clone()),
         reply_shard: job.call.reply_shard.clone(),
@@ -32,7 +38,7 @@ pub(crate) async fn enqueue(job: &Job<'_>) -> Verdict {
     };
     let message = Outgoing {
         body: callback::seal(&message, &job.runner.envelope_keys).into(),
-        attributes: park::routing(job),
+        attributes: park::routing(method, job_id),
         group_id: message.tenant,
         trace_header: job.delivery.trace_header.clone(),
     };

@@ -32,6 +32,8 @@ pub struct JobContext {
     pub cancelled: CancellationToken,
     /// The id of the job that this one repeats, if it is a replay.
     pub retry_of: Option<Arc<str>>,
+    /// The branch that this is, of a method that goes to several.
+    pub branch: Option<Arc<str>>,
     pub(crate) clock: Clock,
     pub(crate) reports: Arc<Reports>,
     pub(crate) trace: Option<TraceContext>,
@@ -105,6 +107,7 @@ mod tests {
             deadline: UnixMillis(9_000),
             cancelled: CancellationToken::new(),
             retry_of: None,
+            branch: None,
             clock: Clock::simulated(UnixMillis(1_000)),
             reports: reports.clone(),
             trace: None,

@@ -1,8 +1,8 @@
 //! What arrives in a dead letter queue: messages whose workers crashed, ran out
 //! of time or memory, or were never started. Nobody else would finish their jobs.
 
-use crate::callback;
 use crate::claim;
+use crate::ended;
 use crate::finish::{self, Ending};
 use crate::job::Job;
 use crate::park;
@@ -47,9 +47,9 @@ pub(crate) async fn run(job: &Job<'_>) -> Verdict {
 
 /// A job that ended in another way may be worth repeating.
 async fn parked(job: &Job<'_>) -> Verdict {
-    let called_back = callback::enqueue(job).await;
-    if !called_back.is_ack() {
-        return called_back;
+    let told = ended::again(job).await;
+    if !told.is_ack() {
+        return told;
     }
     let parked = park::copy(job, park::reason::DEAD_LETTERED).await;
     parked.map_or_else(|verdict| verdict, |_| Verdict::Ack)

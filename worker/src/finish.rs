@@ -1,10 +1,9 @@
 //! Finishing a job: the outcome is stored once, then the message is
 //! acknowledged.
 
-use crate::announce;
-use crate::callback;
 use crate::claim;
 use crate::dispatch::Answer;
+use crate::ended;
 use crate::job::Job;
 use crate::runner::random;
 use crate::verdict::{Reason, Verdict, backoff};
@@ -77,13 +76,11 @@ async fn complete(job: &Job<'_>, author: Author, state: State, outcome: Outcome)
         match stored.await {
             Ok(Completed::Stored) => {
                 job.seen.finished(state);
-                announce::finished(job, state, outcome, now).await;
-                return callback::enqueue(job).await;
+                return ended::stored(job, state, outcome, now).await;
             }
             Ok(Completed::AlreadyFinished) => {
                 // Perhaps by this very attempt, whose call lost its response.
-                announce::found_finished(job).await;
-                return callback::enqueue(job).await;
+                return ended::found(job).await;
             }
             Ok(Completed::Lost) => {
                 return Verdict::redeliver(Duration::from_secs(1), Reason::ClaimLost);

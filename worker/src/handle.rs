@@ -38,6 +38,7 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
         deadline: now.plus(remaining),
         cancelled: cancelled.clone(),
         retry_of: (!job.call.retry_of.is_empty()).then(|| job.call.retry_of.as_str().into()),
+        branch: job.call.membership.as_ref().map(|of| of.branch.as_str().into()),
         clock: runner.clock,
         reports: job.reports.clone(),
         trace: job.trace(),

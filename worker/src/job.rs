@@ -1,9 +1,9 @@
 //! One delivery's life, top to bottom.
 
 use crate::batch::Limits;
-use crate::callback;
 use crate::claim;
 use crate::delivery::Delivery;
+use crate::ended;
 use crate::finish::{self, Ending};
 use crate::handle::{Handled, handle};
 use crate::next::Next;
@@ -38,6 +38,27 @@ pub(crate) struct Job<'a> {
     /// When the claim was granted.
     pub(crate) started_at: Option<UnixMillis>,
     pub(crate) reports: Arc<Reports>,
+    /// The gather that it is a branch of.
+    pub(crate) gather: Option<JobId>,
+    /// Other branches have received the same message.
+    pub(crate) shares_message: bool,
+}
+
+/// Why a delivery has no job to run.
+#[derive(Debug)]
+pub(crate) enum NoJob {
+    /// It is not an envelope that may be run.
+    Unopened(EnvelopeError),
+    /// It is for other branches.
+    NotAddressed,
+    /// It is for several branches, and nobody has told the worker which one it is.
+    NoBranch,
+}
+
+impl From<EnvelopeError> for NoJob {
+    fn from(error: EnvelopeError) -> Self {
+        Self::Unopened(error)
+    }
 }
 
 /// Runs one delivery and says what should happen with its message.
@@ -111,13 +132,29 @@ impl<'a> Job<'a> {
         runner: &'a Runner,
         delivery: &'a Delivery,
         seen: &'a Observation,
-    ) -> Result<Self, EnvelopeError> {
-        let call = envelope::open(&delivery.body, &runner.envelope_keys)?;
+    ) -> Result<Self, NoJob> {
+        let mut call = envelope::open(&delivery.body, &runner.envelope_keys)?;
+        let shares_message = runner.settings.branch.take_place(&mut call, delivery)?;
         let id = JobId::parse_trusted(&call.job_id).map_err(|_| EnvelopeError::Undecodable)?;
         let method = MethodName::parse(&call.method).map_err(|_| EnvelopeError::Undecodable)?;
         let (author, attempt) = (Author::Unclaimed, delivery.receive_count);
-        let (started_at, reports) = (None, Arc::default());
-        Ok(Self { runner, delivery, seen, id, method, call, author, attempt, started_at, reports })
+        let gather = call.membership.as_ref();
+        let gather = gather.map(|of| JobId::parse_trusted(&of.gather_id)).transpose();
+        let gather = gather.map_err(|_| EnvelopeError::Undecodable)?;
+        Ok(Self {
+            runner,
+            delivery,
+            seen,
+            id,
+            method,
+            call,
+            author,
+            attempt,
+            started_at: None,
+            reports: Arc::default(),
+            gather,
+            shares_message,
+        })
     }
 
     /// How many claims were granted so far.
@@ -136,7 +173,7 @@ impl<'a> Job<'a> {
     /// The end of a delivery whose job was over before. Whoever ended it may not have
     /// come to enqueueing its callback.
     pub(crate) async fn over(&self) -> Verdict {
-        match callback::enqueue(self).await {
+        match ended::again(self).await {
             Verdict::Ack => self.sent_back().await,
             redeliver => redeliver,
         }

@@ -15,6 +15,7 @@
 
 mod announce;
 pub mod batch;
+pub mod branch;
 mod callback;
 pub mod callbacks;
 mod claim;
@@ -23,7 +24,9 @@ pub mod context;
 mod dead_letters;
 pub mod delivery;
 mod dispatch;
+mod ended;
 mod finish;
+mod gather;
 mod handle;
 pub mod host;
 mod job;
@@ -39,9 +42,10 @@ pub mod testing;
 pub mod verdict;
 mod worker;
 
+pub use branch::Branch;
 pub use context::JobContext;
 pub use delivery::Delivery;
 pub use outbox::Outbox;
-pub use runner::{Role, Runner, RunnerSettings};
+pub use runner::{JobStores, Role, Runner, RunnerSettings};
 pub use verdict::{Reason, Verdict};
 pub use worker::{RunError, Worker, shutdown_signal};

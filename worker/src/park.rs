@@ -52,17 +52,27 @@ const PARKING_BACKOFF: Duration = Duration::from_secs(10);
 const HELD_BACKOFF: Duration = Duration::from_secs(300);
 
 /// The attributes of a job's message.
-pub(crate) fn routing(job: &Job<'_>) -> Vec<(&'static str, String)> {
+pub(crate) fn routing(method: &str, job_id: &str) -> Vec<(&'static str, String)> {
     vec![
         (attribute::VERSION, envelope::MAJOR.to_string()),
-        (attribute::METHOD, job.method.to_string()),
-        (attribute::JOB, job.call.job_id.clone()),
+        (attribute::METHOD, method.to_owned()),
+        (attribute::JOB, job_id.to_owned()),
     ]
 }
 
 /// Copies the message of a job to the parking queue. `Ok(false)`: there is none.
 pub(crate) async fn copy(job: &Job<'_>, reason: &'static str) -> Result<bool, Verdict> {
-    let sent = send(job.runner, job.delivery, routing(job), &job.call.tenant, reason).await?;
+    let attributes = routing(job.method.as_str(), &job.call.job_id);
+    let own;
+    let delivery = if job.shares_message {
+        // What other branches have received as well does not say which of them failed.
+        let body = envelope::seal(&job.call, &job.runner.envelope_keys).into();
+        own = Delivery { body, pointer: None, ..job.delivery.clone() };
+        &own
+    } else {
+        job.delivery
+    };
+    let sent = send(job.runner, delivery, attributes, &job.call.tenant, reason).await?;
     if sent {
         job.seen.parked(reason);
     }

@@ -1,13 +1,14 @@
 //! What every batch shares: the services, the stores, the keys, the limits.
 
 use crate::announce::Announcer;
+use crate::branch::Branch;
 use crate::callbacks::Sender;
 use crate::dispatch::Dispatcher;
 use crate::host::pointers::Pointers;
 use crate::outbox::Outbox;
 use crate::telemetry::Telemetry;
 use queuebridge_proto::Keyring;
-use queuebridge_store::{Clock, PayloadStore, ResultStore};
+use queuebridge_store::{Clock, GatherStore, Gathers, PayloadStore, RECORD_BYTES, ResultStore};
 use queuebridge_web::Descriptors;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tonic::service::Routes;
 pub struct Runner {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) store: Arc<dyn ResultStore>,
+    pub(crate) gathers: Gathers,
     pub(crate) payloads: Option<Arc<dyn PayloadStore>>,
     pub(crate) outbox: Arc<dyn Outbox>,
     pub(crate) envelope_keys: Keyring,
@@ -43,6 +45,8 @@ pub struct RunnerSettings {
     pub record_bytes: usize,
     /// The largest answer at all.
     pub max_response_bytes: usize,
+    /// Which branch it is, of methods that go to several.
+    pub branch: Branch,
     /// What is known of the services' messages: answers are stored with the names
     /// of their types.
     pub descriptors: Option<Arc<Descriptors>>,
@@ -75,11 +79,11 @@ impl Default for RunnerSettings {
             concurrency: 100,
             // A DynamoDB write costs a unit per KiB and an S3 object eight of them.
             inline_response_bytes: 32 * 1024,
-            // A DynamoDB item holds 400 KB, its other attributes included.
-            record_bytes: 380_000,
+            record_bytes: RECORD_BYTES,
             // A worker holds it in memory, together with others. Without a payload
             // store it is what a record can hold.
             max_response_bytes: 512 * 1024 * 1024,
+            branch: Branch::default(),
             descriptors: None,
             pointers: None,
             callbacks: None,
@@ -88,12 +92,27 @@ impl Default for RunnerSettings {
     }
 }
 
+/// The stores of jobs: their records, and what their branches have come to.
+#[derive(Clone)]
+pub struct JobStores {
+    /// What is known about jobs.
+    pub results: Arc<dyn ResultStore>,
+    /// What the branches of jobs have come to.
+    pub gathers: Arc<dyn GatherStore>,
+}
+
+impl<S: ResultStore + GatherStore> From<Arc<S>> for JobStores {
+    fn from(store: Arc<S>) -> Self {
+        Self { results: store.clone(), gathers: store }
+    }
+}
+
 impl Runner {
     /// A runner of `routes` over the given stores.
     #[must_use]
     pub fn new(
         routes: Routes,
-        store: Arc<dyn ResultStore>,
+        stores: impl Into<JobStores>,
         payloads: Option<Arc<dyn PayloadStore>>,
         outbox: Arc<dyn Outbox>,
         envelope_keys: Keyring,
@@ -102,9 +121,17 @@ impl Runner {
     ) -> Arc<Self> {
         let dispatcher = Dispatcher::new(routes);
         let announcer = Announcer::default();
+        let JobStores { results: store, gathers } = stores.into();
+        let gathers = Gathers {
+            results: store.clone(),
+            gathers,
+            payloads: payloads.clone(),
+            record_bytes: settings.record_bytes,
+        };
         Arc::new(Self {
             dispatcher,
             store,
+            gathers,
             payloads,
             outbox,
             envelope_keys,

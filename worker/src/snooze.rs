@@ -46,7 +46,7 @@ pub(crate) async fn resend(job: &Job<'_>, until: UnixMillis) -> Verdict {
     call.not_before = Some(until.to_proto());
     let message = Outgoing {
         body: envelope::seal(&call, &job.runner.envelope_keys).into(),
-        attributes: park::routing(job),
+        attributes: park::routing(job.method.as_str(), &job.call.job_id),
         group_id: call.tenant,
         trace_header: job.delivery.trace_header.clone(),
     };

@@ -29,6 +29,9 @@
 //! | body does not decode, or is not authentic | nothing | park |
 //! | the message points to a body in S3 that may not be read, or is not there | nothing | park |
 //! | body is of an unknown version, or sealed with an unknown key | nothing | redeliver, for a newer worker, until the queue dead-letters it |
+//! | the message is for other branches than this worker's | nothing | ack |
+//! | it is for several branches, and `QB_BRANCH` does not say which one this is | nothing | redeliver |
+//! | the job is a branch, and the stores cannot be asked whether its gather is decided | as found | redeliver; the job is not run again |
 //! | an earlier message of the same ordered group was redelivered | nothing | redeliver unrun |
 //! | the host ran out of time before the start | nothing | redeliver unrun |
 //! | the host stopped while it ran | claim returned, the attempt not counted | redeliver |
@@ -92,6 +95,10 @@ pub enum Reason {
     /// The callback queue could not be reached.
     #[error("the callback queue cannot be reached")]
     CallbackUnavailable,
+    /// The message is for several branches, and the worker does not know which one it
+    /// is.
+    #[error("the worker does not know its branch")]
+    NoBranch,
     /// The handler asked to be called later, and no delayed copy could be sent.
     #[error("the handler asked to be called later")]
     Snoozed,
@@ -116,6 +123,7 @@ impl Reason {
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::ParkingUnavailable => "PARKING_UNAVAILABLE",
             Self::CallbackUnavailable => "CALLBACK_UNAVAILABLE",
+            Self::NoBranch => "NO_BRANCH",
             Self::Snoozed => "SNOOZED",
             Self::Envelope(_) => "UNOPENED",
             Self::FollowsFailure => "FOLLOWS_FAILURE",

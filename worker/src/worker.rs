@@ -175,6 +175,7 @@ fn runner(
         role: config.role,
         lease: config.lease,
         concurrency: config.concurrency,
+        branch: config.branch.clone(),
         descriptors: shared.descriptors,
         pointers: pointers(config, sdk),
         callbacks: shared.sender,

@@ -7,8 +7,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
+use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::job::Outcome;
-use queuebridge_proto::v1::{Job, Metadatum, metadatum};
+use queuebridge_proto::v1::{Gather, GatherRule, Job, Metadatum, metadatum};
 use serde_json::{Map, Value, json};
 use tonic_types::pb::{BadRequest, ErrorInfo, RetryInfo};
 
@@ -52,6 +53,40 @@ pub(super) fn job(job: &Job) -> Value {
             object.put("response", Some(inner.finish()));
         }
         Some(Outcome::Error(error)) => object.put("error", Some(status(error))),
+        None => {}
+    }
+    object.put("gather", job.gather.as_deref().map(gather));
+    object.finish()
+}
+
+fn gather(gather: &Gather) -> Value {
+    let mut object = Object::default();
+    object.put("rule", gather.rule.as_ref().map(rule));
+    object.put("total", Some(gather.total));
+    object.put("succeeded", (gather.succeeded != 0).then_some(gather.succeeded));
+    object.put("failed", (gather.failed != 0).then_some(gather.failed));
+    object.list("branches", &gather.branches, |branch| {
+        let mut object = Object::default();
+        object.text("name", &branch.name);
+        object.put("job", branch.job.as_ref().map(job));
+        object.put("late", branch.late.then_some(true));
+        object.finish()
+    });
+    object.finish()
+}
+
+fn rule(rule: &GatherRule) -> Value {
+    let mut object = Object::default();
+    object.put("need", (rule.need != 0).then_some(rule.need));
+    object.put("deadline", rule.deadline.as_ref().map(duration));
+    object.put("partial", rule.partial.then_some(true));
+    object.put("successCodes", (!rule.success_codes.is_empty()).then(|| json!(rule.success_codes)));
+    let late = rule.late_branches();
+    object.put("lateBranches", (rule.late_branches != 0).then(|| late.as_str_name()));
+    object.put("cancelRest", rule.cancel_rest.then_some(true));
+    match &rule.answer {
+        Some(Answer::Primary(name)) => object.put("primary", Some(name.as_str())),
+        Some(Answer::Merge(merge)) => object.put("merge", Some(*merge)),
         None => {}
     }
     object.finish()

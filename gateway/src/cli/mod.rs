@@ -6,6 +6,7 @@ mod download;
 mod exit;
 mod failure;
 mod follow;
+mod gather;
 mod json;
 mod replay;
 mod show;

@@ -1,6 +1,7 @@
 //! A job as text for people.
 
 use super::args::Output;
+use super::gather;
 use super::json::{base64, timestamp};
 use crate::config::code_name;
 use queuebridge_proto::v1::job::Outcome;
@@ -52,6 +53,9 @@ pub(super) fn job(job: &Job, output: &Output) -> String {
         [("initial", &job.initial_metadata), ("trailing", &job.trailing_metadata)]
     {
         entries.iter().for_each(|entry| line(name, &metadatum(entry)));
+    }
+    if let Some(gather) = &job.gather {
+        gather::lines(gather).iter().for_each(|(name, value)| line(name, value));
     }
     match &job.outcome {
         Some(Outcome::Response(response)) => {

@@ -2,6 +2,7 @@
 
 use super::args::{Gateway, Output};
 use super::failure::Failure;
+use super::gather::GatherArgs;
 use crate::config::parse_duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -51,6 +52,9 @@ pub struct SubmitArgs {
     pub wait: Option<Duration>,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub gather: GatherArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub output: Output,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -77,6 +81,8 @@ impl SubmitArgs {
             result_retention: self.retention.map(duration_to_proto),
             delay: self.delay.map(duration_to_proto),
             ordering_key: self.ordering_key.clone(),
+            gather: self.gather.rule(),
+            branches: self.gather.branches.clone(),
             ..SubmitRequest::default()
         })
     }
@@ -123,6 +129,7 @@ mod tests {
     use crate::cli::{Cli, ClientCommand, Command};
     use clap::Parser;
     use metadatum::Value;
+    use queuebridge_proto::v1::GatherRule;
 
     fn submit(arguments: &[&str]) -> SubmitArgs {
         let start = ["queuebridge", "submit", "--method", "/a.B/C"];
@@ -154,6 +161,12 @@ mod tests {
             "5s",
             "--ordering-key",
             "o",
+            "--need",
+            "any",
+            "--deadline",
+            "9s",
+            "--branch",
+            "b",
         ];
         let request = submit(&arguments).request().unwrap();
         assert_eq!((request.method.as_str(), &request.request[..]), ("/a.B/C", &[0, 1, 255][..]));
@@ -164,6 +177,8 @@ mod tests {
         assert_eq!(request.expiry, Some(Expiry::ExpireAfter(seconds(600))));
         assert_eq!(request.result_retention, Some(seconds(86_400)));
         assert_eq!((request.delay, request.wait), (Some(seconds(5)), None));
+        let any = GatherRule { need: 1, deadline: Some(seconds(9)), ..GatherRule::default() };
+        assert_eq!((request.gather, request.branches), (Some(any), vec!["b".to_owned()]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod callbacks;
 mod duration;
 mod error;
+mod fan_out;
 mod pattern;
 mod read;
 mod reader;
@@ -21,6 +22,7 @@ mod variables;
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
+pub use fan_out::{BranchConfig, FanOut};
 pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
 pub use replay::ReplayConfig;

@@ -1,5 +1,6 @@
 //! From text and environment to the configuration.
 
+use super::fan_out;
 use super::reader::{Found, Reader, found};
 use super::values::{bytes, text, time, whole, word};
 use super::{
@@ -149,7 +150,7 @@ fn names(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-fn yes_or_no(value: &Value) -> Result<bool, String> {
+pub(super) fn yes_or_no(value: &Value) -> Result<bool, String> {
     let text = value.as_str().and_then(|text| text.parse().ok());
     value.as_bool().or(text).ok_or_else(|| "true or false".to_owned())
 }
@@ -194,7 +195,7 @@ fn told(value: &Value) -> Result<Callback, String> {
     Ok(Callback { target: Some(target) })
 }
 
-fn is_queue_url(text: &str) -> bool {
+pub(super) fn is_queue_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
@@ -281,7 +282,8 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
             parsed
         }
     };
-    let destination = destination(reader);
+    let branches = reader.has("branch");
+    let destination = destination(reader, branches);
     // The rest is read in any case, so that its mistakes are reported as well.
     let stand_in = Destination::Queue(String::new());
     let complete = methods.is_some() && destination.is_some();
@@ -289,10 +291,6 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     let mut route = RouteConfig::new(methods, destination.unwrap_or(stand_in));
     let guarantees = [Guarantee::Claimed, Guarantee::AtLeastOnce].map(|g| (g.name(), g));
     reader.set("guarantee", &mut route.guarantee, word(&guarantees));
-    if route.guarantee == Guarantee::AtLeastOnce && route.destination.is_fifo() {
-        let problem = "at_least_once keeps no order, and the destination is FIFO";
-        reader.complain(reader.at("guarantee"), problem, "\"claimed\"");
-    }
     let policies = [LeasePolicy::Retry, LeasePolicy::Fail, LeasePolicy::Hold];
     if let Some(policy) = reader.read("lease_policy", word(&policies.map(|p| (p.name(), p)))) {
         route.lease_policy = policy;
@@ -309,10 +307,15 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     reader.set("announce", &mut route.announce, yes_or_no);
     route.callback = reader.read("callback", told);
     times(reader, &mut route);
+    route.fan_out = fan_out::read(reader, &route);
+    if route.guarantee == Guarantee::AtLeastOnce && route.is_fifo() {
+        let problem = "at_least_once keeps no order, and the destination is FIFO";
+        reader.complain(reader.at("guarantee"), problem, "\"claimed\"");
+    }
     complete.then_some(route)
 }
 
-fn destination(reader: &mut Reader) -> Option<Destination> {
+fn destination(reader: &mut Reader, branches: bool) -> Option<Destination> {
     let is_topic = |t: &str| t.starts_with("arn:") && t.split(':').nth(2) == Some("sns");
     let (has_queue, queue) = name(reader, "queue", "the URL of an SQS queue", is_queue_url);
     let (has_topic, topic) = name(reader, "topic", "the ARN of an SNS topic", is_topic);
@@ -321,6 +324,7 @@ fn destination(reader: &mut Reader) -> Option<Destination> {
             reader.complain(reader.at("topic"), "there is a queue as well", "only one of the two");
             None
         }
+        (false, false) if branches => Some(Destination::Branches),
         (false, false) => {
             reader.missing("queue", "a queue or a topic");
             None

@@ -50,6 +50,11 @@ impl Reader {
         from_file.map(|value| Found { place: self.at(path), value })
     }
 
+    /// Whether the table has a value at `path`; it is left there.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.table.contains_key(path)
+    }
+
     /// Takes and parses the value at `path`. `parse` fails with what it expected.
     pub(super) fn read<T>(
         &mut self,

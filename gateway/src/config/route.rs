@@ -1,6 +1,6 @@
 //! What the configuration says about a set of methods.
 
-use super::MethodPattern;
+use super::{FanOut, MethodPattern};
 use queuebridge_proto::v1::Callback;
 use std::fmt;
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub struct RouteConfig {
     /// Whom to tell when a job is finished whose submission names nobody. Default:
     /// nobody.
     pub callback: Option<Callback>,
+    /// The branches to which every job goes. Default: none; then it goes to one worker.
+    pub fan_out: Option<FanOut>,
 }
 
 impl RouteConfig {
@@ -77,7 +79,16 @@ impl RouteConfig {
             inline_request_bytes: None,
             announce: true,
             callback: None,
+            fan_out: None,
         }
+    }
+
+    /// Whether its queues, or its topic, keep the order of a group.
+    #[must_use]
+    pub fn is_fifo(&self) -> bool {
+        let branches = self.fan_out.iter().flat_map(|fan_out| &fan_out.branches);
+        let mut queues = branches.filter_map(|branch| branch.queue.as_deref());
+        self.destination.is_fifo() || queues.any(|queue| queue.ends_with(".fifo"))
     }
 }
 
@@ -88,14 +99,17 @@ pub enum Destination {
     Queue(String),
     /// An SNS topic, by its ARN.
     Topic(String),
+    /// The queues of the route's branches, one for each.
+    Branches,
 }
 
 impl Destination {
-    /// The URL or ARN.
+    /// The URL or ARN; empty for the queues of branches.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Self::Queue(name) | Self::Topic(name) => name,
+            Self::Branches => "",
         }
     }
 

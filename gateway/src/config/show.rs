@@ -2,11 +2,16 @@
 //! the secrets, which are not in it.
 
 use super::{
-    Config, Destination, Guarantee, LogFormat, RouteConfig, code_name, format_duration, size,
+    Config, Destination, FanOut, Guarantee, LogFormat, RouteConfig, code_name, format_duration,
+    size,
 };
+use crate::fan_out::deadline_of;
+use queuebridge_proto::gather::keeps_late;
 use queuebridge_proto::v1::callback::Target;
+use queuebridge_proto::v1::gather_rule::Answer;
 use std::fmt::{self, Display};
 use toml::Value;
+use tonic::Code;
 
 impl Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,11 +55,11 @@ impl Display for Config {
 fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
     writeln!(f, "\n[[route]]")?;
     line(f, "methods", quoted(&route.methods))?;
-    let kind = match route.destination {
-        Destination::Queue(_) => "queue",
-        Destination::Topic(_) => "topic",
-    };
-    line(f, kind, quoted(&route.destination))?;
+    match &route.destination {
+        Destination::Queue(url) => line(f, "queue", quoted(url))?,
+        Destination::Topic(arn) => line(f, "topic", quoted(arn))?,
+        Destination::Branches => {}
+    }
     line(f, "guarantee", quoted(route.guarantee.name()))?;
     if route.guarantee == Guarantee::Claimed {
         line(f, "lease_policy", quoted(route.lease_policy.name()))?;
@@ -81,6 +86,43 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
         ("inline_request_bytes", route.inline_request_bytes),
     ] {
         bytes.map_or(Ok(()), |bytes| line(f, name, quoted(size::format(bytes))))?;
+    }
+    route.fan_out.as_ref().map_or(Ok(()), |fan_out| show_fan_out(f, fan_out))
+}
+
+fn show_fan_out(f: &mut fmt::Formatter<'_>, fan_out: &FanOut) -> fmt::Result {
+    let rule = &fan_out.rule;
+    writeln!(f, "[route.gather]")?;
+    match rule.need {
+        0 => line(f, "need", quoted("all"))?,
+        need => line(f, "need", need)?,
+    }
+    if let Some(deadline) = deadline_of(rule) {
+        line(f, "deadline", quoted(format_duration(deadline)))?;
+    }
+    line(f, "partial", rule.partial)?;
+    let codes = rule.success_codes.iter().map(|code| code_name(Code::from_i32(*code)));
+    let codes: Vec<&str> = codes.collect();
+    line(f, "success_codes", list(if codes.is_empty() { &["OK"] } else { &codes }))?;
+    let late = if keeps_late(rule) { "keep" } else { "ignore" };
+    line(f, "late_branches", quoted(late))?;
+    line(f, "cancel_rest", rule.cancel_rest)?;
+    match &rule.answer {
+        Some(Answer::Primary(name)) => line(f, "primary", quoted(name))?,
+        Some(Answer::Merge(merge)) => line(f, "merge", merge)?,
+        None => {}
+    }
+    for branch in &fan_out.branches {
+        writeln!(f, "[[route.branch]]")?;
+        line(f, "name", quoted(&branch.name))?;
+        branch.queue.as_ref().map_or(Ok(()), |queue| line(f, "queue", quoted(queue)))?;
+        branch.method.as_ref().map_or(Ok(()), |method| line(f, "method", quoted(method)))?;
+        let when =
+            branch.when.iter().map(|(key, values)| format!("{} = {}", quoted(key), list(values)));
+        let when: Vec<String> = when.collect();
+        if !when.is_empty() {
+            line(f, "when", format!("{{ {} }}", when.join(", ")))?;
+        }
     }
     Ok(())
 }

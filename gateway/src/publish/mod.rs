@@ -6,6 +6,7 @@ pub mod sns;
 pub mod sqs;
 
 use async_trait::async_trait;
+use queuebridge_proto::envelope::attribute;
 
 /// One queue or topic that takes messages.
 ///
@@ -37,6 +38,12 @@ pub struct Limits {
     pub concurrency: usize,
 }
 
+impl Limits {
+    /// Of a destination that takes nothing.
+    pub const NONE: Self =
+        Self { batch_entries: 0, batch_bytes: 0, message_bytes: 0, fifo: false, concurrency: 0 };
+}
+
 /// One message to publish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
@@ -59,7 +66,9 @@ impl Message {
     /// value of each attribute.
     #[must_use]
     pub fn size(&self) -> usize {
-        let attribute = |(name, value): &(&str, String)| name.len() + "String".len() + value.len();
+        let attribute = |(name, value): &(&str, String)| {
+            name.len() + attribute::data_type(name).len() + value.len()
+        };
         self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
     }
 }

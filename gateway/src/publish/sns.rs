@@ -7,7 +7,11 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::config::retry::RetryConfig;
 use aws_sdk_sns::error::BuildError;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+use queuebridge_proto::envelope::attribute;
 use std::collections::HashMap;
+
+/// How AWS names the trace of an HTTP request.
+const TRACE_HEADER: &str = "x-amzn-trace-id";
 
 /// SNS takes this much per message and per call unless the topic is set to
 /// more, which only topics with few subscriptions of some kinds can be.
@@ -61,7 +65,14 @@ impl Publisher for SnsPublisher {
             Err(error) => return vec![Err(PublishError::Refused(error.to_string())); batch.len()],
         };
         let call = self.client.publish_batch().topic_arn(&self.topic_arn);
-        match call.set_publish_batch_request_entries(Some(entries)).send().await {
+        let call = call.set_publish_batch_request_entries(Some(entries)).customize();
+        let trace = shared_trace(batch);
+        let call = call.mutate_request(move |request| {
+            if let Some(trace) = &trace {
+                request.headers_mut().insert(TRACE_HEADER, trace.clone());
+            }
+        });
+        match call.send().await {
             Ok(answer) => {
                 let mut results = Results::new(batch.len());
                 answer.successful().iter().for_each(|entry| results.taken(entry.id()));
@@ -75,6 +86,14 @@ impl Publisher for SnsPublisher {
     }
 }
 
+/// The trace of a call is that of its messages, if they have one in common: a topic takes
+/// it from the call, and hands it on to its queues as `AWSTraceHeader`.
+fn shared_trace(batch: &[Message]) -> Option<String> {
+    let first = batch.first()?.trace_header.as_ref()?;
+    let all = batch.iter().all(|message| message.trace_header.as_ref() == Some(first));
+    all.then(|| first.clone())
+}
+
 fn entry(
     index: usize,
     message: &Message,
@@ -82,8 +101,9 @@ fn entry(
 ) -> Result<PublishBatchRequestEntry, BuildError> {
     let mut attributes = HashMap::with_capacity(message.attributes.len());
     for (name, value) in &message.attributes {
+        let data_type = attribute::data_type(name);
         let value =
-            MessageAttributeValue::builder().data_type("String").string_value(value).build()?;
+            MessageAttributeValue::builder().data_type(data_type).string_value(value).build()?;
         attributes.insert((*name).to_owned(), value);
     }
     let mut entry = PublishBatchRequestEntry::builder()

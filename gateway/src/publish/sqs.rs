@@ -10,6 +10,7 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
     SendMessageBatchRequestEntry,
 };
+use queuebridge_proto::envelope::attribute;
 use std::collections::HashMap;
 
 /// SQS takes this much per message and per call.
@@ -85,8 +86,9 @@ fn entry(
 ) -> Result<SendMessageBatchRequestEntry, BuildError> {
     let mut attributes = HashMap::with_capacity(message.attributes.len());
     for (name, value) in &message.attributes {
+        let data_type = attribute::data_type(name);
         let value =
-            MessageAttributeValue::builder().data_type("String").string_value(value).build()?;
+            MessageAttributeValue::builder().data_type(data_type).string_value(value).build()?;
         attributes.insert((*name).to_owned(), value);
     }
     let mut entry = SendMessageBatchRequestEntry::builder()

@@ -3,6 +3,7 @@ use crate::config::{Destination, RouteConfig};
 use crate::publish::{Limits, Message, Publisher};
 use async_trait::async_trait;
 use queuebridge_proto::envelope;
+use queuebridge_store::Gathers;
 use queuebridge_store::memory::MemoryResultStore;
 use std::sync::Mutex;
 
@@ -37,11 +38,13 @@ fn door(queue: Arc<Kept>, lease_policy: LeasePolicy, replies: Arc<Replies>) -> F
     let queue_of_all = Destination::Queue("q".into());
     let route =
         RouteConfig { lease_policy, ..RouteConfig::new("*".parse().unwrap(), queue_of_all) };
+    let store = Arc::new(MemoryResultStore::new(Duration::from_secs(60)));
     FrontDoor {
         routes: Routes::new().with(route, queue),
         job_id_keys: keys(1),
         envelope_keys: keys(2),
-        submissions: Arc::new(MemoryResultStore::new(Duration::from_secs(60))),
+        submissions: store.clone(),
+        gathers: Gathers::new(store, None),
         replies,
         payloads: None,
         callbacks: None,

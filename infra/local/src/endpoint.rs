@@ -3,6 +3,7 @@
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
 use queuebridge_proto::Keyring;
+use queuebridge_proto::envelope::attribute;
 use queuebridge_store::Stores;
 use queuebridge_store::dynamodb::{self, DynamoResultStore};
 use queuebridge_store::s3::S3PayloadStore;
@@ -13,6 +14,8 @@ const QUEUE: &str = "queuebridge-jobs";
 const DEAD_LETTER_QUEUE: &str = "queuebridge-jobs-dead";
 const PARKING_QUEUE: &str = "queuebridge-jobs-parked";
 const CALLBACK_QUEUE: &str = "queuebridge-callbacks";
+const BRANCH_QUEUES: &str = "queuebridge-branch-";
+const TOPIC: &str = "queuebridge-branches";
 const TABLE: &str = "queuebridge";
 const BUCKET: &str = "queuebridge-payloads";
 const PREFIX: &str = "queuebridge/";
@@ -24,6 +27,11 @@ const KEPT: &str = "1209600";
 
 /// What the stack uses at an endpoint.
 pub struct Endpoint {
+    url: String,
+    visibility: Duration,
+    max_receive_count: u32,
+    /// The topics' client.
+    pub sns: aws_sdk_sns::Client,
     /// The queue's client.
     pub sqs: aws_sdk_sqs::Client,
     /// The queue.
@@ -60,11 +68,7 @@ pub async fn prepare(
     visibility: Duration,
     max_receive_count: u32,
 ) -> Result<Endpoint, EndpointError> {
-    let failed = |what, error: &dyn std::fmt::Display| EndpointError {
-        what,
-        url: url.to_owned(),
-        error: error.to_string(),
-    };
+    let failed = |what, error: &dyn std::fmt::Display| EndpointError::new(what, url, error);
     let sdk = queuebridge_gateway::aws::sdk_config_at(url).await;
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let queue_failed = |error| failed("the queue cannot be made", &error);
@@ -72,25 +76,8 @@ pub async fn prepare(
     let dead = create_queue(&sqs, DEAD_LETTER_QUEUE, &kept).await.map_err(queue_failed)?;
     let parking_url = create_queue(&sqs, PARKING_QUEUE, &kept).await.map_err(queue_failed)?;
     let callback_url = create_queue(&sqs, CALLBACK_QUEUE, &kept).await.map_err(queue_failed)?;
-    let attributes = sqs
-        .get_queue_attributes()
-        .queue_url(&dead)
-        .attribute_names(QueueAttributeName::QueueArn)
-        .send()
-        .await
-        .map_err(|e| failed("the dead letter queue is unknown", &DisplayErrorContext(&e)))?;
-    let arn = attributes
-        .attributes()
-        .and_then(|all| all.get(&QueueAttributeName::QueueArn))
-        .cloned()
-        .unwrap_or_default();
-    let redrive =
-        format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"{max_receive_count}"}}"#);
-    let visibility = visibility.as_secs().max(1).to_string();
-    let attributes = [
-        (QueueAttributeName::RedrivePolicy, redrive),
-        (QueueAttributeName::VisibilityTimeout, visibility),
-    ];
+    let arn = arn_of(&sqs, &dead).await.map_err(queue_failed)?;
+    let attributes = of_jobs(&arn, visibility, max_receive_count);
     let queue_url = create_queue(&sqs, QUEUE, &attributes).await.map_err(queue_failed)?;
 
     let tables = aws_sdk_dynamodb::Client::new(&sdk);
@@ -109,6 +96,10 @@ pub async fn prepare(
     }
     let keys = stored_keys(&s3).await.map_err(|e| failed("the keys cannot be kept", &e))?;
     Ok(Endpoint {
+        url: url.to_owned(),
+        visibility,
+        max_receive_count,
+        sns: aws_sdk_sns::Client::new(&sdk),
         keys,
         sqs,
         queue_url,
@@ -120,6 +111,113 @@ pub async fn prepare(
             Some(Arc::new(S3PayloadStore::new(s3, BUCKET, PREFIX))),
         ),
     })
+}
+
+/// A branch's queues.
+pub(crate) struct BranchQueue {
+    pub(crate) url: String,
+    arn: String,
+    pub(crate) dead_letter_url: String,
+    dead_letter_arn: String,
+}
+
+impl EndpointError {
+    fn new(what: &'static str, url: &str, error: &dyn std::fmt::Display) -> Self {
+        Self { what, url: url.to_owned(), error: error.to_string() }
+    }
+}
+
+impl Endpoint {
+    /// Creates the queue of a branch, with its dead letter queue, where they are missing.
+    pub(crate) async fn branch(&self, name: &str) -> Result<BranchQueue, EndpointError> {
+        let made = async {
+            let kept = [(QueueAttributeName::MessageRetentionPeriod, KEPT.to_owned())];
+            let dead = format!("{BRANCH_QUEUES}{name}-dead");
+            let dead_letter_url = create_queue(&self.sqs, &dead, &kept).await?;
+            let dead_letter_arn = arn_of(&self.sqs, &dead_letter_url).await?;
+            let attributes = of_jobs(&dead_letter_arn, self.visibility, self.max_receive_count);
+            let queue = format!("{BRANCH_QUEUES}{name}");
+            let url = create_queue(&self.sqs, &queue, &attributes).await?;
+            let arn = arn_of(&self.sqs, &url).await?;
+            Ok(BranchQueue { url, arn, dead_letter_url, dead_letter_arn })
+        };
+        let made: Result<BranchQueue, String> = made.await;
+        made.map_err(|error| self.failed("the queue of a branch cannot be made", &error))
+    }
+
+    /// Creates the topic with a subscription for each branch: raw, for messages that name
+    /// it, and with its dead letter queue for those that cannot be delivered.
+    pub(crate) async fn topic(
+        &self,
+        branches: &[(String, BranchQueue)],
+    ) -> Result<String, EndpointError> {
+        let failed = |error: String| self.failed("the topic cannot be made", &error);
+        let made = self.sns.create_topic().name(TOPIC).send().await;
+        let topic = made.map_err(|e| failed(DisplayErrorContext(&e).to_string()))?;
+        let topic = topic.topic_arn.unwrap_or_default();
+        for (name, queue) in branches {
+            self.allow(&topic, queue).await.map_err(failed)?;
+            let filter = serde_json::json!({ attribute::BRANCHES: [name] }).to_string();
+            let redrive =
+                serde_json::json!({ "deadLetterTargetArn": queue.dead_letter_arn }).to_string();
+            let call = self.sns.subscribe().topic_arn(&topic).protocol("sqs").endpoint(&queue.arn);
+            let call = call
+                .attributes("RawMessageDelivery", "true")
+                .attributes("FilterPolicy", filter)
+                .attributes("RedrivePolicy", redrive);
+            call.send().await.map_err(|e| failed(DisplayErrorContext(&e).to_string()))?;
+        }
+        Ok(topic)
+    }
+
+    /// Lets the topic send to a branch's queues.
+    async fn allow(&self, topic: &str, queue: &BranchQueue) -> Result<(), String> {
+        for (url, arn) in
+            [(&queue.url, &queue.arn), (&queue.dead_letter_url, &queue.dead_letter_arn)]
+        {
+            let policy = serde_json::json!({
+                "Version": "2012-10-17",
+                "Statement": [{
+                    "Effect": "Allow",
+                    "Principal": { "Service": "sns.amazonaws.com" },
+                    "Action": "sqs:SendMessage",
+                    "Resource": arn,
+                    "Condition": { "ArnEquals": { "aws:SourceArn": topic } },
+                }],
+            });
+            let call = self.sqs.set_queue_attributes().queue_url(url);
+            let call = call.attributes(QueueAttributeName::Policy, policy.to_string());
+            call.send().await.map_err(|error| DisplayErrorContext(&error).to_string())?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, what: &'static str, error: &dyn std::fmt::Display) -> EndpointError {
+        EndpointError::new(what, &self.url, error)
+    }
+}
+
+fn of_jobs(
+    dead_letter_arn: &str,
+    visibility: Duration,
+    max_receive_count: u32,
+) -> [(QueueAttributeName, String); 2] {
+    let redrive = format!(
+        r#"{{"deadLetterTargetArn":"{dead_letter_arn}","maxReceiveCount":"{max_receive_count}"}}"#
+    );
+    let visibility = visibility.as_secs().max(1).to_string();
+    [
+        (QueueAttributeName::RedrivePolicy, redrive),
+        (QueueAttributeName::VisibilityTimeout, visibility),
+    ]
+}
+
+async fn arn_of(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<String, String> {
+    let call = sqs.get_queue_attributes().queue_url(url);
+    let call = call.attribute_names(QueueAttributeName::QueueArn);
+    let attributes = call.send().await.map_err(|error| DisplayErrorContext(&error).to_string())?;
+    let arn = attributes.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
+    arn.ok_or_else(|| "the queue has no ARN".to_owned())
 }
 
 /// The keys that the first stack at this endpoint has made.

@@ -11,12 +11,14 @@
 //! process.
 
 mod announce;
+mod branches;
 pub mod endpoint;
 pub mod loopback;
 mod outbox;
 mod source;
 mod stack;
 
+pub use branches::{Branches, Over};
 pub use outbox::LoopbackOutbox;
 pub use source::LoopbackSource;
 pub use stack::{LocalError, Stack, serve};

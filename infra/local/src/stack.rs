@@ -1,6 +1,7 @@
 //! The embedded stack, and the same stack against an AWS endpoint.
 
 use crate::announce::Announcing;
+use crate::branches::{Branches, Lane, Made};
 use crate::endpoint::{self, EndpointError};
 use crate::loopback::{ConfigError, Loopback, QueueConfig, Redrive};
 use crate::outbox::{CALLBACKS, LoopbackOutbox};
@@ -8,6 +9,7 @@ use crate::source::LoopbackSource;
 use futures_util::future;
 use queuebridge_gateway::config::{CallbackConfig, Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::Publisher;
+use queuebridge_gateway::publish::batcher::Batcher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes as GatewayRoutes;
@@ -21,7 +23,7 @@ use queuebridge_worker::host::outbox::{Queues, SqsOutbox};
 use queuebridge_worker::host::poller::{self, PollerSettings};
 use queuebridge_worker::host::source::Source;
 use queuebridge_worker::host::sqs::SqsSource;
-use queuebridge_worker::{Outbox, Role, Runner, RunnerSettings};
+use queuebridge_worker::{Branch, JobStores, Outbox, Role, Runner, RunnerSettings};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -33,6 +35,8 @@ use tonic::service::Routes;
 /// How often a message is received before it is dead-lettered. Receives are no
 /// attempts, so this is a high backstop.
 const MAX_RECEIVE_COUNT: u32 = 50;
+/// Callbacks that are made at once.
+const CALLBACKS_AT_ONCE: usize = 16;
 /// How long dead letters and parked messages are kept: as long as SQS can.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
@@ -63,6 +67,8 @@ pub struct Stack {
     /// Serialized `FileDescriptorSet`s of the services: with them answers say what
     /// types they have.
     pub descriptor_sets: Vec<&'static [u8]>,
+    /// Methods whose jobs go to several branches; all others go to one worker.
+    pub branches: Vec<Branches>,
 }
 
 impl Default for Stack {
@@ -78,6 +84,7 @@ impl Default for Stack {
             lease: Duration::from_secs(30),
             announce: true,
             descriptor_sets: Vec::new(),
+            branches: Vec::new(),
         }
     }
 }
@@ -164,15 +171,26 @@ impl Stack {
             }),
             ..QueueConfig::standard("jobs", clock)
         })?;
+        let outbox = |source: &Arc<Loopback>| LoopbackOutbox {
+            source: source.clone(),
+            parking: parking.clone(),
+            callbacks: callbacks.clone(),
+        };
+        let branch_queue = |name: &str| QueueConfig {
+            visibility_timeout: self.lease,
+            retention: self.queue_retention,
+            ..QueueConfig::standard(name, clock)
+        };
+        let made = self.branches.iter().map(|branches| {
+            let concurrency = self.concurrency;
+            branches.in_memory(branch_queue, outbox, MAX_RECEIVE_COUNT, concurrency, clock)
+        });
+        let made = made.collect::<Result<Vec<_>, _>>()?;
+        let main: Arc<dyn Outbox> = Arc::new(outbox(&queue));
         let parts = Parts {
             publisher: queue.clone(),
             destination: Destination::Queue("loopback:jobs".to_owned()),
             callback_queue: ("loopback:callbacks".to_owned(), callbacks.clone()),
-            outbox: Arc::new(LoopbackOutbox {
-                source: queue.clone(),
-                parking,
-                callbacks: callbacks.clone(),
-            }),
             stores: Stores::new(
                 Arc::new(MemoryResultStore::new(self.queue_retention)),
                 Some(Arc::new(MemoryPayloadStore::new(
@@ -188,8 +206,8 @@ impl Stack {
             },
             keys: Keyring::single(&random_key()),
         };
-        let sources = [queue, dead_letter, callbacks].map(LoopbackSource);
-        self.run(parts, sources, listener, routes, shutdown).await
+        let sources = [queue, dead_letter, callbacks.clone()].map(LoopbackSource);
+        self.run(parts, self.lanes(sources, &main), made, listener, routes, shutdown).await
     }
 
     async fn at_endpoint(
@@ -200,6 +218,18 @@ impl Stack {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), LocalError> {
         let made = endpoint::prepare(url, self.lease, MAX_RECEIVE_COUNT).await?;
+        let outbox = Arc::new(SqsOutbox::new(
+            made.sqs.clone(),
+            Queues {
+                parking: Some(made.parking_url.clone()),
+                callbacks: Some(made.callback_url.clone()),
+            },
+            made.keys.clone(),
+        ));
+        let mut branches = Vec::new();
+        for each in &self.branches {
+            branches.push(each.at_endpoint(&made, &outbox, self.concurrency).await?);
+        }
         let parts = Parts {
             publisher: Arc::new(SqsPublisher::new(made.sqs.clone(), made.queue_url.clone())),
             destination: Destination::Queue(made.queue_url.clone()),
@@ -207,27 +237,38 @@ impl Stack {
                 made.callback_url.clone(),
                 Arc::new(SqsPublisher::new(made.sqs.clone(), made.callback_url.clone())),
             ),
-            outbox: Arc::new(SqsOutbox::new(
-                made.sqs.clone(),
-                Queues {
-                    parking: Some(made.parking_url),
-                    callbacks: Some(made.callback_url.clone()),
-                },
-                made.keys.clone(),
-            )),
             stores: made.stores,
             settings: RunnerSettings::default(),
             keys: made.keys,
         };
         let sources = [made.queue_url, made.dead_letter_url, made.callback_url];
         let sources = sources.map(|url| SqsSource::new(made.sqs.clone(), url));
-        self.run(parts, sources, listener, routes, shutdown).await
+        let main: Arc<dyn Outbox> = outbox;
+        self.run(parts, self.lanes(sources, &main), branches, listener, routes, shutdown).await
+    }
+
+    /// What works on the queues of the route for all.
+    fn lanes<S>(&self, sources: [S; 3], outbox: &Arc<dyn Outbox>) -> Vec<Lane<S>> {
+        let roles = [
+            (Role::Jobs, self.concurrency),
+            (Role::DeadLetters, 1),
+            (Role::Callbacks, CALLBACKS_AT_ONCE),
+        ];
+        let lane = |(source, (role, concurrency))| Lane {
+            source,
+            role,
+            branch: Branch::Unknown,
+            outbox: outbox.clone(),
+            concurrency,
+        };
+        sources.into_iter().zip(roles).map(lane).collect()
     }
 
     async fn run<S: Source>(
-        self,
+        &self,
         parts: Parts,
-        [jobs, dead_letters, callbacks]: [S; 3],
+        mut lanes: Vec<Lane<S>>,
+        branches: Vec<Made<S>>,
         listener: TcpListener,
         routes: Routes,
         shutdown: impl Future<Output = ()> + Send,
@@ -239,6 +280,18 @@ impl Stack {
             max_expiry: self.queue_retention.max(self.default_expiry),
             ..RouteConfig::new(MethodPattern::All, parts.destination)
         };
+        let mut gateway_routes = GatewayRoutes::new();
+        for (made, of) in branches.into_iter().zip(&self.branches) {
+            let config = RouteConfig {
+                methods: of.methods.clone(),
+                destination: made.destination,
+                fan_out: Some(of.fan_out.clone()),
+                ..route.clone()
+            };
+            gateway_routes.push(config, made.publishers.into_iter().map(Batcher::new).collect());
+            lanes.extend(made.lanes);
+        }
+        let gateway_routes = gateway_routes.with(route, parts.publisher);
         let replies = if self.announce { Replies::in_process() } else { Replies::default() };
         let (queue, callback_publisher) = parts.callback_queue;
         // Whoever tries callbacks out has receivers on this machine.
@@ -259,13 +312,11 @@ impl Stack {
                 replies: Arc::new(replies),
                 callbacks: Some((callback_config, callback_publisher)),
             },
-            GatewayRoutes::new().with(route, parts.publisher),
+            gateway_routes,
             parts.stores.clone(),
             clock,
         );
-        let descriptors = Descriptors::parse(self.descriptor_sets)?;
-        let outbox = Announcing { outbox: parts.outbox, waiter: gateway.waiter() };
-        let outbox: Arc<dyn Outbox> = Arc::new(outbox);
+        let descriptors = Descriptors::parse(self.descriptor_sets.iter().copied())?;
         let settings = RunnerSettings {
             lease: self.lease,
             concurrency: self.concurrency,
@@ -273,25 +324,22 @@ impl Stack {
             callbacks: Some(Arc::new(sender)),
             ..parts.settings
         };
-        let runner = |role| {
-            let settings = RunnerSettings { role, ..settings.clone() };
-            let Stores { results, payloads, .. } = parts.stores.clone();
-            let (outbox, keys) = (outbox.clone(), parts.keys.clone());
-            Runner::new(routes.clone(), results, payloads, outbox, keys, clock, settings)
-        };
-        let settings =
-            PollerSettings { concurrency: self.concurrency, drain_timeout: self.drain_timeout };
-        let several = PollerSettings { concurrency: 16, ..settings.clone() };
-        let few = PollerSettings { concurrency: 1, ..settings.clone() };
         // The gateway first: what it accepts while draining is still run, or stays
         // in a queue that outlives the process.
         let stopped = CancellationToken::new();
-        let stop = || stopped.clone().cancelled_owned();
-        let workers = tokio::spawn(future::join3(
-            poller::run(runner(Role::Jobs), jobs, settings, stop()),
-            poller::run(runner(Role::Callbacks), callbacks, several, stop()),
-            poller::run(runner(Role::DeadLetters), dead_letters, few, stop()),
-        ));
+        let work = |lane: Lane<S>| {
+            let Lane { source, role, branch, outbox, concurrency } = lane;
+            let settings = RunnerSettings { role, branch, ..settings.clone() };
+            let Stores { results, gathers, payloads, .. } = parts.stores.clone();
+            let outbox = Arc::new(Announcing { outbox, waiter: gateway.waiter() });
+            let (stores, keys) = (JobStores { results, gathers }, parts.keys.clone());
+            let runner =
+                Runner::new(routes.clone(), stores, payloads, outbox, keys, clock, settings);
+            let settings = PollerSettings { concurrency, drain_timeout: self.drain_timeout };
+            poller::run(runner, source, settings, stopped.clone().cancelled_owned())
+        };
+        let workers: Vec<_> = lanes.into_iter().map(work).collect();
+        let workers = tokio::spawn(future::join_all(workers));
         let served = gateway.serve(listener, shutdown).await;
         stopped.cancel();
         if let Err(error) = workers.await {
@@ -308,7 +356,6 @@ struct Parts {
     /// Its name, and the way into it.
     callback_queue: (String, Arc<dyn Publisher>),
     stores: Stores,
-    outbox: Arc<dyn Outbox>,
     settings: RunnerSettings,
     /// For job ids and envelopes alike: both programs are this process.
     keys: Keyring,

@@ -1,4 +1,4 @@
-//! What rests between gateway and worker: results, submissions, leases and
+//! What rests between gateway and worker: results, gathers, submissions, leases and
 //! payloads, each behind a small seam with several implementations.
 //!
 //! Errors of a seam mean only "could not find out": everything that the stores
@@ -8,6 +8,7 @@
 pub mod clock;
 #[cfg(feature = "aws")]
 pub mod dynamodb;
+pub mod gather;
 pub mod lease;
 pub mod memory;
 pub mod payload;
@@ -21,6 +22,7 @@ pub mod submission;
 pub mod testing;
 
 pub use clock::Clock;
+pub use gather::{GatherStore, Gathers};
 pub use lease::{Acquired, LeaseStore};
 pub use payload::{PayloadError, PayloadStore, PayloadStream};
 pub use record::{Record, Token};
@@ -31,11 +33,17 @@ pub use submission::{Accepted, RequestKey, SubmissionStore};
 
 use std::sync::Arc;
 
-/// The stores of a gateway.
+/// The largest outcome of a record: a DynamoDB item holds 400 KB, its other attributes
+/// included.
+pub const RECORD_BYTES: usize = 380_000;
+
+/// The stores of a deployment.
 #[derive(Clone)]
 pub struct Stores {
     /// What is known about jobs.
     pub results: Arc<dyn ResultStore>,
+    /// What the branches of jobs have come to.
+    pub gathers: Arc<dyn GatherStore>,
     /// Which job an idempotent submission has started.
     pub submissions: Arc<dyn SubmissionStore>,
     /// Who reads which reply shard.
@@ -45,12 +53,13 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// One store in three roles, and the payloads' own.
+    /// One store in four roles, and the payloads' own.
     #[must_use]
     pub fn new<S>(store: Arc<S>, payloads: Option<Arc<dyn PayloadStore>>) -> Self
     where
-        S: ResultStore + SubmissionStore + LeaseStore,
+        S: ResultStore + GatherStore + SubmissionStore + LeaseStore,
     {
-        Self { results: store.clone(), submissions: store.clone(), leases: store, payloads }
+        let (results, gathers, submissions) = (store.clone(), store.clone(), store.clone());
+        Self { results, gathers, submissions, leases: store, payloads }
     }
 }

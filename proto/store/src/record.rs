@@ -1,6 +1,6 @@
 //! A job at rest.
 
-use queuebridge_proto::v1::{Outcome, Progress, State};
+use queuebridge_proto::v1::{FinishedJob, Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis};
 use std::time::Duration;
 use uuid::Uuid;
@@ -78,6 +78,33 @@ impl Record {
             cancel_requested: false,
             progress: None,
             outcome: None,
+        }
+    }
+
+    /// From the form in which finished jobs are announced and reported.
+    #[must_use]
+    pub fn of_finished(finished: FinishedJob) -> Self {
+        let time = |millis: u64| Some(UnixMillis(millis)).filter(|at| at.0 > 0);
+        Self {
+            state: finished.state(),
+            attempt: finished.attempt,
+            started_at: time(finished.started_at),
+            completed_at: time(finished.completed_at),
+            outcome: finished.outcome,
+            ..Self::new(&finished.method)
+        }
+    }
+
+    /// In the form in which finished jobs are announced and reported.
+    #[must_use]
+    pub fn into_finished(self) -> FinishedJob {
+        FinishedJob {
+            state: self.state as i32,
+            method: self.method,
+            attempt: self.attempt,
+            started_at: self.started_at.unwrap_or_default().0,
+            completed_at: self.completed_at.unwrap_or_default().0,
+            outcome: self.outcome,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::result::{
     Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, StoreError,
 };
 use queuebridge_proto::time::CLOCK_SKEW;
-use queuebridge_proto::v1::{Outcome, Progress, State};
+use queuebridge_proto::v1::{GatherPlan, Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis, outcome};
 use std::time::Duration;
 
@@ -174,7 +174,8 @@ pub(crate) fn refused_by_time(
     state: State,
     now: UnixMillis,
 ) -> Option<Completed> {
-    if state != State::Expired && past_expiry(job, now) {
+    // What a gather has come to follows from its branches, whenever somebody looks.
+    if state != State::Expired && past_expiry(job, now) && !job.is_gather() {
         return Some(Completed::PastExpiry);
     }
     let in_time = match (author, state) {
@@ -198,6 +199,22 @@ pub(crate) fn require_terminal(state: State) -> Result<(), StoreError> {
 /// because it is written before anybody knows when the job ends.
 pub(crate) fn request_key_until(job: &JobId, copies_survive: Duration) -> UnixMillis {
     Record::new("").tombstone_until(job, copies_survive).plus(CLOCK_SKEW)
+}
+
+/// Until when the plan of a gather rests: as long as any record of it or of its branches.
+pub(crate) fn gather_until(
+    gather: &JobId,
+    plan: &GatherPlan,
+    copies_survive: Duration,
+) -> UnixMillis {
+    let branches = UnixMillis(plan.expires_at).plus(gather.retention() + copies_survive);
+    request_key_until(gather, copies_survive).max(branches)
+}
+
+/// The same for a tally, whose writers do not know the plan: the branches have no more
+/// time than what a queue can keep a message for.
+pub(crate) fn tally_until(gather: &JobId, copies_survive: Duration) -> UnixMillis {
+    request_key_until(gather, copies_survive).plus(copies_survive)
 }
 
 /// The end of the live lease, if there is one. A lease ends at its last

@@ -24,6 +24,13 @@ async fn results_conform() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn gathers_conform() {
+    let copies_survive = Duration::from_secs(600);
+    let store = Arc::new(MemoryResultStore::new(copies_survive));
+    testing::gathers::conformance(store, copies_survive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn payloads_conform() {
     let store = Arc::new(MemoryPayloadStore::new(SECOND, Clock::system()));
     testing::payloads::conformance(store.clone(), store).await;

@@ -3,8 +3,10 @@
 mod aws;
 mod bench;
 mod callbacks;
+mod chaos;
 mod doors;
 mod fixture;
+mod gathers;
 mod golden;
 mod lambda;
 mod next;

@@ -27,7 +27,7 @@ use queuebridge_proto::v1::{
 use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::testing::Fault;
 use queuebridge_store::{
-    Claim, Lapsed, PayloadError, PayloadStore, PayloadStream, ResultStore, Token,
+    Claim, Gathers, Lapsed, PayloadError, PayloadStore, PayloadStream, ResultStore, Token,
 };
 use queuebridge_worker::outbox::NoOutbox;
 use queuebridge_worker::{Reason, Runner, RunnerSettings, Verdict, batch};
@@ -46,8 +46,11 @@ const SHOWN: usize = 56 * 1024;
 const LARGE: u64 = 3_000_000;
 
 fn gateway(worker: &Worker) -> JobsService {
+    let gathers = Gathers::new(worker.store.clone(), None);
     let lookup = Arc::new(Lookup {
         store: worker.store.clone(),
+        gathers: gathers.clone(),
+        job_id_keys: worker.keys.clone(),
         payloads: Some(worker.payloads.clone()),
         clock: worker.clock,
         methods: Methods::default(),
@@ -59,6 +62,7 @@ fn gateway(worker: &Worker) -> JobsService {
         job_id_keys: worker.keys.clone(),
         envelope_keys: worker.keys.clone(),
         submissions: Arc::new(MemoryResultStore::new(Duration::from_secs(60))),
+        gathers,
         replies: replies.clone(),
         payloads: None,
         callbacks: None,

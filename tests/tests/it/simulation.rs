@@ -2,7 +2,7 @@
 //! requests and answers, a queue that doubles messages and forgets to answer,
 //! workers that die in the middle. What was accepted ends exactly once.
 
-use async_trait::async_trait;
+use crate::chaos::{Random, Unreliable, UnreliableOutbox};
 use prost::Message as _;
 use queuebridge_demo::v1;
 use queuebridge_demo::v1::next_request::Wish;
@@ -12,7 +12,6 @@ use queuebridge_gateway::config::{CallbackConfig, Destination, MethodPattern, Ro
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::publish::batcher::Batcher;
-use queuebridge_gateway::publish::{Limits, Message, PublishError, Publisher};
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
 use queuebridge_gateway::view::Methods;
@@ -21,17 +20,15 @@ use queuebridge_local::{LoopbackOutbox, LoopbackSource};
 use queuebridge_proto::callback;
 use queuebridge_proto::v1::callback::Target;
 use queuebridge_proto::v1::callback_message::Kind;
-use queuebridge_proto::v1::{Announcement, Callback, State, SubmitRequest};
+use queuebridge_proto::v1::{Callback, State, SubmitRequest};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
 use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::testing::{Fault, Faulty};
-use queuebridge_store::{Cancelled, Clock, ResultStore};
+use queuebridge_store::{Cancelled, Clock, Gathers, ResultStore};
 use queuebridge_worker::host::poller::{self, PollerSettings};
-use queuebridge_worker::outbox::{Outbox, OutboxError, Outgoing};
 use queuebridge_worker::{Role, Runner, RunnerSettings};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -41,110 +38,6 @@ const EXPIRY: Duration = Duration::from_secs(3 * 3600);
 /// Low enough that some messages are dead-lettered.
 const MAX_RECEIVES: u32 = 7;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A small generator, so that a seed names a run.
-struct Random(AtomicU64);
-
-impl Random {
-    fn below(&self, bound: u64) -> u64 {
-        let step = |x: u64| {
-            x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
-        };
-        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |x| Some(step(x)));
-        (step(before.unwrap_or_default()) >> 33) % bound
-    }
-}
-
-/// A queue that sometimes takes a message twice, takes it without saying so, or
-/// does not take it.
-struct Unreliable {
-    queue: Arc<Loopback>,
-    random: Random,
-}
-
-#[async_trait]
-impl Publisher for Unreliable {
-    fn limits(&self) -> Limits {
-        self.queue.limits()
-    }
-
-    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
-        let mut answers = Vec::new();
-        for message in batch {
-            let one = std::slice::from_ref(message);
-            answers.push(match self.random.below(8) {
-                0 => {
-                    self.queue.publish(one).await;
-                    self.queue.publish(one).await.pop().unwrap()
-                }
-                1 => {
-                    self.queue.publish(one).await;
-                    Err(PublishError::Unknown("lost".into()))
-                }
-                2 => Err(PublishError::Unknown("lost".into())),
-                3 => Err(PublishError::Retryable("throttled".into())),
-                _ => self.queue.publish(one).await.pop().unwrap(),
-            });
-        }
-        answers
-    }
-}
-
-/// The same for what workers send.
-struct UnreliableOutbox {
-    inner: LoopbackOutbox,
-    random: Random,
-}
-
-impl UnreliableOutbox {
-    fn fault(&self) -> (bool, Result<(), OutboxError>) {
-        match self.random.below(6) {
-            0 => (false, Err(OutboxError("lost".into()))),
-            1 => (true, Err(OutboxError("lost".into()))),
-            _ => (true, Ok(())),
-        }
-    }
-}
-
-#[async_trait]
-impl Outbox for UnreliableOutbox {
-    async fn resend(
-        &self,
-        source: &str,
-        message: Outgoing,
-        delay: Duration,
-    ) -> Result<(), OutboxError> {
-        let (taken, answer) = self.fault();
-        if taken {
-            self.inner.resend(source, message, delay).await?;
-        }
-        answer
-    }
-
-    fn parks(&self) -> bool {
-        true
-    }
-
-    async fn park(&self, message: Outgoing) -> Result<(), OutboxError> {
-        let (taken, answer) = self.fault();
-        if taken {
-            self.inner.park(message).await?;
-        }
-        answer
-    }
-
-    async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
-        let (taken, answer) = self.fault();
-        if taken {
-            self.inner.call_back(message).await?;
-        }
-        answer
-    }
-
-    async fn announce(&self, shard: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
-        self.inner.announce(shard, jobs).await
-    }
-}
 
 struct World {
     random: Random,
@@ -165,7 +58,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let clock = Clock::simulated(UnixMillis(1_700_000_000_000));
-        let random = |salt| Random(AtomicU64::new(seed.wrapping_mul(31).wrapping_add(salt)));
+        let random = |salt| Random::new(seed.wrapping_mul(31).wrapping_add(salt));
         let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(DAY))));
         let kept = |name| QueueConfig { retention: DAY, ..QueueConfig::standard(name, clock) };
         let (dead, parking) = (kept("dead"), kept("parked"));
@@ -196,8 +89,9 @@ impl World {
         let door = FrontDoor {
             routes: Routes::new().with(route, Arc::new(publisher)),
             job_id_keys: keys.clone(),
-            envelope_keys: keys,
+            envelope_keys: keys.clone(),
             submissions: store.clone(),
+            gathers: Gathers::new(store.clone(), None),
             replies: Arc::default(),
             payloads: None,
             callbacks: Some(Callbacks {
@@ -217,6 +111,8 @@ impl World {
         };
         let lookup = Lookup {
             store: store.clone(),
+            gathers: Gathers::new(store.clone(), None),
+            job_id_keys: keys,
             payloads: None,
             clock,
             methods: Methods::default(),

@@ -8,7 +8,7 @@ use queuebridge_gateway::waiter::Waiter;
 use queuebridge_proto::UnixMillis;
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::State;
-use queuebridge_store::ResultStore;
+use queuebridge_store::{Gathers, ResultStore};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, advance, sleep};
@@ -33,6 +33,8 @@ fn gateway(worker: &Worker) -> Gateway {
 pub(crate) fn gateway_with(worker: &Worker, replies: Replies) -> Gateway {
     let lookup = Arc::new(Lookup {
         store: worker.store.clone(),
+        gathers: Gathers::new(worker.store.clone(), None),
+        job_id_keys: worker.keys.clone(),
         payloads: None,
         clock: worker.clock,
         methods: Methods::default(),

@@ -24,7 +24,7 @@ use crate::runner::{Runner, random};
 use crate::telemetry::Observation;
 use crate::verdict::{Reason, Verdict};
 use event::Event;
-use queuebridge_proto::envelope::{self, attribute};
+use queuebridge_proto::envelope::attribute;
 use queuebridge_proto::v1::CallbackMessage;
 use queuebridge_proto::v1::callback_message::Kind;
 use queuebridge_proto::{EnvelopeError, JobId, UnixMillis, callback};
@@ -162,11 +162,7 @@ impl Work<'_> {
     fn outgoing(&self, message: &CallbackMessage) -> Outgoing {
         Outgoing {
             body: callback::seal(message, &self.runner.envelope_keys).into(),
-            attributes: vec![
-                (attribute::VERSION, envelope::MAJOR.to_string()),
-                (attribute::METHOD, message.method.clone()),
-                (attribute::JOB, message.job_id.clone()),
-            ],
+            attributes: park::routing(&message.method, &message.job_id),
             group_id: message.tenant.clone(),
             trace_header: self.delivery.trace_header.clone(),
         }

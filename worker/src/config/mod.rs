@@ -4,6 +4,7 @@ mod name;
 mod sender;
 mod telemetry;
 
+use crate::branch::{Branch, NotABranch};
 use crate::callbacks::SenderSettings;
 use crate::host::lambda::InvokeMode;
 use crate::runner::Role;
@@ -24,6 +25,8 @@ pub struct Config {
     pub role: Role,
     /// How answers leave a Lambda function through its URL.
     pub invoke_mode: InvokeMode,
+    /// Which branch it is.
+    pub branch: Branch,
     /// The URL of the parking queue.
     pub parking: Option<String>,
     /// The URL of the callback queue.
@@ -155,6 +158,15 @@ impl Config {
         if parking.is_some_and(|url| url.ends_with(".fifo")) {
             errors.push(format!("{}: expected a standard queue, not FIFO", name::PARKING));
         }
+        let branch = match get(name::BRANCH).map(str::parse) {
+            None => Branch::default(),
+            Some(Ok(branch)) => branch,
+            Some(Err(wrong)) => {
+                let wrong: NotABranch = wrong;
+                errors.push(format!("{}: {wrong}", name::BRANCH));
+                Branch::default()
+            }
+        };
         let sender = sender::sender(&get, &mut errors);
         let metrics = telemetry::metrics(&get, host == Host::Lambda, &mut errors);
         if !errors.is_empty() {
@@ -165,6 +177,7 @@ impl Config {
             bridge,
             role,
             invoke_mode,
+            branch,
             parking: parking.map(str::to_owned),
             callbacks: get(name::CALLBACKS).map(str::to_owned),
             sender,

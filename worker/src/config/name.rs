@@ -28,6 +28,10 @@ pub(super) const DRAIN_TIMEOUT: &str = "QB_WORKER_DRAIN_TIMEOUT";
 /// What the deliveries are: `jobs`, which is the default, `dead-letters` or
 /// `callbacks`.
 pub(super) const ROLE: &str = "QB_WORKER_ROLE";
+/// Which branch the worker is, of methods whose messages a topic copies to several: its
+/// name; or `queue=name,…` for a worker that reads several queues, such as one for dead
+/// letters.
+pub(super) const BRANCH: &str = "QB_BRANCH";
 /// The URL of the standard queue in which messages that failed for good are
 /// parked. Required for the other roles than `jobs`.
 pub(super) const PARKING: &str = "QB_PARKING_QUEUE_URL";

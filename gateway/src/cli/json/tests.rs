@@ -2,7 +2,7 @@ use super::*;
 use prost_types::Timestamp;
 use queuebridge_proto::error::{invalid_field, reason, retry_after};
 use queuebridge_proto::outcome::to_rpc_status;
-use queuebridge_proto::v1::{Progress, Response, State};
+use queuebridge_proto::v1::{Branch, Progress, Response, State};
 use std::time::Duration;
 
 fn at(seconds: i64, nanos: i32) -> Option<Timestamp> {
@@ -43,6 +43,21 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             ..Response::default()
         })),
         retry_of: "abb".into(),
+        gather: Some(Box::new(Gather {
+            rule: Some(GatherRule {
+                need: 1,
+                answer: Some(Answer::Primary("a".into())),
+                ..GatherRule::default()
+            }),
+            total: 1,
+            succeeded: 1,
+            failed: 0,
+            branches: vec![Branch {
+                name: "a".into(),
+                job: Some(Job { id: "abd".into(), ..Job::default() }),
+                late: true,
+            }],
+        })),
     };
     assert_eq!(
         job(&full),
@@ -61,6 +76,8 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             "cancelRequested": true,
             "initialMetadata": [{"key": "k", "ascii": ""}],
             "trailingMetadata": [{"key": "k-bin", "binary": "/w=="}],
+            "gather": {"rule": {"need": 1, "primary": "a"}, "total": 1, "succeeded": 1,
+                "branches": [{"name": "a", "job": {"id": "abd"}, "late": true}]},
             "retryOf": "abb",
             "response": {"message": "AAH+", "type": "a.Reply"},
         })

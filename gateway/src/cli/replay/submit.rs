@@ -8,7 +8,7 @@ use queuebridge_proto::EnvelopeError;
 use queuebridge_proto::error::{RETRY_PUSHBACK, reason};
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::jobs_client::JobsClient;
-use queuebridge_proto::v1::{Call, Job, PayloadRef, SubmitRequest};
+use queuebridge_proto::v1::{Call, GatherRule, Job, PayloadRef, SubmitRequest};
 use queuebridge_store::{PayloadError, PayloadStore};
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,8 +148,15 @@ impl Submitter {
 /// between submission and deletion the next replay finds the same job, and so
 /// that a message that was parked twice, as can happen, is no second job.
 fn submission(call: &Call, request: Bytes) -> SubmitRequest {
+    // One branch of several runs again, as a gather of its own.
+    let (method, branches) = match &call.membership {
+        Some(of) => (of.gather_method.clone(), vec![of.branch.clone()]),
+        None => (call.method.clone(), Vec::new()),
+    };
     SubmitRequest {
-        method: call.method.clone(),
+        method,
+        gather: call.membership.is_some().then(GatherRule::default),
+        branches,
         request,
         metadata: call.metadata.clone(),
         ordering_key: call.ordering_key.clone(),

@@ -1,7 +1,10 @@
 //! Filter policies over message attributes.
 
 use queuebridge_gateway::publish::Message;
+use queuebridge_proto::envelope::attribute;
 
+/// The data type of an attribute that holds several values.
+const ARRAY: &str = "String.Array";
 /// Keys of one policy.
 const KEYS: usize = 5;
 /// The product of the numbers of conditions of all keys.
@@ -75,8 +78,16 @@ impl FilterPolicy {
     pub fn matches(&self, message: &Message) -> bool {
         self.keys.iter().all(|(key, conditions)| {
             let attribute = message.attributes.iter().find(|(name, _)| name == key);
-            let value = attribute.map(|(_, value)| value.as_str());
-            conditions.iter().any(|condition| condition.matches(value))
+            let matches = |value| conditions.iter().any(|condition| condition.matches(value));
+            match attribute {
+                None => matches(None),
+                Some((name, value)) if attribute::data_type(name) == ARRAY => {
+                    // One of the values is enough; what is no array matches nothing.
+                    let values: Vec<String> = serde_json::from_str(value).unwrap_or_default();
+                    values.iter().any(|value| matches(Some(value)))
+                }
+                Some((_, value)) => matches(Some(value)),
+            }
         })
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn job_key(job: &JobId) -> AttributeValue {
 pub(super) struct Arrow {
     condition: &'static str,
     set: Vec<String>,
+    add: Option<&'static str>,
     remove: &'static [&'static str],
     values: HashMap<String, AttributeValue>,
     returns: ReturnValue,
@@ -33,7 +34,13 @@ pub(super) struct Arrow {
 impl Arrow {
     pub(super) fn new(condition: &'static str) -> Self {
         let returns = ReturnValue::AllNew;
-        Self { condition, set: Vec::new(), remove: &[], values: HashMap::new(), returns }
+        let set = Vec::new();
+        Self { condition, set, add: None, remove: &[], values: HashMap::new(), returns }
+    }
+
+    /// One that may always be taken.
+    pub(super) fn always() -> Self {
+        Self::new("")
     }
 
     /// Sets an attribute; in the condition too the value is called `:name`.
@@ -52,6 +59,12 @@ impl Arrow {
         self.set_to(&format!("#{name} = if_not_exists(#{name}, :zero) + :one"))
             .with("zero", item::number(0))
             .with("one", item::number(1))
+    }
+
+    /// Adds a number to a set of numbers.
+    pub(super) fn add_to(mut self, name: &'static str, number: u64) -> Self {
+        self.add = Some(name);
+        self.with(name, AttributeValue::Ns(vec![number.to_string()]))
     }
 
     /// Takes attributes away.
@@ -112,13 +125,16 @@ impl Arrow {
             update.push_str(if index == 0 { " REMOVE #" } else { ", #" });
             update.push_str(name);
         }
+        if let Some(name) = self.add {
+            update.push_str(&format!(" ADD #{name} :{name}"));
+        }
         let names = names([self.condition, &update]);
         let call = store
             .client
             .update_item()
             .table_name(&store.table)
             .key(item::PK, key.clone())
-            .condition_expression(self.condition)
+            .set_condition_expression(Some(self.condition.to_owned()).filter(|c| !c.is_empty()))
             .update_expression(update)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(self.values))

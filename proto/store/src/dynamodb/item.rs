@@ -69,7 +69,7 @@ pub(super) fn record(item: &Item) -> Result<Record, StoreError> {
     })
 }
 
-fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, StoreError> {
+pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, StoreError> {
     M::decode(bytes).map_err(|error| StoreError(format!("a stored message is damaged: {error}")))
 }
 
@@ -95,6 +95,13 @@ pub(super) fn find_text<'a>(item: &'a Item, name: &str) -> Result<Option<&'a str
 
 pub(super) fn find_flag(item: &Item, name: &str) -> Result<bool, StoreError> {
     item.get(name).map_or(Ok(false), |v| v.as_bool().copied().map_err(|_| foreign(name)))
+}
+
+/// A set of numbers; empty when there is none.
+pub(super) fn find_numbers(item: &Item, name: &str) -> Result<Vec<u8>, StoreError> {
+    let Some(value) = item.get(name) else { return Ok(Vec::new()) };
+    let numbers = value.as_ns().map_err(|_| foreign(name))?;
+    numbers.iter().map(|text| text.parse().map_err(|_| foreign(name))).collect()
 }
 
 pub(super) fn foreign(name: &str) -> StoreError {

@@ -1,15 +1,17 @@
 //! The result store on DynamoDB.
 //!
 //! One table with the partition key `pk` and no index: `job#<uuid>` is a record,
-//! `req#<key in hex>` an idempotent submission, `lease#<name>` a lease. Every arrow of the state machine
-//! is one conditional write, and its condition stands below a drawing of it. A
-//! refused write brings the stored item back, so that what it means is known
-//! without another read.
+//! `req#<key in hex>` an idempotent submission, `lease#<name>` a lease,
+//! `gather#<uuid>` the plan of a gather and `tally#<uuid>#<number>` one of its
+//! tallies. Every arrow of the state machine is one conditional write, and its
+//! condition stands below a drawing of it. A refused write brings the stored item
+//! back, so that what it means is known without another read.
 //!
 //! DynamoDB deletes items some time after their `ttl`, up to days later, and
 //! until then they can be read and written: nothing here depends on it.
 
 mod arrow;
+mod gathers;
 mod item;
 mod leases;
 mod submissions;

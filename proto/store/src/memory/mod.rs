@@ -5,6 +5,7 @@
 //! load. Readers judge by the clock and do not depend on it.
 
 mod agenda;
+mod gathers;
 mod leases;
 mod payloads;
 mod results;

@@ -1,6 +1,7 @@
 //! The result store in memory.
 
 use super::agenda::Agenda;
+use super::gathers::AllGathers;
 use super::leases::Held;
 use super::lock;
 use super::submissions::Keys;
@@ -28,6 +29,7 @@ pub struct MemoryResultStore {
     jobs: Vec<Mutex<Jobs>>,
     pub(super) keys: Vec<Mutex<Keys>>,
     pub(super) leases: Mutex<HashMap<String, Held>>,
+    pub(super) gathers: Mutex<AllGathers>,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,7 @@ impl MemoryResultStore {
             jobs: std::iter::repeat_with(jobs).take(SHARDS).collect(),
             keys: std::iter::repeat_with(Keys::shard).take(SHARDS).collect(),
             leases: Mutex::default(),
+            gathers: Mutex::new(AllGathers::new()),
         }
     }
 

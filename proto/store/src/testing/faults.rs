@@ -3,6 +3,7 @@
 //! The two are told apart because a lost response is where duplicates are born:
 //! the call took effect, and its caller cannot know.
 
+use crate::gather::{GatherStore, Tally};
 use crate::lease::{Acquired, LeaseStore};
 use crate::payload::{PayloadError, PayloadStore, PayloadStream};
 use crate::record::{Record, Token};
@@ -13,7 +14,7 @@ use crate::submission::{Accepted, RequestKey, SubmissionStore};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use queuebridge_proto::v1::{Outcome, PayloadRef, Progress, State};
+use queuebridge_proto::v1::{GatherPlan, Outcome, PayloadRef, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -175,6 +176,45 @@ impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
 
     async fn delete(&self, job: &JobId, now: UnixMillis) -> Result<Deleted, StoreError> {
         self.call(store_error, self.inner.delete(job, now)).await
+    }
+}
+
+#[async_trait]
+impl<S: GatherStore + ?Sized> GatherStore for Faulty<S> {
+    async fn open(
+        &self,
+        gather: &JobId,
+        plan: &GatherPlan,
+        now: UnixMillis,
+    ) -> Result<GatherPlan, StoreError> {
+        self.call(store_error, self.inner.open(gather, plan, now)).await
+    }
+
+    async fn plan(
+        &self,
+        gather: &JobId,
+        now: UnixMillis,
+    ) -> Result<Option<GatherPlan>, StoreError> {
+        self.call(store_error, self.inner.plan(gather, now)).await
+    }
+
+    async fn add(
+        &self,
+        gather: &JobId,
+        branch: u32,
+        succeeded: bool,
+        now: UnixMillis,
+    ) -> Result<Tally, StoreError> {
+        self.call(store_error, self.inner.add(gather, branch, succeeded, now)).await
+    }
+
+    async fn tally(
+        &self,
+        gather: &JobId,
+        number: u32,
+        now: UnixMillis,
+    ) -> Result<Tally, StoreError> {
+        self.call(store_error, self.inner.tally(gather, number, now)).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! The suites panic at the first case that fails, with its name.
 
 pub mod faults;
+pub mod gathers;
 pub mod payloads;
 pub mod results;
 

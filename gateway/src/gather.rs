@@ -1,0 +1,150 @@
+//! Looking at jobs with branches.
+
+use crate::lookup::{Found, Lookup, unreachable};
+use crate::view;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use prost::Message;
+use queuebridge_proto::gather::keeps_late;
+use queuebridge_proto::v1::outcome::Result as Kind;
+use queuebridge_proto::v1::{FinishedJob, Gather, GatherPlan, GatherReport, Job, State};
+use queuebridge_proto::{JobId, UnixMillis};
+use queuebridge_store::Record;
+use queuebridge_store::gather::{Cause, branch_ids};
+use queuebridge_store::record::is_terminal;
+use tonic::Status;
+
+/// Branches that are looked at at once.
+const LOOKS: usize = 32;
+
+impl Lookup {
+    /// A gather whose deadline has passed is decided now, if it was not before.
+    pub(crate) async fn close(&self, id: &JobId, now: UnixMillis) -> Result<(), Status> {
+        let verdict = self.gathers.close(id, Cause::Deadline, now).await;
+        if let Some(verdict) = verdict.map_err(|e| unreachable(&e))? {
+            let rest = self.gathers.cancel_rest(id, &verdict, now);
+            rest.await.map_err(|e| unreachable(&e))?;
+        }
+        Ok(())
+    }
+
+    /// A gather that is not decided yet, with what its branches have come to.
+    pub(crate) async fn gathering(&self, id: &JobId) -> Result<Job, Status> {
+        let now = self.clock.now();
+        let plan = self.gathers.gathers.plan(id, now).await.map_err(|e| unreachable(&e))?;
+        let Some(plan) = plan else { return Ok(view::accepted(id, self.methods.of(id))) };
+        let records = self.gathers.branches(id, &plan, now).await.map_err(|e| unreachable(&e))?;
+        let mut job = view::accepted(id, plan.method.clone());
+        if records.iter().any(Option::is_some) {
+            job.set_state(State::Running);
+        }
+        let ids = branch_ids(id, &plan);
+        let branches = ids.iter().zip(&plan.branches).zip(records);
+        let branches = branches.map(|((id, branch), record)| {
+            self.branch(id, &branch.method, record.unwrap_or_else(|| Record::new("")))
+        });
+        let mut branches: Vec<Job> = branches.collect();
+        view::shorten(&mut branches, self.max_response_bytes / 2);
+        job.gather = Some(Box::new(view::gather(&plan, branches, &[])));
+        Ok(job)
+    }
+
+    /// The branches of a gather that is decided: as they were then, and those that came
+    /// late as they are now, where the rule keeps them.
+    pub(crate) async fn reported(
+        &self,
+        id: &JobId,
+        report: GatherReport,
+        most: usize,
+    ) -> Result<Gather, Status> {
+        let plan = report.plan.unwrap_or_default();
+        let keeps = plan.rule.as_ref().is_none_or(keeps_late);
+        let late: Vec<bool> =
+            report.branches.iter().map(|branch| !is_terminal(branch.state())).collect();
+        let methods: Vec<String> = plan.branches.iter().map(|b| b.method.clone()).collect();
+        let each = branch_ids(id, &plan).into_iter().zip(methods).zip(report.branches);
+        let look = |((id, method), then): ((JobId, String), FinishedJob)| async move {
+            let then = Record::of_finished(then);
+            let record = if keeps && !then.is_terminal() { self.now(&id).await? } else { then };
+            Ok::<_, Status>(self.branch(&id, &method, record))
+        };
+        let branches = stream::iter(each).map(look).buffered(LOOKS);
+        let mut branches: Vec<Job> = branches.try_collect().await?;
+        view::shorten(&mut branches, most);
+        Ok(view::gather(&plan, branches, &late))
+    }
+
+    /// A branch as it stands.
+    async fn now(&self, id: &JobId) -> Result<Record, Status> {
+        Ok(match Box::pin(self.find(id)).await? {
+            Found::Underway(record) | Found::Finished(record) => record,
+            Found::Pending | Found::Gathering(_) | Found::Purged => Record::new(""),
+        })
+    }
+
+    fn branch(&self, id: &JobId, method: &str, mut record: Record) -> Job {
+        let method = match std::mem::take(&mut record.method) {
+            known if known.is_empty() => method.to_owned(),
+            known => known,
+        };
+        view::recorded(&id.signed(&self.job_id_keys), method, record)
+    }
+
+    pub(crate) async fn cancel_gather(&self, id: &JobId) -> Result<(), Status> {
+        let now = self.clock.now();
+        let verdict = self.gathers.close(id, Cause::Cancelled, now).await;
+        if let Some(verdict) = verdict.map_err(|e| unreachable(&e))? {
+            let rest = self.gathers.cancel_rest(id, &verdict, now);
+            rest.await.map_err(|e| unreachable(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the answers of the branches, and cancels those that have none yet.
+    pub(crate) async fn delete_branches(
+        &self,
+        id: &JobId,
+        tenant: &str,
+        verdict: &Record,
+    ) -> Result<(), Status> {
+        let report = verdict.outcome.as_ref().and_then(|outcome| outcome.gather.as_ref());
+        let Some(plan) = report.and_then(|report| report.plan.as_ref()) else { return Ok(()) };
+        for branch in branch_ids(id, plan) {
+            match Box::pin(self.find(&branch)).await? {
+                Found::Finished(record) => {
+                    self.delete_payloads(&branch, tenant, &record).await?;
+                    let deleted = self.store.delete(&branch, self.clock.now()).await;
+                    deleted.map_err(|e| unreachable(&e))?;
+                }
+                Found::Pending | Found::Underway(_) if !id.at_least_once() => {
+                    let cancelled = self.store.cancel(&branch, self.clock.now()).await;
+                    cancelled.map_err(|e| unreachable(&e))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of a gather whose answer is the list, with the list as its answer.
+    pub(crate) async fn listed(&self, id: &JobId, mut record: Record) -> Result<Record, Status> {
+        if let Some(outcome) = &mut record.outcome
+            && let Some(report) = outcome.gather.take()
+        {
+            let list = self.reported(id, *report, self.max_response_bytes).await?;
+            outcome.result = Some(Kind::Response(list.encode_to_vec().into()));
+        }
+        Ok(record)
+    }
+}
+
+/// A gather that was accepted just now.
+pub(crate) fn accepted(id: &JobId, plan: &GatherPlan, lookup: &Lookup) -> Job {
+    let mut job = view::accepted(id, plan.method.clone());
+    let branches = branch_ids(id, plan);
+    let branches = branches.iter().zip(&plan.branches);
+    let branches = branches
+        .map(|(id, branch)| view::accepted(&id.signed(&lookup.job_id_keys), branch.method.clone()))
+        .collect();
+    job.gather = Some(Box::new(view::gather(plan, branches, &[])));
+    job
+}

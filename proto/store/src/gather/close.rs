@@ -1,0 +1,215 @@
+//! Writing the verdict of a gather.
+//!
+//! The tallies only say when it is worth looking. The verdict follows from the records
+//! of the branches, of which those count that had ended before the deadline: whoever
+//! writes it, and whenever, comes to the same.
+
+use super::{GatherStore, outcome};
+use crate::RECORD_BYTES;
+use crate::payload::PayloadStore;
+use crate::record::{Record, is_terminal};
+use crate::result::{Author, Completed, ResultStore, StoreError};
+use futures_util::future::try_join;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use queuebridge_proto::gather::{self, Decision, Standing};
+use queuebridge_proto::time::CLOCK_SKEW;
+use queuebridge_proto::v1::gather_rule::Answer;
+use queuebridge_proto::v1::{GatherPlan, GatherRule, State};
+use queuebridge_proto::{JobId, UnixMillis, outcome as outcomes};
+use std::sync::Arc;
+
+/// Records that are read at once.
+const READS: usize = 32;
+
+/// Why somebody looks whether a gather is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The branch of this number has ended.
+    Branch(u32),
+    /// A branch could not be sent, and its end was written for it.
+    Unsent,
+    /// The deadline may have passed.
+    Deadline,
+    /// The caller does not want it any more.
+    Cancelled,
+}
+
+/// Decides gathers.
+#[derive(Clone)]
+pub struct Gathers {
+    /// The branches' records, and the gather's own.
+    pub results: Arc<dyn ResultStore>,
+    /// Plans and tallies.
+    pub gathers: Arc<dyn GatherStore>,
+    /// Where large answers are.
+    pub payloads: Option<Arc<dyn PayloadStore>>,
+    /// The largest outcome that the result store can hold.
+    pub record_bytes: usize,
+}
+
+/// The ids of the branches, in their order and without signatures.
+pub fn branch_ids(gather: &JobId, plan: &GatherPlan) -> Vec<JobId> {
+    let until = UnixMillis(plan.expires_at);
+    let branches = (0..).zip(&plan.branches);
+    branches.map(|(index, branch)| gather.branch(index, &branch.method, until)).collect()
+}
+
+impl Gathers {
+    /// Over one store in both roles.
+    #[must_use]
+    pub fn new<S>(store: Arc<S>, payloads: Option<Arc<dyn PayloadStore>>) -> Self
+    where
+        S: ResultStore + GatherStore,
+    {
+        Self { results: store.clone(), gathers: store, payloads, record_bytes: RECORD_BYTES }
+    }
+
+    /// Writes the verdict if it can be said by now, and answers the record as it then
+    /// stands; `None` while nothing is decided, and when there is no plan (any more).
+    /// May be repeated: the first verdict stays.
+    ///
+    /// # Errors
+    /// When a store cannot be asked.
+    pub async fn close(
+        &self,
+        id: &JobId,
+        cause: Cause,
+        now: UnixMillis,
+    ) -> Result<Option<Record>, StoreError> {
+        let (plan, known) = try_join(self.gathers.plan(id, now), self.results.get(id, now)).await?;
+        if let Some(known) = known.filter(Record::is_terminal) {
+            return Ok(Some(known));
+        }
+        let Some(plan) = plan else { return Ok(None) };
+        let over = now >= id.expires_at().plus(CLOCK_SKEW);
+        if cause == Cause::Deadline && !over {
+            return Ok(None);
+        }
+        if cause == Cause::Deadline {
+            self.expire_branches(id, &plan, now).await?;
+        }
+        let records = self.branches(id, &plan, now).await?;
+        let rule = plan.rule.clone().unwrap_or_default();
+        let decision = gather::decide(&rule, &standing(id, &rule, &plan, &records), over);
+        let verdict = match (decision, cause) {
+            (_, Cause::Cancelled) => outcome::Verdict::Cancelled,
+            (Some(Decision::Met), _) => outcome::Verdict::Met,
+            (Some(Decision::Failed), _) => outcome::Verdict::Failed,
+            (None, Cause::Deadline) => outcome::Verdict::Expired,
+            (None, Cause::Branch(_) | Cause::Unsent) => return Ok(None),
+        };
+        let decided_by = match cause {
+            Cause::Branch(index) => index.saturating_add(1),
+            Cause::Unsent | Cause::Deadline | Cause::Cancelled => 0,
+        };
+        let method = plan.method.clone();
+        let (state, outcome) = self.outcome(id, plan, records, verdict, decided_by).await?;
+        let author = if state == State::Expired { Author::Expiry } else { Author::Unclaimed };
+        match self.results.complete(id, &method, author, state, outcome, now).await? {
+            Completed::Stored | Completed::AlreadyFinished => self.results.get(id, now).await,
+            Completed::Lost | Completed::PastExpiry => Ok(None),
+        }
+    }
+
+    /// Cancels the branches that had not ended at the verdict, where the rule wants it.
+    /// Safe to repeat.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn cancel_rest(
+        &self,
+        id: &JobId,
+        verdict: &Record,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let report = verdict.outcome.as_ref().and_then(|outcome| outcome.gather.as_ref());
+        let Some((plan, report)) = report.and_then(|report| Some((report.plan.as_ref()?, report)))
+        else {
+            return Ok(());
+        };
+        let wanted = plan.rule.as_ref().is_some_and(|rule| rule.cancel_rest);
+        if !wanted && verdict.state != State::Cancelled {
+            return Ok(());
+        }
+        for (branch, then) in branch_ids(id, plan).iter().zip(&report.branches) {
+            if !is_terminal(then.state()) {
+                self.results.cancel(branch, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The records of the branches, in their order.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn branches(
+        &self,
+        id: &JobId,
+        plan: &GatherPlan,
+        now: UnixMillis,
+    ) -> Result<Vec<Option<Record>>, StoreError> {
+        let ids = stream::iter(branch_ids(id, plan));
+        let read = |branch: JobId| async move { self.results.get(&branch, now).await };
+        ids.map(read).buffered(READS).try_collect().await
+    }
+
+    /// Past their work expiry all branches have ended, and are stored as that.
+    async fn expire_branches(
+        &self,
+        id: &JobId,
+        plan: &GatherPlan,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        if now < UnixMillis(plan.expires_at).plus(CLOCK_SKEW) {
+            return Ok(());
+        }
+        let records = self.branches(id, plan, now).await?;
+        for (branch, (id, record)) in
+            plan.branches.iter().zip(branch_ids(id, plan).iter().zip(records))
+        {
+            if record.is_none_or(|record| !record.is_terminal()) {
+                let (author, end) = (Author::Expiry, outcomes::expired());
+                self.results.complete(id, &branch.method, author, State::Expired, end, now).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the branches had come to before the deadline. What has ended at the deadline
+/// or later does not count.
+fn standing(
+    id: &JobId,
+    rule: &GatherRule,
+    plan: &GatherPlan,
+    records: &[Option<Record>],
+) -> Standing {
+    let mut standing =
+        Standing { total: u32::try_from(records.len()).unwrap_or(u32::MAX), ..Standing::default() };
+    for (branch, record) in plan.branches.iter().zip(records) {
+        let Some(record) = record.as_ref().filter(|record| in_time(record, id)) else { continue };
+        let success = succeeded(rule, record);
+        if success {
+            standing.succeeded += 1;
+        } else {
+            standing.failed += 1;
+        }
+        if let Some(Answer::Primary(name)) = &rule.answer
+            && *name == branch.name
+        {
+            standing.primary = Some(success && record.state == State::Succeeded);
+        }
+    }
+    standing
+}
+
+fn in_time(record: &Record, gather: &JobId) -> bool {
+    record.is_terminal() && record.completed_at.is_some_and(|at| at < gather.expires_at())
+}
+
+/// Whether a branch that has ended counts as a success.
+fn succeeded(rule: &GatherRule, record: &Record) -> bool {
+    let code = gather::code(record.state, record.outcome.as_ref());
+    gather::is_success(rule, record.state, code)
+}

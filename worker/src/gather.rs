@@ -1,0 +1,114 @@
+//! What the end of a branch does for its gather: it is noted, and if the rule is decided
+//! by it, the verdict is written and told.
+//!
+//! Every step can be repeated, and is, when the message of a finished branch comes back.
+//! The verdict names the branch whose end has decided it: that branch's deliveries tell
+//! it, and no others.
+
+use crate::announce;
+use crate::callback;
+use crate::job::Job;
+use crate::runner::random;
+use crate::verdict::{Reason, Verdict, backoff};
+use queuebridge_proto::gather::{Standing, code, decide, is_success};
+use queuebridge_proto::v1::{Membership, Outcome, State};
+use queuebridge_proto::{JobId, UnixMillis};
+use queuebridge_store::gather::{Cause, Tally};
+use queuebridge_store::{Record, StoreError};
+use std::time::Duration;
+
+/// Between two tries to reach a store.
+const BACKOFF: Duration = Duration::from_secs(2);
+const BACKOFF_MAX: Duration = Duration::from_secs(120);
+
+/// The branch `job` of the gather `id` has just ended.
+pub(crate) async fn ended(
+    job: &Job<'_>,
+    id: &JobId,
+    state: State,
+    outcome: &Outcome,
+    at: UnixMillis,
+) -> Verdict {
+    let at = if state == State::Expired { job.id.expires_at() } else { at };
+    let success =
+        job.call.membership.as_ref().is_some_and(|of| succeeded(of, state, Some(outcome)));
+    tell(job, id, note(job, id, success, at).await).await
+}
+
+/// The branch was found finished.
+pub(crate) async fn found(job: &Job<'_>, id: &JobId) -> Verdict {
+    let noted = async {
+        let Some(record) = job.runner.store.get(&job.id, job.now()).await? else {
+            // Its tombstone is over, and the gather's with it.
+            return Ok(None);
+        };
+        let at = record.completed_at.unwrap_or_else(|| job.now());
+        let outcome = record.outcome.as_ref();
+        let of = job.call.membership.as_ref();
+        let success = of.is_some_and(|of| succeeded(of, record.state, outcome));
+        note(job, id, success, at).await
+    };
+    tell(job, id, noted.await).await
+}
+
+/// The number of the branch, from 1, whose end has decided a gather; 0 if it was the
+/// deadline or a cancellation. `None` when nobody can say it any more.
+pub(crate) fn decided_by(verdict: &Record) -> Option<u32> {
+    verdict.outcome.as_ref()?.gather.as_ref().map(|report| report.decided_by)
+}
+
+fn succeeded(of: &Membership, state: State, outcome: Option<&Outcome>) -> bool {
+    of.rule.as_ref().is_some_and(|rule| is_success(rule, state, code(state, outcome)))
+}
+
+/// Adds the branch to its tally, and answers the verdict if this branch has decided it.
+async fn note(
+    job: &Job<'_>,
+    id: &JobId,
+    success: bool,
+    at: UnixMillis,
+) -> Result<Option<Record>, StoreError> {
+    let Some(of) = &job.call.membership else { return Ok(None) };
+    let (gathers, now) = (&job.runner.gathers, job.now());
+    let tally = gathers.gathers.add(id, of.index, success, now).await?;
+    let rule = of.rule.clone().unwrap_or_default();
+    // What ends at the deadline or later decides nothing.
+    if at >= id.expires_at() || decide(&rule, &standing(of, &tally), false).is_none() {
+        return Ok(None);
+    }
+    let Some(verdict) = gathers.close(id, Cause::Branch(of.index), now).await? else {
+        return Ok(None);
+    };
+    if decided_by(&verdict) != Some(of.index + 1) {
+        return Ok(None);
+    }
+    gathers.cancel_rest(id, &verdict, now).await?;
+    Ok(Some(verdict))
+}
+
+fn standing(of: &Membership, tally: &Tally) -> Standing {
+    let primary = of.primary.checked_sub(1).and_then(|index| u8::try_from(index).ok());
+    let primary = primary.and_then(|index| {
+        let (good, bad) = (tally.succeeded.contains(index), tally.failed.contains(index));
+        (good || bad).then_some(good)
+    });
+    let (succeeded, failed) = (tally.succeeded.count(), tally.failed.count());
+    Standing { total: of.total, succeeded, failed, primary }
+}
+
+async fn tell(job: &Job<'_>, id: &JobId, verdict: Result<Option<Record>, StoreError>) -> Verdict {
+    match verdict {
+        Ok(None) => Verdict::Ack,
+        Ok(Some(verdict)) => {
+            announce::announce(job, id, Some(verdict.into_finished())).await;
+            let of = job.call.membership.clone().unwrap_or_default();
+            callback::enqueue_of(job, &of.gather_id, &of.gather_method).await
+        }
+        Err(error) => {
+            tracing::warn!(job = %job.id, gather = %id, %error, "a branch's end was not noted");
+            let receives = job.delivery.receive_count;
+            let after = backoff(receives, BACKOFF, BACKOFF_MAX, random());
+            Verdict::redeliver(after, Reason::StoreUnavailable)
+        }
+    }
+}
