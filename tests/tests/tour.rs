@@ -42,7 +42,15 @@ fn every_command_of_the_tour_works() {
     let commands = tour.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     assert!(commands.lines().count() > 15, "the tour has gone elsewhere");
     let (_local, address) = start();
-    let commands = commands.replace("127.0.0.1:50051", &address);
+    // Another free port for the second stack of the tour.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = free.local_addr().unwrap().to_string();
+    drop(free);
+    let local = python::binaries().join("queuebridge-local").display().to_string();
+    let commands = commands
+        .replace("127.0.0.1:50051", &address)
+        .replace("127.0.0.1:50052", &second)
+        .replace("target/debug/queuebridge-local", &local);
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &commands])
         .current_dir(python::root())
@@ -57,4 +65,8 @@ fn every_command_of_the_tour_works() {
     for expected in ["CANCELLED", "STATE_FAILED", "target/thumbnail.png: 128 x 96"] {
         assert!(said.contains(expected), "{expected} is missing:\n{said}");
     }
+    let gathers: Vec<&str> = said.lines().filter(|line| line.starts_with("branches")).collect();
+    let needed = |gather: &str| gather.rsplit(", ").next().unwrap().to_owned();
+    let needed: Vec<String> = gathers.iter().map(|gather| needed(gather)).collect();
+    assert_eq!(needed, ["3 needed", "3 needed", "1 needed", "2 needed", "3 needed"], "{said}");
 }

@@ -1,7 +1,10 @@
 //! `queuebridge-local`: the whole bridge in one process, with the demo services.
 
 use clap::Parser;
-use queuebridge_local::Stack;
+use queuebridge_gateway::config::{BranchConfig, FanOut};
+use queuebridge_local::{Branches, Over, Stack};
+use queuebridge_proto::MethodName;
+use queuebridge_proto::v1::GatherRule;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use tracing_subscriber::filter::Targets;
@@ -30,9 +33,22 @@ struct Options {
     /// Keep messages, unfinished jobs and results for this many seconds only.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
+    /// How Images/Analyze reaches its three branches: over a topic, or by a queue for each.
+    #[arg(long, value_enum, default_value = "topic")]
+    branches: Way,
+    /// Nobody works for this branch of Images/Analyze (thumbnail, describe or assess):
+    /// repeatable.
+    #[arg(long = "without-branch", value_name = "NAME")]
+    without: Vec<String>,
     /// What is logged: a level, or `target=level,…`.
     #[arg(long, default_value = "warn")]
     log: Targets,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Way {
+    Topic,
+    Queues,
 }
 
 #[tokio::main]
@@ -66,6 +82,7 @@ fn stack(options: &Options) -> Stack {
         endpoint: options.endpoint.clone(),
         concurrency: usize::from(options.concurrency),
         descriptor_sets: vec![queuebridge_demo::FILE_DESCRIPTOR_SET],
+        branches: analyze(options).into_iter().collect(),
         ..Stack::default()
     };
     if let Some(keep) = options.keep {
@@ -75,6 +92,25 @@ fn stack(options: &Options) -> Stack {
         stack.default_retention = keep;
     }
     stack
+}
+
+/// A picture goes to three workers, each of which calls its own method on it.
+fn analyze(options: &Options) -> Option<Branches> {
+    let images = |method| format!("/queuebridge.demo.v1.Images/{method}");
+    let branch = |(name, method)| BranchConfig {
+        method: MethodName::parse(&images(method)).ok(),
+        ..BranchConfig::new(name, None)
+    };
+    let branches = [("thumbnail", "Thumbnail"), ("describe", "Describe"), ("assess", "Assess")];
+    Some(Branches {
+        methods: images("Analyze").parse().ok()?,
+        over: match options.branches {
+            Way::Topic => Over::Topic,
+            Way::Queues => Over::Queues,
+        },
+        fan_out: FanOut { rule: GatherRule::default(), branches: branches.map(branch).into() },
+        without: options.without.clone(),
+    })
 }
 
 fn greet(address: &SocketAddr) {

@@ -1,5 +1,6 @@
-//! `queuebridge.demo.v1.Images`: thumbnails and descriptions of pictures.
+//! `queuebridge.demo.v1.Images`: thumbnails, descriptions and assessments of pictures.
 
+pub mod assess;
 pub mod colours;
 pub mod decode;
 pub mod describe;
@@ -82,5 +83,30 @@ impl images_server::Images for Images {
     ) -> Result<Response<v1::DescribeResponse>, Status> {
         let request = request.into_inner();
         self.run(move || describe::make(&request.image)).await
+    }
+
+    async fn assess(
+        &self,
+        request: Request<v1::AssessRequest>,
+    ) -> Result<Response<v1::AssessResponse>, Status> {
+        let request = request.into_inner();
+        self.run(move || assess::make(&request.image)).await
+    }
+
+    async fn analyze(
+        &self,
+        request: Request<v1::AnalyzeRequest>,
+    ) -> Result<Response<v1::AnalyzeResponse>, Status> {
+        let image = request.into_inner().image;
+        let small = v1::ThumbnailRequest { image: image.clone(), ..Default::default() };
+        let wish = thumbnail::Wish::of(&small)?;
+        self.run(move || {
+            Ok(v1::AnalyzeResponse {
+                thumbnail: Some(thumbnail::make(&image, wish)?),
+                description: Some(describe::make(&image)?),
+                assessment: Some(assess::make(&image)?),
+            })
+        })
+        .await
     }
 }

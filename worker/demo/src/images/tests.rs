@@ -37,10 +37,22 @@ async fn describe(image: Bytes) -> Result<v1::DescribeResponse, Status> {
     Images::new().describe(request).await.map(Response::into_inner)
 }
 
-/// Both methods refuse the picture, for one reason, and name the field.
+async fn assess(image: Bytes) -> Result<v1::AssessResponse, Status> {
+    let request = Request::new(v1::AssessRequest { image });
+    Images::new().assess(request).await.map(Response::into_inner)
+}
+
+async fn analyze(image: Bytes) -> Result<v1::AnalyzeResponse, Status> {
+    let request = Request::new(v1::AnalyzeRequest { image });
+    Images::new().analyze(request).await.map(Response::into_inner)
+}
+
+/// Every method refuses the picture, for one reason, and name the field.
 async fn refused(image: Bytes, reason: &str) {
     let statuses = [
         describe(image.clone()).await.expect_err(reason),
+        assess(image.clone()).await.expect_err(reason),
+        analyze(image.clone()).await.expect_err(reason),
         thumbnail(thumbnail_of(image, 0, Unspecified)).await.expect_err(reason),
     ];
     for status in statuses {
@@ -54,6 +66,16 @@ fn assert_refused(status: &Status, reason: &str, field: &str) {
     let info = details.error_info().unwrap();
     assert_eq!((info.domain.as_str(), info.reason.as_str()), (DOMAIN, reason), "{status:?}");
     assert_eq!(details.bad_request().unwrap().field_violations[0].field, field);
+}
+
+#[tokio::test]
+async fn an_analysis_is_what_the_others_say() {
+    let image = fixture("hills.jpg");
+    let all = analyze(image.clone()).await.unwrap();
+    assert_eq!(all.description, Some(describe(image.clone()).await.unwrap()));
+    assert_eq!(all.assessment, Some(assess(image.clone()).await.unwrap()));
+    let small = thumbnail(thumbnail_of(image, 0, Unspecified)).await.unwrap();
+    assert_eq!(all.thumbnail, Some(small));
 }
 
 #[tokio::test]
