@@ -10,7 +10,7 @@ SOURCES = [
         ROOT / "proto",
         [
             f"queuebridge/v1/{name}.proto"
-            for name in ["callback", "envelope", "executions", "job", "jobs", "record", "reply"]
+            for name in ["callback", "envelope", "executions", "gather", "job", "jobs", "record", "reply"]
         ],
     ),
     (

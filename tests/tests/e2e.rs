@@ -73,6 +73,12 @@ async fn results_find_their_caller() {
 }
 
 #[tokio::test]
+async fn several_workers_answer_one_call() {
+    let _turn = TURN.lock().await;
+    modules(&["test_branches"], &[]).await;
+}
+
+#[tokio::test]
 async fn whoever_wants_to_know_is_called_back() {
     let _turn = TURN.lock().await;
     modules(&["test_callbacks"], &[]).await;

@@ -2,11 +2,16 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use queuebridge_proto::codes::code_name;
+use queuebridge_proto::gather::{code, is_success};
 use queuebridge_proto::outcome::from_rpc_status;
-use queuebridge_proto::v1::{Job, NotifyRequest, Response, State, job, outcome};
+use queuebridge_proto::v1::{
+    Branch, Gather, GatherReport, Job, NotifyRequest, PayloadRef, Response, State, job, outcome,
+};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Record;
+use queuebridge_store::gather::branch_ids;
 use serde_json::{Map, Value, json};
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -23,44 +28,13 @@ pub(super) struct Event {
 }
 
 impl Event {
-    pub(super) fn new(id: &JobId, method: &str, record: Record) -> Self {
-        let purge_at = record.purge_at(id);
-        let outcome = record.outcome;
-        let purged = outcome.is_none();
-        let outcome = outcome.unwrap_or_default();
-        let (r#type, retry_of) = (outcome.response_type, outcome.retry_of);
-        let (size, message, sha256) = match &outcome.result {
-            Some(outcome::Result::Response(message)) if message.len() <= INLINE => {
-                (message.len() as u64, message.clone(), Default::default())
-            }
-            Some(outcome::Result::Response(message)) => {
-                (message.len() as u64, Default::default(), Default::default())
-            }
-            Some(outcome::Result::ResponseRef(at)) => {
-                (at.size, Default::default(), at.sha256.clone())
-            }
-            _ => Default::default(),
-        };
-        let outcome = outcome.result.map(|result| match result {
-            outcome::Result::Error(status) => job::Outcome::Error(status),
-            _ => job::Outcome::Response(Response { message, size, sha256, r#type }),
-        });
-        let time = |at: Option<UnixMillis>| at.map(UnixMillis::to_proto);
-        let job = Job {
-            id: id.to_string(),
-            method: if record.method.is_empty() { method.to_owned() } else { record.method },
-            state: record.state as i32,
-            submit_time: time(Some(id.submitted_at())),
-            start_time: time(record.started_at),
-            complete_time: time(record.completed_at),
-            expire_time: time(Some(id.expires_at())),
-            purge_time: time(purge_at),
-            attempt: record.attempt,
-            retry_of,
-            outcome,
-            ..Job::default()
-        };
-        Self { id: *id, purged, job }
+    pub(super) fn new(id: &JobId, method: &str, mut record: Record) -> Self {
+        let purged = record.outcome.is_none();
+        let report = record.outcome.as_mut().and_then(|outcome| outcome.gather.take());
+        let mut left = INLINE;
+        let job = Job { id: id.to_string(), ..shown(id, method, record, &mut left) };
+        let gather = report.map(|report| Box::new(gather(id, *report, &mut left)));
+        Self { id: *id, purged, job: Job { gather, ..job } }
     }
 
     /// The callback's id, the same in every try.
@@ -75,12 +49,7 @@ impl Event {
 
     /// How the job ended, in lower case.
     pub(super) fn state(&self) -> &'static str {
-        match self.job.state() {
-            State::Succeeded => "succeeded",
-            State::Cancelled => "cancelled",
-            State::Expired => "expired",
-            _ => "failed",
-        }
+        state_name(self.job.state())
     }
 
     pub(super) fn method(&self) -> &str {
@@ -108,26 +77,108 @@ impl Event {
                 put(name, time.to_string().into());
             }
         }
-        match &job.outcome {
-            Some(job::Outcome::Response(response)) => {
-                put("response", told(response, &job.id, result_url));
-            }
-            Some(job::Outcome::Error(status)) => {
-                let reason = from_rpc_status(status).get_details_error_info().map(|i| i.reason);
-                let code = code_name(Code::from_i32(status.code));
-                put(
-                    "error",
-                    json!({ "code": code, "number": status.code, "message": cut(&status.message),
-                            "reason": reason }),
-                );
-            }
-            None => {}
+        if let Some((name, value)) = outcome(job, result_url) {
+            put(name, value);
+        }
+        if let Some(gather) = &job.gather {
+            put("branches", gather.branches.iter().map(told_branch).collect());
         }
         if self.purged {
             put("purged", true.into());
         }
         let kind = format!("job.{}", self.state());
         json!({ "type": kind, "timestamp": now.to_proto().to_string(), "data": data }).to_string()
+    }
+}
+
+/// A job without its id. `left` is how much of an answer may still be told.
+fn shown(id: &JobId, method: &str, record: Record, left: &mut usize) -> Job {
+    let purge_at = record.purge_at(id);
+    let stored = record.outcome.unwrap_or_default();
+    let r#type = stored.response_type;
+    let outcome = stored.result.map(|result| match result {
+        outcome::Result::Error(status) => job::Outcome::Error(status),
+        outcome::Result::Response(message) => {
+            let size = message.len() as u64;
+            let rest = left.checked_sub(message.len());
+            *left = rest.unwrap_or(*left);
+            let message = if rest.is_some() { message } else { Bytes::new() };
+            job::Outcome::Response(Response { message, size, r#type, ..Response::default() })
+        }
+        outcome::Result::ResponseRef(PayloadRef { size, sha256, .. }) => {
+            job::Outcome::Response(Response { size, sha256, r#type, ..Response::default() })
+        }
+    });
+    let time = |at: Option<UnixMillis>| at.map(UnixMillis::to_proto);
+    Job {
+        method: if record.method.is_empty() { method.to_owned() } else { record.method },
+        state: record.state as i32,
+        submit_time: time(Some(id.submitted_at())),
+        start_time: time(record.started_at),
+        complete_time: time(record.completed_at),
+        expire_time: time(Some(id.expires_at())),
+        purge_time: time(purge_at),
+        attempt: record.attempt,
+        retry_of: stored.retry_of,
+        outcome,
+        ..Job::default()
+    }
+}
+
+/// The branches as they were at the verdict. They have no ids here: only gateways can
+/// sign them.
+fn gather(id: &JobId, report: GatherReport, left: &mut usize) -> Gather {
+    let plan = report.plan.unwrap_or_default();
+    let rule = plan.rule.clone().unwrap_or_default();
+    let mut gather = Gather { total: 0, rule: plan.rule.clone(), ..Gather::default() };
+    let each = branch_ids(id, &plan).into_iter().zip(plan.branches).zip(report.branches);
+    for ((id, planned), then) in each {
+        let record = Record::of_finished(then);
+        let late = !record.is_terminal();
+        let code = code(record.state, record.outcome.as_ref());
+        let success = is_success(&rule, record.state, code);
+        gather.total += 1;
+        gather.succeeded += u32::from(success);
+        gather.failed += u32::from(!success && !late);
+        let job = Some(shown(&id, &planned.method, record, left));
+        gather.branches.push(Branch { name: planned.name, job, late });
+    }
+    gather
+}
+
+fn outcome(job: &Job, result_url: Option<&str>) -> Option<(&'static str, Value)> {
+    Some(match job.outcome.as_ref()? {
+        job::Outcome::Response(response) => ("response", told(response, &job.id, result_url)),
+        job::Outcome::Error(status) => {
+            let reason = from_rpc_status(status).get_details_error_info().map(|i| i.reason);
+            let code = code_name(Code::from_i32(status.code));
+            let message = cut(&status.message);
+            let error = json!({ "code": code, "number": status.code, "message": message, "reason": reason });
+            ("error", error)
+        }
+    })
+}
+
+fn told_branch(branch: &Branch) -> Value {
+    let job = branch.job.clone().unwrap_or_default();
+    let state = match job.state() {
+        State::Accepted => "ACCEPTED".to_owned(),
+        State::Running => "RUNNING".to_owned(),
+        state => state_name(state).to_uppercase(),
+    };
+    let mut told = json!({ "name": branch.name, "state": state, "attempt": job.attempt });
+    if let Some((name, value)) = outcome(&job, None) {
+        told[name] = value;
+    }
+    told
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Succeeded => "succeeded",
+        State::Cancelled => "cancelled",
+        State::Expired => "expired",
+        _ => "failed",
     }
 }
 
