@@ -6,10 +6,12 @@ use bytes::Bytes;
 use prost::Message;
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::v1::call::Payload;
+use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::metadatum::Value;
 use queuebridge_proto::v1::{
-    Announcement, Announcements, AttemptRules, Call, Callback, CallbackMessage, FinishedJob,
-    Guarantee, Metadatum, Outcome, PayloadRef, State, TraceContext, callback, callback_message,
+    Addressee, Announcement, Announcements, AttemptRules, Call, Callback, CallbackMessage,
+    FinishedJob, GatherPlan, GatherReport, GatherRule, Guarantee, LateBranches, Membership,
+    Metadatum, Outcome, PayloadRef, PlannedBranch, State, TraceContext, callback, callback_message,
     outcome,
 };
 use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope, reply};
@@ -24,6 +26,10 @@ const ENVELOPE_ZSTD: &str = include_str!("../../fixtures/wire/v1/envelope_zstd.t
 const JOB_ID_ANNOUNCED: &str = include_str!("../../fixtures/wire/v1/job_id_announced.txt");
 const ANNOUNCEMENTS: &str = include_str!("../../fixtures/wire/v1/announcements.txt");
 const OUTCOME: &str = include_str!("../../fixtures/wire/v1/outcome.txt");
+const GATHER_IDS: &str = include_str!("../../fixtures/wire/v1/gather_ids.txt");
+const ENVELOPE_TOPIC: &str = include_str!("../../fixtures/wire/v1/envelope_topic.txt");
+const ENVELOPE_BRANCH: &str = include_str!("../../fixtures/wire/v1/envelope_branch.txt");
+const OUTCOME_GATHER: &str = include_str!("../../fixtures/wire/v1/outcome_gather.txt");
 const OUTCOME_ERROR: &str = include_str!("../../fixtures/wire/v1/outcome_error.txt");
 
 fn keys() -> Keyring {
@@ -113,6 +119,117 @@ fn job_ids_with_a_reply_shard() {
     assert_eq!(job_id_on(Some(5)).to_string(), JOB_ID_ANNOUNCED.trim());
     let id = JobId::verify(JOB_ID_ANNOUNCED.trim(), "acme", &keys()).unwrap();
     assert_eq!((id.reply_shard(), id.at_least_once()), (Some(5), false));
+}
+
+fn gather_id() -> JobId {
+    let claims = Claims {
+        uuid: uuid::Uuid::parse_str("018bcfe5-6800-7abc-8def-0123456789ab").unwrap(),
+        tenant: "acme",
+        method: "/queuebridge.demo.v1.Images/Analyze",
+        expires_at: UnixMillis(1_700_000_060_000),
+        retention: Duration::from_secs(86_400),
+        at_least_once: false,
+        reply_shard: Some(5),
+    };
+    JobId::mint_gather(&claims, &keys())
+}
+
+fn branch_id(index: u32) -> JobId {
+    let method = "/queuebridge.demo.v1.Images/Thumbnail";
+    gather_id().branch(index, method, UnixMillis(1_700_000_600_000)).signed(&keys())
+}
+
+fn rule() -> GatherRule {
+    GatherRule {
+        need: 2,
+        deadline: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+        partial: true,
+        success_codes: vec![0, 5],
+        late_branches: LateBranches::Ignore as i32,
+        cancel_rest: true,
+        answer: Some(Answer::Primary("thumbnail".into())),
+    }
+}
+
+fn membership() -> Membership {
+    Membership {
+        gather_id: gather_id().to_string(),
+        gather_method: "/queuebridge.demo.v1.Images/Analyze".into(),
+        rule: Some(rule()),
+        total: 2,
+        primary: 1,
+        ..Membership::default()
+    }
+}
+
+#[test]
+fn ids_of_gathers_and_their_branches() {
+    let ids = format!("{}\n{}\n{}", gather_id(), branch_id(0), branch_id(300));
+    assert_eq!(ids, GATHER_IDS.trim());
+    for id in ids.lines() {
+        assert_eq!(JobId::verify(id, "acme", &keys()).unwrap().to_string(), id);
+    }
+}
+
+#[test]
+fn envelopes_of_branches() {
+    let addressee = |index: u32, branch: &str, method: &str| Addressee {
+        branch: branch.into(),
+        job_id: branch_id(index).to_string(),
+        method: method.into(),
+    };
+    let thumbnail = "/queuebridge.demo.v1.Images/Thumbnail";
+    let addressees = vec![addressee(0, "thumbnail", thumbnail), addressee(1, "other", "")];
+    let request = || Payload::Request(Bytes::from_static(b"\x0a\x03abc"));
+    let copied = Call {
+        job_id: gather_id().to_string(),
+        method: "/queuebridge.demo.v1.Images/Analyze".into(),
+        membership: Some(Box::new(Membership { addressees, ..membership() })),
+        ..call(request())
+    };
+    let own = Membership { index: 1, branch: "other".into(), ..membership() };
+    let own = Call {
+        job_id: branch_id(1).to_string(),
+        membership: Some(Box::new(own)),
+        ..call(request())
+    };
+    for (call, golden) in [(copied, ENVELOPE_TOPIC), (own, ENVELOPE_BRANCH)] {
+        assert_eq!(envelope::open(golden.trim(), &keys()).unwrap(), call);
+        assert_eq!(open_again(&call), call);
+    }
+}
+
+/// Large enough to be compressed, which is the writer's own choice.
+fn open_again(call: &Call) -> Call {
+    envelope::open(&envelope::seal(call, &keys()), &keys()).unwrap()
+}
+
+#[test]
+fn plans_and_reports() {
+    let plan = GatherPlan {
+        rule: Some(rule()),
+        tenant: "acme".into(),
+        method: "/queuebridge.demo.v1.Images/Analyze".into(),
+        branches: vec![PlannedBranch {
+            name: "thumbnail".into(),
+            method: "/queuebridge.demo.v1.Images/Thumbnail".into(),
+        }],
+        expires_at: 1_700_000_600_000,
+        callback: None,
+    };
+    let branch = FinishedJob {
+        state: State::Succeeded as i32,
+        attempt: 1,
+        started_at: 1_700_000_001_000,
+        completed_at: 1_700_000_002_000,
+        outcome: Some(outcome()),
+        ..FinishedJob::default()
+    };
+    let report = GatherReport { plan: Some(plan), decided_by: 1, branches: vec![branch] };
+    let outcome = Outcome { gather: Some(Box::new(report)), ..outcome() };
+    assert_eq!(STANDARD.encode(outcome.encode_to_vec()), OUTCOME_GATHER.trim());
+    let bytes = STANDARD.decode(OUTCOME_GATHER.trim()).unwrap();
+    assert_eq!(Outcome::decode(&bytes[..]).unwrap(), outcome);
 }
 
 #[test]
