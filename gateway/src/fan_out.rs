@@ -42,6 +42,7 @@ impl Selected {
             branches: self.branches.clone(),
             expires_at: expires_at.0,
             callback: callback.cloned(),
+            total: 0,
         }
     }
 }

@@ -1,18 +1,25 @@
 //! Looking at jobs with branches.
 
-use crate::lookup::{Found, Lookup, unreachable};
+use crate::lookup::{Found, Lookup, purged, unreachable};
 use crate::view;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use prost::Message;
-use queuebridge_proto::gather::keeps_late;
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::gather::{Standing, keeps_late, total};
 use queuebridge_proto::v1::outcome::Result as Kind;
-use queuebridge_proto::v1::{FinishedJob, Gather, GatherPlan, GatherReport, Job, State};
+use queuebridge_proto::v1::{
+    Branch, FinishedJob, Gather, GatherPlan, GatherReport, Job, ListBranchesResponse, State,
+};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Record;
-use queuebridge_store::gather::{Cause, branch_ids};
+use queuebridge_store::gather::{Cause, branch_ids, method_of};
 use queuebridge_store::record::is_terminal;
-use tonic::Status;
+use std::future::ready;
+use tonic::{Code, Status};
 
+/// Branches on a page.
+const PAGE: u32 = 100;
+const MAX_PAGE: u32 = 256;
 /// Branches that are looked at at once.
 const LOOKS: usize = 32;
 
@@ -32,6 +39,9 @@ impl Lookup {
         let now = self.clock.now();
         let plan = self.gathers.gathers.plan(id, now).await.map_err(|e| unreachable(&e))?;
         let Some(plan) = plan else { return Ok(view::accepted(id, self.methods.of(id))) };
+        if plan.total > 0 {
+            return self.counted(id, &plan, now).await;
+        }
         let records = self.gathers.branches(id, &plan, now).await.map_err(|e| unreachable(&e))?;
         let mut job = view::accepted(id, plan.method.clone());
         if records.iter().any(Option::is_some) {
@@ -48,6 +58,72 @@ impl Lookup {
         Ok(job)
     }
 
+    /// A gather of more branches than are listed.
+    async fn counted(&self, id: &JobId, plan: &GatherPlan, now: UnixMillis) -> Result<Job, Status> {
+        let sum = self.gathers.sum(id, plan.total, now).await.map_err(|e| unreachable(&e))?;
+        let mut job = view::accepted(id, plan.method.clone());
+        if sum.succeeded + sum.failed > 0 {
+            job.set_state(State::Running);
+        }
+        let Standing { total, succeeded, failed, .. } = sum;
+        let rule = plan.rule.clone();
+        job.gather = Some(Box::new(Gather { rule, total, succeeded, failed, branches: vec![] }));
+        Ok(job)
+    }
+
+    /// A page of the branches of a gather, as they stand.
+    pub(crate) async fn page(
+        &self,
+        id: &JobId,
+        size: u32,
+        token: &str,
+    ) -> Result<ListBranchesResponse, Status> {
+        let none = || error::status(Code::NotFound, reason::NO_BRANCH, "the job has no branches");
+        if !id.is_gather() {
+            return Err(none());
+        }
+        let first = match token {
+            "" => Some(0),
+            token => token.parse::<u32>().ok(),
+        };
+        let wrong = || error::invalid_field("page_token", "not a token of this job");
+        let first = first.ok_or_else(wrong)?;
+        let size = match size {
+            0 => PAGE,
+            size @ 1..=MAX_PAGE => size,
+            _ => return Err(error::invalid_field("page_size", "from 1 to 256")),
+        };
+        if matches!(self.find(id).await?, Found::Purged) {
+            return Err(purged());
+        }
+        let plan = self.gathers.gathers.plan(id, self.clock.now()).await;
+        let plan = plan.map_err(|e| unreachable(&e))?.ok_or_else(none)?;
+        let all = total(&plan);
+        if first > all {
+            return Err(wrong());
+        }
+        let end = first.saturating_add(size).min(all);
+        let until = UnixMillis(plan.expires_at);
+        let ids =
+            (first..end).map(|index| (index, id.branch(index, method_of(&plan, index), until)));
+        let look = |(index, id): (u32, JobId)| async move {
+            Ok::<_, Status>((index, id, self.now(&id).await?))
+        };
+        let found = stream::iter(ids).map(look).buffered(LOOKS);
+        let found: Vec<(u32, JobId, Record)> = found.try_collect().await?;
+        let (mut branches, mut jobs) = (Vec::new(), Vec::new());
+        for (index, id, record) in found {
+            let planned = usize::try_from(index).ok().and_then(|index| plan.branches.get(index));
+            let name = planned.map_or_else(|| index.to_string(), |branch| branch.name.clone());
+            branches.push(Branch { name, ..Branch::default() });
+            jobs.push(self.branch(&id, method_of(&plan, index), record));
+        }
+        view::shorten(&mut jobs, self.max_response_bytes);
+        branches.iter_mut().zip(jobs).for_each(|(branch, job)| branch.job = Some(job));
+        let next_page_token = if end < all { end.to_string() } else { String::new() };
+        Ok(ListBranchesResponse { branches, next_page_token })
+    }
+
     /// The branches of a gather that is decided: as they were then, and those that came
     /// late as they are now, where the rule keeps them.
     pub(crate) async fn reported(
@@ -57,6 +133,11 @@ impl Lookup {
         most: usize,
     ) -> Result<Gather, Status> {
         let plan = report.plan.unwrap_or_default();
+        if plan.total > 0 {
+            let GatherReport { succeeded, failed, .. } = report;
+            let rule = plan.rule.clone();
+            return Ok(Gather { rule, total: plan.total, succeeded, failed, branches: vec![] });
+        }
         let keeps = plan.rule.as_ref().is_none_or(keeps_late);
         let late: Vec<bool> =
             report.branches.iter().map(|branch| !is_terminal(branch.state())).collect();
@@ -108,14 +189,25 @@ impl Lookup {
     ) -> Result<(), Status> {
         let report = verdict.outcome.as_ref().and_then(|outcome| outcome.gather.as_ref());
         let Some(plan) = report.and_then(|report| report.plan.as_ref()) else { return Ok(()) };
-        for branch in branch_ids(id, plan) {
+        let forget = |branch: JobId| self.delete_branch(id.at_least_once(), tenant, branch);
+        let all = stream::iter(branch_ids(id, plan)).map(forget).buffer_unordered(LOOKS);
+        all.try_for_each(|()| ready(Ok(()))).await
+    }
+
+    async fn delete_branch(
+        &self,
+        unclaimed: bool,
+        tenant: &str,
+        branch: JobId,
+    ) -> Result<(), Status> {
+        {
             match Box::pin(self.find(&branch)).await? {
                 Found::Finished(record) => {
                     self.delete_payloads(&branch, tenant, &record).await?;
                     let deleted = self.store.delete(&branch, self.clock.now()).await;
                     deleted.map_err(|e| unreachable(&e))?;
                 }
-                Found::Pending | Found::Underway(_) if !id.at_least_once() => {
+                Found::Pending | Found::Underway(_) if !unclaimed => {
                     let cancelled = self.store.cancel(&branch, self.clock.now()).await;
                     cancelled.map_err(|e| unreachable(&e))?;
                 }

@@ -3,6 +3,7 @@
 use crate::admission::Place as Admitted;
 use crate::download;
 use crate::gather;
+use crate::group::Members;
 use crate::identity::Identity;
 use crate::lookup::{Found, Lookup, bad_id};
 use crate::oversize;
@@ -22,8 +23,8 @@ use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::submit_result::Result as ItemResult;
 use queuebridge_proto::v1::{
     CancelRequest, DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
-    Job, State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult, TraceContext,
-    WatchResultRequest, WatchResultResponse,
+    Job, ListBranchesRequest, ListBranchesResponse, State, SubmitBatchRequest, SubmitBatchResponse,
+    SubmitRequest, SubmitResult, TraceContext, WatchResultRequest, WatchResultResponse,
 };
 use queuebridge_proto::{JobId, Keyring};
 use std::future::ready;
@@ -127,9 +128,16 @@ impl JobsService {
         caller: &Identity,
         request: SubmitRequest,
         trace: Option<TraceContext>,
+        group: Option<&Members>,
     ) -> SubmitResult {
         let result = async {
             let admitted = self.0.door.admission.wait(request.encoded_len()).await?;
+            if let Some(group) = group {
+                let position = u32::try_from(index).unwrap_or(u32::MAX);
+                let ticket = self.0.door.accept_member(caller, group, position, request, trace);
+                let ticket = ticket.await?;
+                return Ok(view::accepted(&ticket.id, ticket.method));
+            }
             let prepared = self.0.door.prepare(caller, request)?;
             let ticket = self.accept(caller, prepared, trace, admitted).await?;
             self.job_of(ticket, None, Duration::ZERO).await
@@ -206,17 +214,25 @@ impl Jobs for JobsService {
     ) -> Result<Response<SubmitBatchResponse>, Status> {
         let caller = Identity::of(&request)?;
         let trace = trace_of(request.metadata());
-        let jobs = request.into_inner().jobs;
+        let SubmitBatchRequest { jobs, group } = request.into_inner();
         if jobs.is_empty() || jobs.len() > MAX_BATCH {
             return Err(error::invalid_field("jobs", "from 1 to 1,000 submissions"));
         }
+        let group = match &group {
+            Some(group) => Some(self.0.door.group(&caller, group, &jobs).await?),
+            None => None,
+        };
         let items = (0..).zip(jobs);
         let results = stream::iter(items)
-            .map(|(index, job)| self.item(index, &caller, job, trace.clone()))
+            .map(|(index, job)| self.item(index, &caller, job, trace.clone(), group.as_ref()))
             .buffered(ITEMS_AT_ONCE)
             .collect()
             .await;
-        Ok(Response::new(SubmitBatchResponse { results }))
+        let group = match group {
+            Some(group) => Some(self.0.lookup.job(&group.id).await?),
+            None => None,
+        };
+        Ok(Response::new(SubmitBatchResponse { results, group }))
     }
 
     type SubmitStreamStream = BoxStream<'static, Result<SubmitResult, Status>>;
@@ -244,7 +260,7 @@ impl Jobs for JobsService {
             .enumerate()
             .map(move |(index, job)| {
                 let (service, caller, trace) = (service.clone(), caller.clone(), trace.clone());
-                async move { Ok(service.item(index as u64, &caller, job, trace).await) }
+                async move { Ok(service.item(index as u64, &caller, job, trace, None).await) }
             })
             .buffer_unordered(ITEMS_AT_ONCE);
         let last = stream::once(async move {
@@ -298,6 +314,15 @@ impl Jobs for JobsService {
         let id = self.verify(&request, "id", &request.get_ref().id)?;
         let pieces = download::pieces(self.0.lookup.clone(), id, request.get_ref().offset).await?;
         Ok(Response::new(pieces))
+    }
+
+    async fn list_branches(
+        &self,
+        request: Request<ListBranchesRequest>,
+    ) -> Result<Response<ListBranchesResponse>, Status> {
+        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let ListBranchesRequest { page_size, page_token, .. } = request.get_ref();
+        Ok(Response::new(self.0.lookup.page(&id, *page_size, page_token).await?))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {

@@ -13,6 +13,7 @@ mod download;
 mod executions;
 pub mod fan_out;
 mod gather;
+pub mod group;
 pub mod identity;
 pub mod jobs;
 pub mod lookup;

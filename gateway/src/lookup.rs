@@ -11,7 +11,7 @@ use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Job, PayloadRef, State, outcome};
 use queuebridge_proto::{JobId, JobIdError, Keyring};
-use queuebridge_store::gather::Tally;
+use queuebridge_store::gather::{ROOT, TALLY};
 use queuebridge_store::{
     Author, Cancelled, Clock, Deleted, Gathers, PayloadError, PayloadStore, Record, ResultStore,
     StoreError, payload,
@@ -46,8 +46,8 @@ pub enum Found {
     Pending,
     /// Claimed, or between two attempts.
     Underway(Record),
-    /// Sent to several branches, and not decided; which of the first 256 have ended.
-    Gathering(Tally),
+    /// Sent to several branches, and not decided; about how many have ended.
+    Gathering(u32),
     /// Finished, and the result can be read.
     Finished(Record),
     /// Finished, and its retention is over.
@@ -99,7 +99,13 @@ impl Lookup {
         let unfinished = record.as_ref().is_none_or(|record| !record.is_terminal());
         if id.is_gather() && unfinished {
             let tally = self.gathers.gathers.tally(id, 0, now).await;
-            return Ok(Found::Gathering(tally.map_err(|e| unreachable(&e))?));
+            let tally = tally.map_err(|e| unreachable(&e))?;
+            if tally.ended() < TALLY {
+                return Ok(Found::Gathering(tally.ended()));
+            }
+            // There are more, and those that are full are counted as wholes.
+            let full = self.gathers.gathers.tally(id, ROOT / TALLY, now).await;
+            return Ok(Found::Gathering(full.map_err(|e| unreachable(&e))?.ended() * TALLY));
         }
         Ok(match record {
             None => Found::Pending,

@@ -10,7 +10,7 @@ use crate::submission::Submission;
 use crate::submit::{FrontDoor, refusal, unreachable};
 use futures_util::future::join_all;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::gather::is_success;
+use queuebridge_proto::gather::{is_success, total};
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::{
     Addressee, Call, CallbackMessage, GatherPlan, Membership, PlannedBranch, State,
@@ -213,7 +213,7 @@ fn topic(job: &Submission) -> bool {
     matches!(job.route.config.destination, Destination::Topic(_))
 }
 
-fn membership(id: &JobId, plan: &GatherPlan) -> Membership {
+pub(crate) fn membership(id: &JobId, plan: &GatherPlan) -> Membership {
     let rule = plan.rule.clone().unwrap_or_default();
     let primary = match &rule.answer {
         Some(Answer::Primary(name)) => plan.branches.iter().position(|b| b.name == *name),
@@ -224,7 +224,7 @@ fn membership(id: &JobId, plan: &GatherPlan) -> Membership {
         gather_id: id.to_string(),
         gather_method: plan.method.clone(),
         rule: Some(rule),
-        total: number(plan.branches.len()),
+        total: total(plan),
         primary: primary.map_or(0, |index| number(index + 1)),
         ..Membership::default()
     }

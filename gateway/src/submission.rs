@@ -1,6 +1,7 @@
 //! A submission, checked: later code cannot meet half-checked data.
 
 use crate::fan_out::{self, Selected};
+use crate::group::Member;
 use crate::identity::Identity;
 use crate::route::{Route, Routes};
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub struct Submission {
     pub callback: Option<Callback>,
     /// The branches to which it goes, where its route has any.
     pub fan_out: Option<Selected>,
+    /// The group that it belongs to, if any.
+    pub member: Option<Box<Member>>,
 }
 
 impl Submission {
@@ -108,6 +111,7 @@ impl Submission {
             wait: duration("wait", request.wait.as_ref())?,
             callback: request.callback.or_else(|| config.callback.clone()),
             fan_out,
+            member: None,
             route,
         })
     }

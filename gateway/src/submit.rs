@@ -75,6 +75,10 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    pub(crate) fn new(id: JobId, job: Submission) -> Self {
+        Self { id, job }
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &JobId {
@@ -182,7 +186,9 @@ impl FrontDoor {
             let request = job.request.clone();
             self.offload(caller, id, &mut call, request, limits.message_bytes).await?;
         }
-        let timed = job.callback.is_some() || scatter::has_deadline(&job);
+        // A group has a timer, and its jobs have none.
+        let told = job.callback.is_some() && job.member.is_none();
+        let timed = told || scatter::has_deadline(&job);
         if let Some(selected) = &job.fan_out {
             let plan = self.write_plan(caller, id, &job, selected).await?;
             let unsent = self.scatter(id, &job, call, &plan).await?;
@@ -202,7 +208,7 @@ impl FrontDoor {
     }
 
     /// The job is queued in any case: without its timer nobody is told so.
-    async fn start_timer(
+    pub(crate) async fn start_timer(
         &self,
         caller: &Identity,
         id: &JobId,
@@ -257,22 +263,41 @@ impl FrontDoor {
             }
             return Ok(id);
         }
+        if let Some(selected) = &job.fan_out {
+            return Ok(self.new_gather(caller, job, selected.deadline, now));
+        }
+        Ok(JobId::mint(&self.claims(caller, job, job.expires_at, now), &self.job_id_keys))
+    }
+
+    /// A new id for a gather that is decided by `deadline`.
+    pub(crate) fn new_gather(
+        &self,
+        caller: &Identity,
+        job: &Submission,
+        deadline: UnixMillis,
+        now: UnixMillis,
+    ) -> JobId {
+        JobId::mint_gather(&self.claims(caller, job, deadline, now), &self.job_id_keys)
+    }
+
+    fn claims<'a>(
+        &self,
+        caller: &'a Identity,
+        job: &'a Submission,
+        expires_at: UnixMillis,
+        now: UnixMillis,
+    ) -> Claims<'a> {
         let secs = now.0 / 1000;
         let nanos = u32::try_from(now.0 % 1000).unwrap_or(0) * 1_000_000;
-        let claims = Claims {
+        Claims {
             uuid: Uuid::new_v7(Timestamp::from_unix(ContextV7::new(), secs, nanos)),
             tenant: &caller.tenant,
             method: job.method.as_str(),
-            expires_at: job.fan_out.as_ref().map_or(job.expires_at, |selected| selected.deadline),
+            expires_at,
             retention: job.retention,
             at_least_once: job.route.config.guarantee == Guarantee::AtLeastOnce,
             reply_shard: self.replies.held().filter(|_| job.route.config.announce),
-        };
-        Ok(if job.fan_out.is_some() {
-            JobId::mint_gather(&claims, &self.job_id_keys)
-        } else {
-            JobId::mint(&claims, &self.job_id_keys)
-        })
+        }
     }
 
     fn call(
@@ -283,6 +308,11 @@ impl FrontDoor {
         trace: Option<TraceContext>,
     ) -> Call {
         let config = &job.route.config;
+        // What is told of a job of a group is told of the group.
+        let (told, membership) = match job.member.as_deref() {
+            Some(member) => (&member.gather, Some(Box::new(member.membership.clone()))),
+            None => (id, None),
+        };
         Call {
             job_id: id.to_string(),
             method: job.method.to_string(),
@@ -307,11 +337,11 @@ impl FrontDoor {
                 LeasePolicy::Fail => v1::LeasePolicy::Fail,
                 LeasePolicy::Hold => v1::LeasePolicy::Hold,
             } as i32,
-            reply_shard: self.replies.of(id),
+            reply_shard: self.replies.of(told),
             callback: job.callback.clone(),
+            membership,
             retry_of: job.retry_of.map(|id| id.to_string()).unwrap_or_default(),
             not_before: scatter::not_before(job, self.clock.now()),
-            ..Call::default()
         }
     }
 }
@@ -322,7 +352,7 @@ fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
 
 /// SHA-256 over tenant, method and `request_id`, kept apart by NUL, which none
 /// of them can contain.
-fn request_key(tenant: &str, method: &str, request_id: &str) -> RequestKey {
+pub(crate) fn request_key(tenant: &str, method: &str, request_id: &str) -> RequestKey {
     Sha256::new_with_prefix(tenant)
         .chain_update([0])
         .chain_update(method)
@@ -332,7 +362,7 @@ fn request_key(tenant: &str, method: &str, request_id: &str) -> RequestKey {
         .into()
 }
 
-fn digest(method: &str, request: &[u8]) -> [u8; 32] {
+pub(crate) fn digest(method: &str, request: &[u8]) -> [u8; 32] {
     Sha256::new_with_prefix(method).chain_update([0]).chain_update(request).finalize().into()
 }
 

@@ -24,9 +24,8 @@ impl Found {
             Self::Underway(record) | Self::Finished(record) => record,
             Self::Pending => return Version::plain(State::Accepted),
             // Of a gather what has ended is what changes.
-            Self::Gathering(tally) => {
-                let attempt = tally.succeeded.count() + tally.failed.count();
-                return Version { attempt, ..Version::plain(State::Running) };
+            Self::Gathering(attempt) => {
+                return Version { attempt: *attempt, ..Version::plain(State::Running) };
             }
             // Whatever it was; it is over.
             Self::Purged => return Version::plain(State::Unspecified),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use queuebridge_proto::JobId;
-use queuebridge_proto::gather::is_success;
+use queuebridge_proto::gather::{is_success, total};
 use queuebridge_proto::method::tag;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::{
@@ -82,7 +82,7 @@ pub fn gather(plan: &GatherPlan, branches: Vec<Job>, late: &[bool]) -> Gather {
     let late = late.iter().copied().chain(std::iter::repeat(false));
     let branches = named.zip(late).map(|((name, job), late)| Branch { name, job: Some(job), late });
     let branches: Vec<Branch> = branches.collect();
-    let total = u32::try_from(branches.len()).unwrap_or(u32::MAX);
+    let total = total(plan);
     Gather { rule: Some(rule), total, succeeded, failed, branches }
 }
 

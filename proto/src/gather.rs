@@ -1,10 +1,15 @@
 //! When a gather is decided: the rule over what its branches have come to.
 
-use crate::v1::{GatherRule, LateBranches, Outcome, State, gather_rule::Answer, outcome};
+use crate::v1::{
+    GatherPlan, GatherRule, LateBranches, Outcome, State, gather_rule::Answer, outcome,
+};
 use tonic::Code;
 
 /// The most branches of one gather whose rule may be met before all have ended.
 pub const MAX_BRANCHES: usize = 256;
+
+/// The most jobs of a group.
+pub const MAX_GROUP: u32 = 65_536;
 
 /// The type under which the list of the branches is the answer.
 pub const LIST_TYPE: &str = "queuebridge.v1.Gather";
@@ -21,6 +26,12 @@ pub struct Standing {
     /// Whether the primary branch has succeeded; `None` while it has not ended, and
     /// where there is none.
     pub primary: Option<bool>,
+}
+
+/// How many branches a plan has.
+#[must_use]
+pub fn total(plan: &GatherPlan) -> u32 {
+    if plan.total > 0 { plan.total } else { u32::try_from(plan.branches.len()).unwrap_or(u32::MAX) }
 }
 
 /// What the rule says.

@@ -280,6 +280,44 @@ class Branches(Bridge):
         self.assertIn("dead-lettered", done.gather.branches[2].job.error.message)
 
 
+class Groups(Bridge):
+    """Jobs over a list of inputs, as one."""
+
+    def batch(self, jobs, **group):
+        request = jobs_pb2.SubmitBatchRequest(jobs=jobs, group=jobs_pb2.Group(**group))
+        return self.jobs.SubmitBatch(request)
+
+    def test_a_group_is_gathered_over_several_batches_and_listed_page_by_page(self):
+        inputs = [self.request("Echo", probe_pb2.EchoRequest(payload=str(n).encode())) for n in range(300)]
+        first = self.batch(inputs[:200], total=300, request_id=str(uuid.uuid4()))
+        self.batch(inputs[200:], id=first.group.id, first=200)
+        # The answer was lost: it is sent again.
+        again = self.batch(inputs[200:], id=first.group.id, first=200)
+        self.assertTrue(all(result.HasField("job") for result in again.results))
+        done = self.finished(first.group.id)
+        self.assertEqual((done.state, done.gather.total), (job_pb2.STATE_SUCCEEDED, 300))
+        self.assertEqual(done.gather.succeeded, 300)
+        listed, token = [], ""
+        while not listed or token:
+            page = self.jobs.ListBranches(
+                jobs_pb2.ListBranchesRequest(id=first.group.id, page_size=128, page_token=token)
+            )
+            listed += page.branches
+            token = page.next_page_token
+        self.assertEqual([branch.name for branch in listed], [str(n) for n in range(300)])
+        for n, branch in enumerate(listed):
+            answer = probe_pb2.EchoResponse.FromString(branch.job.response.message)
+            self.assertEqual((answer.payload, branch.job.attempt), (str(n).encode(), 1))
+
+    def test_a_job_of_a_group_that_fails_is_the_groups_failure(self):
+        failing = lambda often: probe_pb2.FlakyRequest(key=str(uuid.uuid4()), failures=often)
+        group = self.batch([self.request("Flaky", failing(often)) for often in (0, 99, 0)]).group
+        done = self.finished(group.id)
+        unavailable = grpc.StatusCode.UNAVAILABLE.value[0]
+        self.assertEqual((done.state, done.error.code), (job_pb2.STATE_FAILED, unavailable))
+        self.assertEqual([branch.name for branch in done.gather.branches], ["0", "1", "2"])
+
+
 class Ordered(Bridge):
     """A FIFO topic with FIFO queues."""
 

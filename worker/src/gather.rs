@@ -13,7 +13,7 @@ use crate::verdict::{Reason, Verdict, backoff};
 use queuebridge_proto::gather::{Standing, code, decide, is_success};
 use queuebridge_proto::v1::{Membership, Outcome, State};
 use queuebridge_proto::{JobId, UnixMillis};
-use queuebridge_store::gather::{Cause, Tally};
+use queuebridge_store::gather::{Cause, ROOT, TALLY, Tally, size_of_tally};
 use queuebridge_store::{Record, StoreError};
 use std::time::Duration;
 
@@ -72,8 +72,9 @@ async fn note(
     let (gathers, now) = (&job.runner.gathers, job.now());
     let tally = gathers.gathers.add(id, of.index, success, now).await?;
     let rule = of.rule.clone().unwrap_or_default();
+    let decided = decide(&rule, &standing(of, &tally), false).is_some();
     // What ends at the deadline or later decides nothing.
-    if at >= id.expires_at() || decide(&rule, &standing(of, &tally), false).is_none() {
+    if at >= id.expires_at() || !(decided || all_have_ended(job, id, of, &tally).await?) {
         return Ok(None);
     }
     let Some(verdict) = gathers.close(id, Cause::Branch(of.index), now).await? else {
@@ -84,6 +85,21 @@ async fn note(
     }
     gathers.cancel_rest(id, &verdict, now).await?;
     Ok(Some(verdict))
+}
+
+/// Whether this branch was the last of all, where there are several tallies.
+async fn all_have_ended(
+    job: &Job<'_>,
+    id: &JobId,
+    of: &Membership,
+    tally: &Tally,
+) -> Result<bool, StoreError> {
+    let number = of.index / TALLY;
+    if of.total <= TALLY || tally.ended() < size_of_tally(number, of.total) {
+        return Ok(false);
+    }
+    let full = job.runner.gathers.gathers.add(id, ROOT + number, true, job.now()).await?;
+    Ok(full.ended() >= of.total.div_ceil(TALLY))
 }
 
 fn standing(of: &Membership, tally: &Tally) -> Standing {

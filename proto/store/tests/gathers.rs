@@ -61,6 +61,7 @@ impl Subject {
             branches: (0..branches).map(branch).collect(),
             expires_at: START.plus(expires).0,
             callback: None,
+            total: 0,
         };
         store.open(&id, &plan, START).await.unwrap();
         let gathers = Gathers {

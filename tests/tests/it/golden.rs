@@ -216,6 +216,7 @@ fn plans_and_reports() {
         }],
         expires_at: 1_700_000_600_000,
         callback: None,
+        total: 0,
     };
     let branch = FinishedJob {
         state: State::Succeeded as i32,
@@ -225,7 +226,12 @@ fn plans_and_reports() {
         outcome: Some(outcome()),
         ..FinishedJob::default()
     };
-    let report = GatherReport { plan: Some(plan), decided_by: 1, branches: vec![branch] };
+    let report = GatherReport {
+        plan: Some(plan),
+        decided_by: 1,
+        branches: vec![branch],
+        ..GatherReport::default()
+    };
     let outcome = Outcome { gather: Some(Box::new(report)), ..outcome() };
     assert_eq!(STANDARD.encode(outcome.encode_to_vec()), OUTCOME_GATHER.trim());
     let bytes = STANDARD.decode(OUTCOME_GATHER.trim()).unwrap();

@@ -4,14 +4,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use queuebridge_proto::codes::code_name;
-use queuebridge_proto::gather::{code, is_success};
+use queuebridge_proto::gather::{code, is_success, total};
 use queuebridge_proto::outcome::from_rpc_status;
 use queuebridge_proto::v1::{
     Branch, Gather, GatherReport, Job, NotifyRequest, PayloadRef, Response, State, job, outcome,
 };
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Record;
-use queuebridge_store::gather::branch_ids;
+use queuebridge_store::gather::method_of;
 use serde_json::{Map, Value, json};
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -130,18 +130,26 @@ fn shown(id: &JobId, method: &str, record: Record, left: &mut usize) -> Job {
 fn gather(id: &JobId, report: GatherReport, left: &mut usize) -> Gather {
     let plan = report.plan.unwrap_or_default();
     let rule = plan.rule.clone().unwrap_or_default();
-    let mut gather = Gather { total: 0, rule: plan.rule.clone(), ..Gather::default() };
-    let each = branch_ids(id, &plan).into_iter().zip(plan.branches).zip(report.branches);
-    for ((id, planned), then) in each {
+    let mut gather = Gather {
+        rule: plan.rule.clone(),
+        total: total(&plan),
+        succeeded: report.succeeded,
+        failed: report.failed,
+        branches: Vec::new(),
+    };
+    let each = plan.branches.iter().map(|branch| branch.name.clone()).zip(report.branches);
+    let each = (0..).zip(each);
+    for (index, (name, then)) in each {
+        let method = method_of(&plan, index);
+        let id = id.branch(index, method, UnixMillis(plan.expires_at));
         let record = Record::of_finished(then);
         let late = !record.is_terminal();
         let code = code(record.state, record.outcome.as_ref());
         let success = is_success(&rule, record.state, code);
-        gather.total += 1;
         gather.succeeded += u32::from(success);
         gather.failed += u32::from(!success && !late);
-        let job = Some(shown(&id, &planned.method, record, left));
-        gather.branches.push(Branch { name: planned.name, job, late });
+        let job = Some(shown(&id, method, record, left));
+        gather.branches.push(Branch { name, job, late });
     }
     gather
 }

@@ -4,9 +4,9 @@ use clap::Parser;
 use queuebridge_proto::error::{reason, status};
 use queuebridge_proto::v1::jobs_server::{Jobs, JobsServer};
 use queuebridge_proto::v1::{
-    DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest, Response,
-    State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult,
-    WatchResultRequest, WatchResultResponse,
+    DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
+    ListBranchesRequest, ListBranchesResponse, Response, State, SubmitBatchRequest,
+    SubmitBatchResponse, SubmitRequest, SubmitResult, WatchResultRequest, WatchResultResponse,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -77,6 +77,10 @@ impl Jobs for Scripted {
         &self,
         _: Request<DownloadResultRequest>,
     ) -> Answer<Self::DownloadResultStream> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn list_branches(&self, _: Request<ListBranchesRequest>) -> Answer<ListBranchesResponse> {
         Err(Status::unimplemented("not needed"))
     }
 

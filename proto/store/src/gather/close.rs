@@ -4,7 +4,7 @@
 //! of the branches, of which those count that had ended before the deadline: whoever
 //! writes it, and whenever, comes to the same.
 
-use super::{GatherStore, outcome};
+use super::{GatherStore, TALLY, Tally, outcome};
 use crate::RECORD_BYTES;
 use crate::payload::PayloadStore;
 use crate::record::{Record, is_terminal};
@@ -16,6 +16,7 @@ use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::{GatherPlan, GatherRule, State};
 use queuebridge_proto::{JobId, UnixMillis, outcome as outcomes};
+use std::future::ready;
 use std::sync::Arc;
 
 /// Records that are read at once.
@@ -50,8 +51,15 @@ pub struct Gathers {
 /// The ids of the branches, in their order and without signatures.
 pub fn branch_ids(gather: &JobId, plan: &GatherPlan) -> Vec<JobId> {
     let until = UnixMillis(plan.expires_at);
-    let branches = (0..).zip(&plan.branches);
-    branches.map(|(index, branch)| gather.branch(index, &branch.method, until)).collect()
+    let id = |index: u32| gather.branch(index, method_of(plan, index), until);
+    (0..gather::total(plan)).map(id).collect()
+}
+
+/// The method that a branch calls.
+#[must_use]
+pub fn method_of(plan: &GatherPlan, index: u32) -> &str {
+    let branch = usize::try_from(index).ok().and_then(|index| plan.branches.get(index));
+    branch.map_or(&plan.method, |branch| &branch.method)
 }
 
 impl Gathers {
@@ -85,12 +93,23 @@ impl Gathers {
         if cause == Cause::Deadline && !over {
             return Ok(None);
         }
-        if cause == Cause::Deadline {
-            self.expire_branches(id, &plan, now).await?;
-        }
-        let records = self.branches(id, &plan, now).await?;
         let rule = plan.rule.clone().unwrap_or_default();
-        let decision = gather::decide(&rule, &standing(id, &rule, &plan, &records), over);
+        let (standing, records) = if plan.total > 0 {
+            // Too many to be read: what is noted by now counts.
+            let sum = self.sum(id, plan.total, now).await?;
+            let one = match cause {
+                Cause::Branch(index) => self.branch(id, &plan, index, now).await?,
+                _ => None,
+            };
+            (sum, vec![one])
+        } else {
+            if cause == Cause::Deadline {
+                self.expire_branches(id, &plan, now).await?;
+            }
+            let records = self.branches(id, &plan, now).await?;
+            (standing(id, &rule, &plan, &records), records)
+        };
+        let decision = gather::decide(&rule, &standing, over);
         let verdict = match (decision, cause) {
             (_, Cause::Cancelled) => outcome::Verdict::Cancelled,
             (Some(Decision::Met), _) => outcome::Verdict::Met,
@@ -103,7 +122,8 @@ impl Gathers {
             Cause::Unsent | Cause::Deadline | Cause::Cancelled => 0,
         };
         let method = plan.method.clone();
-        let (state, outcome) = self.outcome(id, plan, records, verdict, decided_by).await?;
+        let (state, outcome) =
+            self.outcome(id, plan, (standing, records), verdict, decided_by).await?;
         let author = if state == State::Expired { Author::Expiry } else { Author::Unclaimed };
         match self.results.complete(id, &method, author, state, outcome, now).await? {
             Completed::Stored | Completed::AlreadyFinished => self.results.get(id, now).await,
@@ -131,12 +151,46 @@ impl Gathers {
         if !wanted && verdict.state != State::Cancelled {
             return Ok(());
         }
-        for (branch, then) in branch_ids(id, plan).iter().zip(&report.branches) {
-            if !is_terminal(then.state()) {
-                self.results.cancel(branch, now).await?;
-            }
-        }
-        Ok(())
+        let ids = branch_ids(id, plan);
+        let ended =
+            |index: usize| report.branches.get(index).is_some_and(|b| is_terminal(b.state()));
+        let rest = ids.into_iter().enumerate();
+        let rest: Vec<JobId> = rest.filter(|(at, _)| !ended(*at)).map(|(_, id)| id).collect();
+        let cancel = |branch: JobId| async move { self.results.cancel(&branch, now).await };
+        let cancels = stream::iter(rest).map(cancel).buffer_unordered(READS);
+        cancels.try_for_each(|_| ready(Ok(()))).await
+    }
+
+    /// What all tallies say together.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn sum(
+        &self,
+        id: &JobId,
+        total: u32,
+        now: UnixMillis,
+    ) -> Result<Standing, StoreError> {
+        let id = *id;
+        let read = |number: u32| async move { self.gathers.tally(&id, number, now).await };
+        let tallies = stream::iter(0..total.div_ceil(TALLY)).map(read).buffered(READS);
+        let none = Standing { total, ..Standing::default() };
+        let add = |sum: Standing, tally: Tally| {
+            let succeeded = sum.succeeded + tally.succeeded.count();
+            ready(Ok(Standing { succeeded, failed: sum.failed + tally.failed.count(), ..sum }))
+        };
+        tallies.try_fold(none, add).await
+    }
+
+    async fn branch(
+        &self,
+        id: &JobId,
+        plan: &GatherPlan,
+        index: u32,
+        now: UnixMillis,
+    ) -> Result<Option<Record>, StoreError> {
+        let until = UnixMillis(plan.expires_at);
+        self.results.get(&id.branch(index, method_of(plan, index), until), now).await
     }
 
     /// The records of the branches, in their order.

@@ -5,21 +5,29 @@
 //! for every 256 branches: the sets of the numbers of those that have ended. Adding to
 //! a set is idempotent, so that it is simply repeated with every redelivery. The
 //! verdict is the end of the gather's own record, which is written once like any other.
+//!
+//! Where there are several tallies, those that are full are added to a set of their own,
+//! the root. So no item is written by more than 256 branches.
 
 mod close;
 mod indexes;
 mod outcome;
 
-pub use close::{Cause, Gathers, branch_ids};
+pub use close::{Cause, Gathers, branch_ids, method_of};
 pub use indexes::Indexes;
 
 use crate::result::StoreError;
 use async_trait::async_trait;
+use queuebridge_proto::gather::MAX_GROUP;
 use queuebridge_proto::v1::GatherPlan;
 use queuebridge_proto::{JobId, UnixMillis};
 
 /// How many branches share a tally.
 pub const TALLY: u32 = 256;
+
+/// What [`GatherStore::add`] takes for the number of a branch when it is that of a full
+/// tally: the root is one more tally, behind all others.
+pub const ROOT: u32 = MAX_GROUP;
 
 /// Keeps the plans and the tallies of gathers, as long as their tombstones. Every
 /// method is safe to repeat.
@@ -55,6 +63,12 @@ pub trait GatherStore: Send + Sync + 'static {
     ) -> Result<Tally, StoreError>;
 }
 
+/// How many branches the tally of this number has, of so many.
+#[must_use]
+pub fn size_of_tally(number: u32, total: u32) -> u32 {
+    total.saturating_sub(number.saturating_mul(TALLY)).min(TALLY)
+}
+
 /// Which branches of one tally have ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -62,4 +76,12 @@ pub struct Tally {
     pub succeeded: Indexes,
     /// In another way.
     pub failed: Indexes,
+}
+
+impl Tally {
+    /// How many have ended.
+    #[must_use]
+    pub fn ended(&self) -> u32 {
+        self.succeeded.count() + self.failed.count()
+    }
 }

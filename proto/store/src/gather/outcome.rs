@@ -1,6 +1,6 @@
 //! What a gather ends with: its answer or error, and the report on every branch.
 
-use super::Gathers;
+use super::{Gathers, method_of};
 use crate::payload::{self, PayloadError};
 use crate::record::{Record, Token};
 use crate::result::StoreError;
@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::gather::{self, LIST_TYPE};
+use queuebridge_proto::gather::{self, LIST_TYPE, Standing};
 use queuebridge_proto::outcome::{cancelled, failure, from_rpc_status};
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::outcome::Result as Kind;
@@ -32,22 +32,31 @@ impl Gathers {
         &self,
         id: &JobId,
         plan: GatherPlan,
-        records: Vec<Option<Record>>,
+        (standing, records): (Standing, Vec<Option<Record>>),
         verdict: Verdict,
         decided_by: u32,
     ) -> Result<(State, Outcome), StoreError> {
-        let named = plan.branches.iter().map(|branch| branch.method.as_str());
-        let branches: Vec<FinishedJob> = named
+        let branches: Vec<FinishedJob> = (0..)
             .zip(records)
-            .map(|(method, record)| record.unwrap_or_else(|| Record::new(method)).into_finished())
+            .map(|(index, record)| {
+                let record = record.unwrap_or_else(|| Record::new(method_of(&plan, index)));
+                record.into_finished()
+            })
             .collect();
         let (state, outcome) = match verdict {
             Verdict::Met => (State::Succeeded, self.answer(id, &plan, &branches).await?),
-            Verdict::Failed => (State::Failed, failed(&plan, &branches)),
-            Verdict::Expired => (State::Expired, expired(&plan, &branches)),
+            Verdict::Failed => (State::Failed, failed(&plan, &standing, &branches)),
+            Verdict::Expired => (State::Expired, expired(&plan, &standing)),
             Verdict::Cancelled => (State::Cancelled, cancelled()),
         };
-        let report = GatherReport { plan: Some(plan), decided_by, branches };
+        let listed = plan.total == 0;
+        let report = GatherReport {
+            plan: Some(plan),
+            decided_by,
+            branches: if listed { branches } else { Vec::new() },
+            succeeded: if listed { 0 } else { standing.succeeded },
+            failed: if listed { 0 } else { standing.failed },
+        };
         let outcome = Outcome { gather: Some(Box::new(report)), ..outcome };
         Ok(bounded(state, outcome, self.record_bytes))
     }
@@ -115,47 +124,37 @@ fn unavailable(error: PayloadError) -> StoreError {
 }
 
 /// What was needed, and what there was.
-fn expired(plan: &GatherPlan, branches: &[FinishedJob]) -> Outcome {
-    let total = u32::try_from(branches.len()).unwrap_or(u32::MAX);
-    let rule = plan.rule.clone().unwrap_or_default();
-    let succeeded = |branch: &&FinishedJob| {
-        let code = gather::code(branch.state(), branch.outcome.as_ref());
-        gather::is_success(&rule, branch.state(), code)
-    };
-    let there = branches.iter().filter(succeeded).count();
-    let need = gather::need(&rule, total);
-    let text = format!("{there} of {total} branches succeeded by the deadline, and {need} had to");
+fn expired(plan: &GatherPlan, standing: &Standing) -> Outcome {
+    let Standing { total, succeeded, .. } = standing;
+    let need = gather::need(&plan.rule.clone().unwrap_or_default(), *total);
+    let text =
+        format!("{succeeded} of {total} branches succeeded by the deadline, and {need} had to");
     let status = error::status(Code::DeadlineExceeded, reason::JOB_EXPIRED, text);
     failure(&status, &MetadataMap::new())
 }
 
 /// The first failure, in the order of the branches, gives the code.
-fn failed(plan: &GatherPlan, branches: &[FinishedJob]) -> Outcome {
+fn failed(plan: &GatherPlan, standing: &Standing, branches: &[FinishedJob]) -> Outcome {
     let rule = plan.rule.clone().unwrap_or_default();
-    let total = u32::try_from(branches.len()).unwrap_or(u32::MAX);
-    let (mut succeeded, mut unsuccessful, mut first) = (0, 0, None);
-    for (branch, ended) in plan.branches.iter().zip(branches) {
-        if !crate::record::is_terminal(ended.state()) {
-            continue;
-        }
+    let Standing { total, succeeded, failed, .. } = standing;
+    let first = branches.iter().enumerate().find_map(|(index, ended)| {
         let code = gather::code(ended.state(), ended.outcome.as_ref());
-        if gather::is_success(&rule, ended.state(), code) {
-            succeeded += 1;
-        } else {
-            unsuccessful += 1;
-            first.get_or_insert((branch.name.as_str(), code, ended));
-        }
-    }
+        let is_failure = crate::record::is_terminal(ended.state())
+            && !gather::is_success(&rule, ended.state(), code);
+        is_failure.then_some((index, code, ended))
+    });
     let (name, code, why) = match first {
-        Some((name, code, ended)) => (name, code, message(ended)),
+        Some((index, code, ended)) => {
+            let name = plan.branches.get(index).map_or("one of them", |branch| &branch.name);
+            (name, code, message(ended))
+        }
         None => ("", Code::Aborted, String::new()),
     };
     // A listed code may be all there is of a primary branch that failed.
     let code = if code == Code::Ok { Code::Aborted } else { code };
-    let need = gather::need(&rule, total);
-    let text = format!(
-        "{unsuccessful} of {total} branches failed, and {need} had to succeed; {name}: {why}"
-    );
+    let need = gather::need(&rule, *total);
+    let text =
+        format!("{failed} of {total} branches failed, and {need} had to succeed; {name}: {why}");
     let status = error::status_with(
         code,
         reason::GATHER_FAILED,
@@ -164,7 +163,7 @@ fn failed(plan: &GatherPlan, branches: &[FinishedJob]) -> Outcome {
             ("branch", name.to_owned()),
             ("need", need.to_string()),
             ("succeeded", succeeded.to_string()),
-            ("failed", unsuccessful.to_string()),
+            ("failed", failed.to_string()),
         ],
     );
     failure(&status, &MetadataMap::new())

@@ -1,0 +1,245 @@
+//! Groups: jobs of one method over a list of inputs, gathered like the branches of a
+//! route. A job of a group is known by its number, so that any batch may be sent again.
+
+use crate::callback;
+use crate::config::Guarantee;
+use crate::fan_out::{check_rule, deadline_of};
+use crate::identity::Identity;
+use crate::scatter::membership;
+use crate::submission::Submission;
+use crate::submit::{FrontDoor, Prepared, Ticket, digest, request_key, unreachable};
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::gather::{MAX_BRANCHES, MAX_GROUP, total};
+use queuebridge_proto::v1::gather_rule::Answer;
+use queuebridge_proto::v1::submit_request::Expiry;
+use queuebridge_proto::v1::{
+    GatherPlan, GatherRule, Group, Membership, PlannedBranch, SubmitRequest, TraceContext,
+};
+use queuebridge_proto::{JobId, UnixMillis};
+use queuebridge_store::Accepted;
+use std::time::Duration;
+use tonic::{Code, Status};
+
+/// A group that jobs may join.
+#[derive(Clone)]
+pub struct Members {
+    /// Its id.
+    pub id: JobId,
+    /// What is written down of it.
+    pub plan: GatherPlan,
+    first: u32,
+}
+
+/// What makes a submission a job of a group.
+pub struct Member {
+    /// The gather that it belongs to.
+    pub gather: JobId,
+    /// What its envelope says of that.
+    pub membership: Membership,
+}
+
+impl FrontDoor {
+    /// Begins a group, or goes on with one, for the jobs of a batch.
+    ///
+    /// # Errors
+    /// A status that names the field and its rule.
+    pub async fn group(
+        &self,
+        caller: &Identity,
+        group: &Group,
+        jobs: &[SubmitRequest],
+    ) -> Result<Members, Status> {
+        let first = &jobs[0];
+        for (index, job) in jobs.iter().enumerate() {
+            check_member(index, job, &first.method)?;
+        }
+        let members = if group.id.is_empty() {
+            self.begin(caller, group, first, jobs.len()).await?
+        } else {
+            self.go_on(caller, group, jobs.len()).await?
+        };
+        if members.plan.method != first.method {
+            return Err(error::invalid_field("jobs[0].method", "not that of the group"));
+        }
+        Ok(members)
+    }
+
+    async fn begin(
+        &self,
+        caller: &Identity,
+        group: &Group,
+        job: &SubmitRequest,
+        jobs: usize,
+    ) -> Result<Members, Status> {
+        let request = SubmitRequest {
+            expiry: group.expire_after.map(Expiry::ExpireAfter),
+            result_retention: group.result_retention,
+            request_id: group.request_id.clone(),
+            callback: group.callback.clone(),
+            ..job.clone()
+        };
+        let now = self.clock.now();
+        let mut job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
+        if job.fan_out.is_some() {
+            let rule = "the method's route has branches of its own";
+            return Err(error::invalid_field("group", rule));
+        }
+        if let Some(wanted) = &job.callback {
+            callback::check(wanted, self.callbacks.as_ref().map(|all| &all.config))?;
+        }
+        let size = if group.total == 0 { jobs as u64 } else { u64::from(group.total) };
+        let size = u32::try_from(size).ok().filter(|size| *size <= MAX_GROUP);
+        let size = size.ok_or_else(|| error::invalid_field("group.total", "at most 65,536"))?;
+        check_fits(group, jobs, size)?;
+        let rule = group.rule.clone().unwrap_or_default();
+        check(&rule, size, job.route.config.guarantee == Guarantee::Claimed)?;
+        let left = now.until(job.expires_at);
+        let deadline = deadline_of(&rule).unwrap_or(left);
+        if deadline < Duration::from_secs(1) || deadline > left {
+            let rule = "from 1 s to the work expiry";
+            return Err(error::invalid_field("group.rule.deadline", rule));
+        }
+        let timed = deadline_of(&rule).is_some() || job.callback.is_some();
+        let plan = plan(caller, &job, rule, size);
+        let id = self.new_gather(caller, &job, now.plus(deadline), now);
+        let id = match job.request_id.take() {
+            None => id,
+            Some(request_id) => self.begin_once(caller, id, &job, &request_id, size).await?,
+        };
+        let opened = self.gathers.gathers.open(&id, &plan, now).await;
+        let plan = opened.map_err(unreachable)?;
+        self.start_timer(caller, &id, &job, timed).await?;
+        Ok(Members { id, plan, first: group.first })
+    }
+
+    /// The same `request_id` leads to the same group.
+    async fn begin_once(
+        &self,
+        caller: &Identity,
+        id: JobId,
+        job: &Submission,
+        request_id: &str,
+        size: u32,
+    ) -> Result<JobId, Status> {
+        // No method contains a blank: groups and jobs have their ids apart.
+        let method = format!("group {}", job.method);
+        let key = request_key(&caller.tenant, &method, request_id);
+        let digest = digest(&method, &size.to_be_bytes());
+        let accepted = self.submissions.accept(&key, &id, &digest, self.clock.now()).await;
+        match accepted.map_err(unreachable)? {
+            Accepted::New => Ok(id),
+            Accepted::Existing { job, digest: known, .. } if known == digest => Ok(job),
+            Accepted::Existing { .. } => {
+                let rule = "was used with a group of another size";
+                let (code, reason) = (Code::AlreadyExists, reason::REQUEST_ID_REUSED);
+                Err(error::refused_field(code, reason, "group.request_id", rule))
+            }
+        }
+    }
+
+    async fn go_on(
+        &self,
+        caller: &Identity,
+        group: &Group,
+        jobs: usize,
+    ) -> Result<Members, Status> {
+        let id = JobId::verify(&group.id, &caller.tenant, &self.job_id_keys);
+        let id = id.map_err(|error| crate::lookup::bad_id("group.id", error))?;
+        let plan = self.gathers.gathers.plan(&id, self.clock.now()).await.map_err(unreachable)?;
+        let unknown = || error::invalid_field("group.id", "not the id of a group");
+        let plan = plan.ok_or_else(unknown)?;
+        check_fits(group, jobs, total(&plan))?;
+        Ok(Members { id, plan, first: group.first })
+    }
+
+    /// Accepts a job of a group: when this returns `Ok`, its queue has it.
+    ///
+    /// # Errors
+    /// As [`FrontDoor::accept`].
+    pub async fn accept_member(
+        &self,
+        caller: &Identity,
+        group: &Members,
+        position: u32,
+        request: SubmitRequest,
+        trace: Option<TraceContext>,
+    ) -> Result<Ticket, Status> {
+        let now = self.clock.now();
+        let mut job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
+        let index = group.first.saturating_add(position);
+        job.expires_at = UnixMillis(group.plan.expires_at);
+        let id = group.id.branch(index, job.method.as_str(), job.expires_at);
+        let branch = index.to_string();
+        let membership = Membership { index, branch, ..membership(&group.id, &group.plan) };
+        job.callback.clone_from(&group.plan.callback);
+        job.member = Some(Box::new(Member { gather: group.id, membership }));
+        let prepared = Prepared::new(id.signed(&self.job_id_keys), job);
+        self.accept(caller, prepared, trace).await
+    }
+}
+
+fn plan(caller: &Identity, job: &Submission, rule: GatherRule, size: u32) -> GatherPlan {
+    let listed = usize::try_from(size).is_ok_and(|size| size <= MAX_BRANCHES);
+    let branch =
+        |index: u32| PlannedBranch { name: index.to_string(), method: job.method.to_string() };
+    GatherPlan {
+        rule: Some(rule),
+        tenant: caller.tenant.to_string(),
+        method: job.method.to_string(),
+        branches: if listed { (0..size).map(branch).collect() } else { Vec::new() },
+        expires_at: job.expires_at.0,
+        callback: job.callback.clone(),
+        total: if listed { 0 } else { size },
+    }
+}
+
+fn check_fits(group: &Group, jobs: usize, size: u32) -> Result<(), Status> {
+    if u64::from(group.first) + jobs as u64 <= u64::from(size) {
+        return Ok(());
+    }
+    Err(error::invalid_field("group.first", "this batch goes beyond the group"))
+}
+
+/// What a job cannot say for itself.
+fn check_member(index: usize, job: &SubmitRequest, method: &str) -> Result<(), Status> {
+    let given = [
+        ("method", job.method != method, "jobs of a group are of one method"),
+        ("request_id", !job.request_id.is_empty(), "the group has one"),
+        ("job_id", !job.job_id.is_empty(), "a job of a group is known by its number"),
+        ("expire_after", job.expiry.is_some(), "the group has one"),
+        ("result_retention", job.result_retention.is_some(), "the group has one"),
+        ("callback", job.callback.is_some(), "the group has one"),
+        ("gather", job.gather.is_some(), "the group has a rule"),
+        ("branches", !job.branches.is_empty(), "a job of a group has none"),
+    ];
+    match given.into_iter().find(|(_, given, _)| *given) {
+        Some((field, _, rule)) => {
+            Err(error::invalid_field(&format!("jobs[{index}].{field}"), rule))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check(rule: &GatherRule, size: u32, claimed: bool) -> Result<(), Status> {
+    let wrong = |key: &str, problem: &str| {
+        Err(error::invalid_field(&format!("group.rule.{key}"), problem.to_owned()))
+    };
+    let names: Vec<String> = (0..size).map(|index| index.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if let Err((key, problem)) = check_rule(rule, &names, claimed) {
+        return wrong(key, &problem);
+    }
+    if usize::try_from(size).is_ok_and(|size| size <= MAX_BRANCHES) {
+        return Ok(());
+    }
+    let few = "only in groups of at most 256 jobs";
+    match &rule.answer {
+        Some(Answer::Primary(_)) => return wrong("primary", few),
+        Some(Answer::Merge(true)) => return wrong("merge", few),
+        _ => {}
+    }
+    if rule.need != 0 && rule.need != size {
+        return wrong("need", few);
+    }
+    if rule.cancel_rest { wrong("cancel_rest", few) } else { Ok(()) }
+}
