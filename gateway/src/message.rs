@@ -39,15 +39,15 @@ pub fn of(call: Call, id: &JobId, delay_seconds: u16, limits: Limits, keys: &Key
     let number = call.publish_number;
     let deduplication_id = limits.fifo.then(|| format!("{}.{number}", id.uuid()));
     let branches = branches_of(&call).map(|names| (BRANCHES, names));
-    let routing = [
-        (VERSION, envelope::MAJOR.to_string()),
-        (METHOD, call.method.clone()),
-        (JOB, call.job_id.clone()),
-    ];
+    let body = envelope::seal(&call, keys);
+    let trace_header = call.trace.as_ref().and_then(xray_header);
+    let mut attributes =
+        vec![(VERSION, envelope::MAJOR.to_string()), (METHOD, call.method), (JOB, call.job_id)];
+    attributes.extend(branches);
     Message {
-        body: envelope::seal(&call, keys),
-        trace_header: call.trace.as_ref().and_then(xray_header),
-        attributes: routing.into_iter().chain(branches).collect(),
+        body,
+        trace_header,
+        attributes,
         delay_seconds,
         group_id: Some(group_id),
         deduplication_id,

@@ -110,10 +110,7 @@ impl FrontDoor {
             membership.addressees = each.map(addressee).collect();
         }
         let message = message::of(call, id, 0, job.route.limits(), &self.envelope_keys);
-        for topic in &job.route.batchers {
-            topic.publish(message.clone()).await.map_err(|error| refusal(&error, id))?;
-        }
-        Ok(())
+        job.route.publish(message).await.map_err(|error| refusal(&error, id))
     }
 
     async fn send(

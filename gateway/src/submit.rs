@@ -199,10 +199,7 @@ impl FrontDoor {
         }
         let delay = scatter::queue_delay(&job);
         let message = message::of(call, id, delay, limits, &self.envelope_keys);
-        // A route without branches has one queue or topic.
-        for batcher in &route.batchers {
-            batcher.publish(message.clone()).await.map_err(|error| refusal(&error, id))?;
-        }
+        route.publish(message).await.map_err(|error| refusal(&error, id))?;
         self.start_timer(caller, id, &job, timed).await?;
         Ok(ticket)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
 just bench [ARGUMENTS]
-  --only LIST       of a, b, c, d, e, memory, with commas; default: all
+  --only LIST       of a, b, c, d, e, f, memory, with commas; default: all
   --seconds N       of each measurement; default 10
   --warm-up N       seconds before each measurement; default 2
   --rounds N        interleaved; their median is shown; default 3
@@ -15,7 +15,8 @@ just bench [ARGUMENTS]
   --jobs N          of `memory`; default 1000000
 (a) a bare tonic echo, which b, c and d need, (b) embedded Submit, (c) embedded
 Submit and result, (d) Submit over an endpoint beside the bare AWS SDK, (e) from
-Submit to the answer by each way in which it finds its caller.";
+Submit to the answer by each way in which it finds its caller, (f) jobs with
+branches beside single ones.";
 
 /// What can be asked for by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub(crate) enum Group {
     Result,
     Endpoint,
     Answers,
+    Branches,
     Memory,
 }
 
@@ -38,9 +40,10 @@ impl FromStr for Group {
             "c" => Self::Result,
             "d" => Self::Endpoint,
             "e" => Self::Answers,
+            "f" => Self::Branches,
             "memory" => Self::Memory,
             other => {
-                return Err(format!("--only knows a, b, c, d, e and memory, not {other}").into());
+                return Err(format!("--only knows a, b, c, d, e, f and memory, not {other}").into());
             }
         })
     }

@@ -4,10 +4,13 @@ use crate::Failure;
 use crate::load::Caller;
 use bytes::Bytes;
 use prost::Message;
+use prost_types::Timestamp;
 use queuebridge_demo::v1::EchoRequest;
 use queuebridge_demo::v1::probe_client::ProbeClient;
 use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{GetResultRequest, Job, State, SubmitRequest};
+use queuebridge_store::Clock;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 use tonic::Status;
@@ -121,6 +124,38 @@ impl Caller for Submitter {
             }
         }
         Ok(1)
+    }
+}
+
+/// (f) Jobs with so many branches, whose verdict is waited for.
+#[derive(Clone)]
+pub(crate) struct Scatterer {
+    submitter: Submitter,
+    branches: u64,
+    /// Milliseconds from the end of the last branch to the answer.
+    late: Arc<Mutex<Vec<f64>>>,
+}
+
+impl Scatterer {
+    pub(crate) fn new(channel: Channel, branches: u64, late: Arc<Mutex<Vec<f64>>>) -> Self {
+        Self { submitter: Submitter::new(channel, Answer::SameCall), branches, late }
+    }
+}
+
+impl Caller for Scatterer {
+    async fn call(&mut self) -> Result<u64, String> {
+        let request = self.submitter.request.clone();
+        let job = self.submitter.client.submit(request).await.map_err(refused)?.into_inner();
+        let now = Clock::system().now();
+        succeeded(&job)?;
+        let ends = job.gather.iter().flat_map(|gather| &gather.branches);
+        let ends = ends.filter_map(|branch| branch.job.as_ref()?.complete_time.as_ref());
+        let millis = |at: &Timestamp| at.seconds as f64 * 1e3 + f64::from(at.nanos) / 1e6;
+        if let Some(last) = ends.map(millis).reduce(f64::max) {
+            let late = now.0 as f64 - last;
+            self.late.lock().unwrap_or_else(PoisonError::into_inner).push(late);
+        }
+        Ok(self.branches)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod answers;
 mod args;
+mod branches;
 mod child;
 mod embedded;
 mod endpoint;
@@ -83,6 +84,9 @@ async fn measure(given: &[String]) -> Result<(), Failure> {
     }
     if args.runs(Group::Answers) {
         answers::run(&args, &mut targets).await?;
+    }
+    if args.runs(Group::Branches) {
+        branches::run(&args).await?;
     }
     if args.runs(Group::Memory) {
         memory::run(&args, &mut targets).await?;

@@ -11,7 +11,9 @@ use counted::Counted;
 use echo::BareEcho;
 use queuebridge_demo::Probe;
 use queuebridge_demo::v1::probe_server::ProbeServer;
-use queuebridge_local::Stack;
+use queuebridge_gateway::config::{BranchConfig, FanOut};
+use queuebridge_local::{Branches, Over, Stack};
+use queuebridge_proto::v1::GatherRule;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -27,6 +29,13 @@ pub(crate) const ECHO: &str = "echo";
 pub(crate) const STACK: &str = "stack";
 /// The embedded stack: those who wait poll the store.
 pub(crate) const QUIETLY: &str = "quietly";
+/// The embedded stack whose Echo goes to branches: over a topic or queues, how many, and
+/// an endpoint or nothing.
+pub(crate) const BRANCHES: &str = "branches";
+/// Over a topic.
+pub(crate) const TOPIC: &str = "topic";
+/// Over a queue for each branch.
+pub(crate) const QUEUES: &str = "queues";
 /// A whole gateway at an endpoint: its URL, a table, a queue, and a reply shard or
 /// nothing.
 pub(crate) const BRIDGE: &str = "bridge";
@@ -60,6 +69,16 @@ pub(crate) async fn run(role: &[String]) -> Result<(), Failure> {
             let routes = Routes::new(Probe::new(None).into_service());
             stack.serve_on(listener, routes, std::future::pending()).await?;
         }
+        [BRANCHES, over, count, endpoint @ ..] => {
+            let stack = Stack {
+                endpoint: endpoint.first().map(|url| (*url).to_owned()),
+                branches: branches(over, count.parse()?)?,
+                ..Stack::default()
+            };
+            let listener = announce(listener, || [0, 0])?;
+            let routes = Routes::new(Probe::new(None).into_service());
+            stack.serve_on(listener, routes, std::future::pending()).await?;
+        }
         [STACK, keep @ ..] => {
             let mut stack = Stack::default();
             if let [seconds] = keep {
@@ -80,6 +99,20 @@ pub(crate) async fn run(role: &[String]) -> Result<(), Failure> {
         other => return Err(format!("there is no server {other:?}").into()),
     }
     Ok(())
+}
+
+/// None at all, if there are to be none.
+fn branches(over: &str, count: usize) -> Result<Vec<Branches>, Failure> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let branch = |index: usize| BranchConfig::new(&format!("b{index}"), None);
+    Ok(vec![Branches {
+        methods: "/queuebridge.demo.v1.Probe/Echo".parse()?,
+        over: if over == TOPIC { Over::Topic } else { Over::Queues },
+        fan_out: FanOut { rule: GatherRule::default(), branches: (0..count).map(branch).collect() },
+        without: Vec::new(),
+    }])
 }
 
 /// Says where the server listens, and answers for its counters from now on.

@@ -12,9 +12,12 @@ use tokio::task::JoinSet;
 /// The header that names an operation of the JSON protocols.
 const TARGET: &[u8] = b"x-amz-target: ";
 
+/// What names it in the query protocol, which SNS speaks.
+const ACTION: &[u8] = b"action=";
+
 type Counts = Arc<Mutex<BTreeMap<String, u64>>>;
 
-pub(super) struct Network {
+pub(crate) struct Network {
     url: String,
     counts: Counts,
     _accepting: JoinSet<()>,
@@ -22,7 +25,7 @@ pub(super) struct Network {
 
 impl Network {
     /// A network in front of an endpoint.
-    pub(super) async fn before(endpoint: &str) -> Result<Self, Failure> {
+    pub(crate) async fn before(endpoint: &str) -> Result<Self, Failure> {
         let address = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -42,16 +45,16 @@ impl Network {
         Ok(Self { url, counts, _accepting: accepting })
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The requests per job, by operation, most of them first.
-    pub(super) fn per_job(&self, jobs: u64) -> String {
+    pub(crate) fn per_job(&self, jobs: u64) -> String {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts: Vec<_> = counts.iter().collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -79,6 +82,13 @@ async fn count(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, counts: Counts) 
             if let Some(name) = line.strip_prefix(TARGET) {
                 let name = String::from_utf8_lossy(name).trim().to_owned();
                 let name = name.rsplit('.').next().unwrap_or_default().to_owned();
+                *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() +=
+                    1;
+            }
+            // The body of the query protocol is one line, which the next request ends.
+            if let Some(rest) = line.strip_prefix(ACTION) {
+                let name = rest.split(|byte| *byte == b'&').next().unwrap_or_default();
+                let name = String::from_utf8_lossy(name).into_owned();
                 *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() +=
                     1;
             }

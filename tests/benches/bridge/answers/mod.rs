@@ -3,8 +3,8 @@
 
 mod bare;
 mod bridge;
-mod counting;
-mod pace;
+pub(crate) mod counting;
+pub(crate) mod pace;
 
 use crate::Failure;
 use crate::args::Args;

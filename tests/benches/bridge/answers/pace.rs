@@ -8,16 +8,16 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 /// What came of it. Times in milliseconds, from when a call was due.
 #[derive(Debug)]
-pub(super) struct Paced {
-    pub(super) rate: f64,
-    pub(super) p50: f64,
-    pub(super) p99: f64,
-    pub(super) done: u64,
-    pub(super) first_failure: Option<String>,
+pub(crate) struct Paced {
+    pub(crate) rate: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) done: u64,
+    pub(crate) first_failure: Option<String>,
 }
 
 /// Lets the callers call, in turns, so many times per second, for so long.
-pub(super) async fn at<C: Caller + Clone>(
+pub(crate) async fn at<C: Caller + Clone>(
     callers: &[C],
     per_second: f64,
     time: Duration,
