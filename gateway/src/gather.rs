@@ -222,7 +222,7 @@ impl Lookup {
         if let Some(outcome) = &mut record.outcome
             && let Some(report) = outcome.gather.take()
         {
-            let list = self.reported(id, *report, self.max_response_bytes).await?;
+            let list = self.reported(id, *report, self.max_response_bytes / 2).await?;
             outcome.result = Some(Kind::Response(list.encode_to_vec().into()));
         }
         Ok(record)

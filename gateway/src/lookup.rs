@@ -134,7 +134,10 @@ impl Lookup {
         let mut job = view::recorded(id, method, record);
         if let Some(report) = report {
             let left = self.max_response_bytes.saturating_sub(job.encoded_len());
-            job.gather = Some(Box::new(self.reported(id, *report, left).await?));
+            // The list may be the answer as well, and is then there twice.
+            let gather = self.reported(id, *report, left / 2).await?;
+            view::answer_with_list(&mut job, &gather);
+            job.gather = Some(Box::new(gather));
         }
         Ok(job)
     }

@@ -8,7 +8,6 @@ use prost::Message;
 use prost_types::Any;
 use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::gather::LIST_TYPE;
 use queuebridge_proto::longrunning::operation::Result as Ending;
 use queuebridge_proto::longrunning::operations_server::Operations;
 use queuebridge_proto::longrunning::{
@@ -30,10 +29,6 @@ const RESPONSE: &str = "queuebridge.v1.Response";
 pub(crate) fn operation(mut job: Job) -> Operation {
     let result = job.outcome.take().map(|outcome| match outcome {
         Outcome::Error(status) => Ending::Error(status),
-        Outcome::Response(answer) if answer.r#type == LIST_TYPE => {
-            let list = job.gather.take().unwrap_or_default();
-            Ending::Response(Any { type_url: type_url(LIST_TYPE), value: list.encode_to_vec() })
-        }
         Outcome::Response(answer) => Ending::Response(packed(answer)),
     });
     let name = format!("{PREFIX}{}", job.id);

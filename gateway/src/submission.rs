@@ -97,6 +97,9 @@ impl Submission {
         }
         check_request_id(&request.request_id)?;
         let fan_out = fan_out::select(&request, &method, config, expires_at, now)?;
+        if fan_out.as_ref().is_some_and(|selected| now.plus(delay) >= selected.deadline) {
+            return Err(error::invalid_field("delay", "must end before the gather's deadline"));
+        }
         Ok(Self {
             method,
             request: request.request,

@@ -1,8 +1,9 @@
 //! A job as callers see it.
 
 use bytes::Bytes;
+use prost::Message;
 use queuebridge_proto::JobId;
-use queuebridge_proto::gather::{is_success, total};
+use queuebridge_proto::gather::{LIST_TYPE, is_success, total};
 use queuebridge_proto::method::tag;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::{
@@ -84,6 +85,16 @@ pub fn gather(plan: &GatherPlan, branches: Vec<Job>, late: &[bool]) -> Gather {
     let branches: Vec<Branch> = branches.collect();
     let total = total(plan);
     Gather { rule: Some(rule), total, succeeded, failed, branches }
+}
+
+/// Where the list of the branches is the answer: puts it in.
+pub fn answer_with_list(job: &mut Job, gather: &Gather) {
+    if let Some(v1::job::Outcome::Response(response)) = &mut job.outcome
+        && response.r#type == LIST_TYPE
+    {
+        response.message = gather.encode_to_vec().into();
+        response.size = response.message.len() as u64;
+    }
 }
 
 /// Leaves answers out of a list, from its end on, until those that are left have at most

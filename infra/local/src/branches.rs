@@ -65,6 +65,14 @@ impl Branches {
         !self.without.iter().any(|without| without == name)
     }
 
+    /// How much of what may run at once is a lane's. What polls costs requests.
+    fn share(&self, role: Role, concurrency: usize) -> usize {
+        match role {
+            Role::Jobs => (concurrency / self.fan_out.branches.len().max(1)).max(10),
+            Role::DeadLetters | Role::Callbacks => 1,
+        }
+    }
+
     fn destination(&self) -> Destination {
         match self.over {
             Over::Topic => Destination::Topic("loopback:branches".to_owned()),
@@ -101,6 +109,7 @@ impl Branches {
                     let outbox = Arc::new(outbox(&queue));
                     let branch = Branch::Named(name.into());
                     let source = LoopbackSource(queue);
+                    let concurrency = self.share(role, concurrency);
                     lanes.push(Lane { source, role, branch, outbox, concurrency });
                 }
             }
@@ -130,7 +139,7 @@ impl Branches {
                 if self.works(name) || role == Role::DeadLetters {
                     let branch = Branch::Named(name.into());
                     let source = SqsSource::new(endpoint.sqs.clone(), url.clone());
-                    let outbox = outbox.clone();
+                    let (outbox, concurrency) = (outbox.clone(), self.share(role, concurrency));
                     lanes.push(Lane { source, role, branch, outbox, concurrency });
                 }
             }

@@ -86,7 +86,10 @@ async fn throughput(args: &Args, endpoint: Option<&str>) -> Result<Vec<Row>, Fai
             let mut server = start(way, *count, endpoint).await?;
             let late = Arc::<Mutex<Vec<f64>>>::default();
             let all = callers(args, &server, *count, args.callers, &late).await?;
-            row.add(load::run(args, all, Some(&mut server)).await?);
+            match load::run(args, all, Some(&mut server)).await {
+                Ok(sample) => row.add(sample),
+                Err(error) => row.note(error.to_string()),
+            }
             late.lock().unwrap_or_else(PoisonError::into_inner).clear();
             let few = callers(args, &server, *count, 4, &late).await?;
             pace::at(&few, QUIET_PER_SECOND * 2.0, args.measure).await?;

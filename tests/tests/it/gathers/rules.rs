@@ -38,6 +38,7 @@ async fn all_is_the_list_of_all() {
         assert_eq!(answers(&done), [b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]);
         let Some(Outcome::Response(response)) = &done.outcome else { panic!("{done:?}") };
         assert_eq!(response.r#type, "queuebridge.v1.Gather");
+        assert_eq!(Gather::decode(&response.message[..]).unwrap(), *done.gather.clone().unwrap());
         for branch in branches(&done) {
             let branch = branch.job.as_ref().unwrap();
             assert!(
