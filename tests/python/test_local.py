@@ -90,6 +90,20 @@ class Local(unittest.TestCase):
             job = jobs.Submit(jobs_pb2.SubmitRequest(method=method, callback=callback))
             until(lambda: hook.of(job.id), "the callback")
 
+    def analyze(self, *arguments, code=0):
+        path = pathlib.Path(self.dir.name, "analyze.bin")
+        image = (stubs.ROOT / "tests/fixtures/shapes.png").read_bytes()
+        path.write_bytes(images_pb2.AnalyzeRequest(image=image).SerializeToString())
+        method = "/queuebridge.demo.v1.Images/Analyze"
+        wait = ["--wait", "30s", *arguments]
+        done = self.json("submit", "--method", method, "--file", str(path), *wait, code=code)
+        return done["state"], {b["name"]: b["job"]["state"] for b in done["gather"]["branches"]}
+
+    def test_a_picture_goes_to_three_workers(self):
+        done = "STATE_SUCCEEDED"
+        self.assertEqual(self.analyze(), (done, dict.fromkeys(["thumbnail", "describe", "assess"], done)))
+        self.assertEqual(self.analyze("--branch", "assess"), (done, {"assess": done}))
+
     def test_the_command_line_says_by_its_exit_code_what_happened(self):
         fail = ["--method", "/queuebridge.demo.v1.Probe/Fail", "--data-base64", "CAU=", "--wait", "30s"]
         self.assertEqual(self.json("submit", *fail, code=1)["state"], "STATE_FAILED")
@@ -116,6 +130,22 @@ class Local(unittest.TestCase):
             describe = lambda _: thumbnail.call(channel, method, request, images_pb2.DescribeResponse)
             hashes = {answer.perceptual_hash for answer in pool.map(describe, range(200))}
         self.assertEqual(len(hashes), 1)
+
+
+class LocalWithoutABranch(unittest.TestCase):
+    arguments = ["--branches", "queues", "--without-branch", "assess"]
+    setUpClass = Local.__dict__["setUpClass"]
+    greeting = Local.__dict__["greeting"]
+    run_client, json, analyze = Local.run_client, Local.json, Local.analyze
+
+    def test_any_and_two_of_three_do_without_it_and_all_does_not(self):
+        for need in ["any", "2"]:
+            state, branches = self.analyze("--need", need)
+            self.assertEqual((state, branches["assess"]), ("STATE_SUCCEEDED", "STATE_ACCEPTED"))
+        state, _ = self.analyze("--need", "all", "--deadline", "1s", code=1)
+        self.assertEqual(state, "STATE_EXPIRED")
+        state, _ = self.analyze("--need", "all", "--deadline", "1s", "--partial")
+        self.assertEqual(state, "STATE_SUCCEEDED")
 
 
 class LocalAtAnEndpoint(Local):

@@ -116,6 +116,8 @@ async fn tell(job: &Job<'_>, id: &JobId, verdict: Result<Option<Record>, StoreEr
     match verdict {
         Ok(None) => Verdict::Ack,
         Ok(Some(verdict)) => {
+            let state = verdict.state.as_str_name();
+            tracing::info!(gather = %id, job = %job.id, state, "a gather was decided");
             announce::announce(job, id, Some(verdict.into_finished())).await;
             let of = job.call.membership.clone().unwrap_or_default();
             callback::enqueue_of(job, &of.gather_id, &of.gather_method).await
