@@ -12,7 +12,7 @@ use queuebridge_proto::v1::{
 };
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Record;
-use queuebridge_store::gather::{Cause, branch_ids, method_of};
+use queuebridge_store::gather::{Cause, ROOT, TALLY, branch_ids, method_of};
 use queuebridge_store::record::is_terminal;
 use std::future::ready;
 use tonic::{Code, Status};
@@ -32,6 +32,17 @@ impl Lookup {
             rest.await.map_err(|e| unreachable(&e))?;
         }
         Ok(())
+    }
+
+    /// About how many branches have ended: those of full tallies are counted as wholes.
+    pub(crate) async fn ended(&self, id: &JobId) -> Result<u32, Status> {
+        let (now, gathers) = (self.clock.now(), &self.gathers.gathers);
+        let first = gathers.tally(id, 0, now).await.map_err(|e| unreachable(&e))?;
+        if first.ended() < TALLY {
+            return Ok(first.ended());
+        }
+        let full = gathers.tally(id, ROOT / TALLY, now).await.map_err(|e| unreachable(&e))?;
+        Ok(full.ended() * TALLY)
     }
 
     /// A gather that is not decided yet, with what its branches have come to.

@@ -11,7 +11,6 @@ use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Job, PayloadRef, State, outcome};
 use queuebridge_proto::{JobId, JobIdError, Keyring};
-use queuebridge_store::gather::{ROOT, TALLY};
 use queuebridge_store::{
     Author, Cancelled, Clock, Deleted, Gathers, PayloadError, PayloadStore, Record, ResultStore,
     StoreError, payload,
@@ -46,7 +45,8 @@ pub enum Found {
     Pending,
     /// Claimed, or between two attempts.
     Underway(Record),
-    /// Sent to several branches, and not decided; about how many have ended.
+    /// Sent to several branches, and not decided. For those who asked for changes: about
+    /// how many have ended.
     Gathering(u32),
     /// Finished, and the result can be read.
     Finished(Record),
@@ -98,14 +98,7 @@ impl Lookup {
         }
         let unfinished = record.as_ref().is_none_or(|record| !record.is_terminal());
         if id.is_gather() && unfinished {
-            let tally = self.gathers.gathers.tally(id, 0, now).await;
-            let tally = tally.map_err(|e| unreachable(&e))?;
-            if tally.ended() < TALLY {
-                return Ok(Found::Gathering(tally.ended()));
-            }
-            // There are more, and those that are full are counted as wholes.
-            let full = self.gathers.gathers.tally(id, ROOT / TALLY, now).await;
-            return Ok(Found::Gathering(full.map_err(|e| unreachable(&e))?.ended() * TALLY));
+            return Ok(Found::Gathering(0));
         }
         Ok(match record {
             None => Found::Pending,
@@ -114,6 +107,18 @@ impl Lookup {
             Some(record) if record.purge_at(id).is_some_and(|at| at <= now) => Found::Purged,
             Some(record) => Found::Finished(record),
         })
+    }
+
+    /// As [`Lookup::find`], for those who want to see every change: of a gather that is not
+    /// decided also how many branches have ended.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when the store cannot be asked.
+    pub async fn find_changes(&self, id: &JobId) -> Result<Found, Status> {
+        match self.find(id).await? {
+            Found::Gathering(_) => Ok(Found::Gathering(self.ended(id).await?)),
+            found => Ok(found),
+        }
     }
 
     /// The answer to what was found; fetches a large response.

@@ -162,7 +162,11 @@ impl Waiter {
                     Err(_) => return,
                 },
             }
-            let found = self.0.lookup.find(&id).await;
+            let found = if self.is_watched(&id) {
+                self.0.lookup.find_changes(&id).await
+            } else {
+                self.0.lookup.find(&id).await
+            };
             pause = self.pause(&id, begun.elapsed());
             let all = self.lock();
             let Some(subscription) = all.get(&id.uuid()) else { return };
@@ -187,9 +191,13 @@ impl Waiter {
         if left.is_zero() { Duration::MAX } else { left }
     }
 
+    /// Whether somebody wants to see every change.
+    fn is_watched(&self, id: &JobId) -> bool {
+        self.lock().get(&id.uuid()).is_some_and(|job| job.watchers > 0)
+    }
+
     fn pause(&self, id: &JobId, waited: Duration) -> Duration {
-        let watched = || self.lock().get(&id.uuid()).is_some_and(|job| job.watchers > 0);
-        if self.0.replies.expects(id) && !watched() {
+        if self.0.replies.expects(id) && !self.is_watched(id) {
             waited.clamp(SHORTEST, LONGEST_ANNOUNCED)
         } else {
             (waited / 4).clamp(SHORTEST, LONGEST)

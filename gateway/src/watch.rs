@@ -66,7 +66,7 @@ impl Watch {
 
     async fn look(&mut self) -> Result<Arc<Found>, Status> {
         if !std::mem::replace(&mut self.looked, true) {
-            return self.waiter.lookup().find(&self.id).await.map(Arc::new);
+            return self.waiter.lookup().find_changes(&self.id).await.map(Arc::new);
         }
         self.place.next(None).await.ok_or_else(|| {
             let message = "the gateway is shutting down; go on with the last resume_token";

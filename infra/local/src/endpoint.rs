@@ -7,6 +7,7 @@ use queuebridge_proto::envelope::attribute;
 use queuebridge_store::Stores;
 use queuebridge_store::dynamodb::{self, DynamoResultStore};
 use queuebridge_store::s3::S3PayloadStore;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +156,9 @@ impl Endpoint {
         let made = self.sns.create_topic().name(TOPIC).send().await;
         let topic = made.map_err(|e| failed(DisplayErrorContext(&e).to_string()))?;
         let topic = topic.topic_arn.unwrap_or_default();
-        for (name, queue) in branches {
+        let known = self.subscribed(&topic).await.map_err(failed)?;
+        // What the stack before has made is still there.
+        for (name, queue) in branches.iter().filter(|(_, queue)| !known.contains(&queue.arn)) {
             self.allow(&topic, queue).await.map_err(failed)?;
             let filter = serde_json::json!({ attribute::BRANCHES: [name] }).to_string();
             let redrive =
@@ -168,6 +171,14 @@ impl Endpoint {
             call.send().await.map_err(|e| failed(DisplayErrorContext(&e).to_string()))?;
         }
         Ok(topic)
+    }
+
+    /// The queues that the topic copies to.
+    async fn subscribed(&self, topic: &str) -> Result<HashSet<String>, String> {
+        let pages = self.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator();
+        let pages = pages.items().send().collect::<Result<Vec<_>, _>>().await;
+        let all = pages.map_err(|error| DisplayErrorContext(&error).to_string())?;
+        Ok(all.into_iter().filter_map(|subscription| subscription.endpoint).collect())
     }
 
     /// Lets the topic send to a branch's queues.

@@ -9,6 +9,7 @@ use crate::RECORD_BYTES;
 use crate::payload::PayloadStore;
 use crate::record::{Record, is_terminal};
 use crate::result::{Author, Completed, ResultStore, StoreError};
+use crate::rules;
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use queuebridge_proto::gather::{self, Decision, Standing};
@@ -125,8 +126,15 @@ impl Gathers {
         let (state, outcome) =
             self.outcome(id, plan, (standing, records), verdict, decided_by).await?;
         let author = if state == State::Expired { Author::Expiry } else { Author::Unclaimed };
+        let stored = Record {
+            state,
+            completed_at: Some(rules::completed_at(id, state, now)),
+            outcome: Some(outcome.clone()),
+            ..Record::new(&method)
+        };
         match self.results.complete(id, &method, author, state, outcome, now).await? {
-            Completed::Stored | Completed::AlreadyFinished => self.results.get(id, now).await,
+            Completed::Stored => Ok(Some(stored)),
+            Completed::AlreadyFinished => self.results.get(id, now).await,
             Completed::Lost | Completed::PastExpiry => Ok(None),
         }
     }

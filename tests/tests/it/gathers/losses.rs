@@ -194,7 +194,7 @@ async fn a_worker_that_does_not_know_its_branch_leaves_the_message_alone() {
 async fn what_a_crash_leaves_undone_is_done_by_the_redelivery() {
     for fault in [Fault::LoseRequest, Fault::LoseResponse] {
         // Which of the calls after the branch's own end is lost.
-        for call in 0..6 {
+        for call in 0..5 {
             let world = Plan::new(Way::Queues, &["a"], need(0)).build();
             let request = SubmitRequest { callback: webhook(), ..plain() };
             let job = world.submit(request).await.unwrap();
