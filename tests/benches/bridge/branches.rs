@@ -18,20 +18,16 @@ const WAYS: [&str; 2] = [serve::TOPIC, serve::QUEUES];
 const QUIET_PER_SECOND: f64 = 5.0;
 
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
-    let rows = throughput(args, None).await?;
-    print("Loopback, branches", rows);
-    let endpoint = match Running::start(Kind::Ministack).await {
-        Ok(running) => running,
-        Err(error) => {
-            println!("\n(f) not over an endpoint: {error}");
-            return Ok(());
-        }
-    };
-    let rows = throughput(args, Some(endpoint.url())).await?;
-    print("ministack, branches", rows);
+    print("Loopback, branches", throughput(args, false).await?);
+    if let Err(error) = Running::start(Kind::Ministack).await {
+        println!("\n(f) not over an endpoint: {error}");
+        return Ok(());
+    }
+    print("ministack, branches", throughput(args, true).await?);
     println!("\nRequests to AWS per job, alone in their batches");
     for way in WAYS {
         for count in COUNTS {
+            let endpoint = Running::start(Kind::Ministack).await?;
             let network = Network::before(endpoint.url()).await?;
             let server = start(way, count, Some(network.url())).await?;
             let late = Arc::default();
@@ -44,6 +40,12 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A fresh one for every measurement: long polls of a server that was stopped would
+/// swallow messages of the next.
+async fn endpoint(wanted: bool) -> Result<Option<Running>, Failure> {
+    if wanted { Running::start(Kind::Ministack).await.map(Some) } else { Ok(None) }
 }
 
 async fn start(way: &str, count: u64, endpoint: Option<&str>) -> Result<Child, Failure> {
@@ -65,17 +67,18 @@ async fn callers(
 }
 
 /// Single jobs that are waited for, then gathers: a branch counts as a job.
-async fn throughput(args: &Args, endpoint: Option<&str>) -> Result<Vec<Row>, Failure> {
+async fn throughput(args: &Args, over_endpoint: bool) -> Result<Vec<Row>, Failure> {
     let mut single = Row::new("single jobs");
     let mut rows: Vec<(&str, u64, Row)> = Vec::new();
     for way in WAYS {
         rows.extend(COUNTS.map(|count| (way, count, Row::new(&format!("{count} by {way}")))));
     }
     for round in 0..args.rounds {
-        let mut server = match endpoint {
+        let running = endpoint(over_endpoint).await?;
+        let mut server = match &running {
             None => Child::start(&[serve::STACK]).await?,
             // Its method has no branches there.
-            Some(url) => Child::start(&[serve::BRANCHES, serve::QUEUES, "0", url]).await?,
+            Some(at) => Child::start(&[serve::BRANCHES, serve::QUEUES, "0", at.url()]).await?,
         };
         let connections = Connections::open(server.url(), args.connections).await?;
         let new = |channel| Submitter::new(channel, Answer::SameCall);
@@ -83,7 +86,8 @@ async fn throughput(args: &Args, endpoint: Option<&str>) -> Result<Vec<Row>, Fai
             .add(load::run(args, connections.callers(args.callers, new), Some(&mut server)).await?);
         server.stop().await?;
         for (way, count, row) in &mut rows {
-            let mut server = start(way, *count, endpoint).await?;
+            let running = endpoint(over_endpoint).await?;
+            let mut server = start(way, *count, running.as_ref().map(Running::url)).await?;
             let late = Arc::<Mutex<Vec<f64>>>::default();
             let all = callers(args, &server, *count, args.callers, &late).await?;
             match load::run(args, all, Some(&mut server)).await {
