@@ -4,6 +4,12 @@
 run:
     cargo run
 
+# The interoperability service of gRPC behind the bridge, on 127.0.0.1:50053: over an AWS
+# endpoint with --endpoint URL, without the bridge with --direct. Its client is
+# tests/python/interop.py HOST:PORT.
+interop *ARGS:
+    cargo run -p queuebridge-interop -- {{ARGS}}
+
 # All tests. Needs the Rust toolchain and Python 3, and installs what else it needs.
 test:
     cargo test --workspace

@@ -4,6 +4,8 @@ import hashlib
 import pathlib
 import sys
 
+import grpc
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = [
     (
@@ -16,6 +18,10 @@ SOURCES = [
     (
         ROOT / "worker/demo/proto",
         ["queuebridge/demo/v1/images.proto", "queuebridge/demo/v1/probe.proto"],
+    ),
+    (
+        ROOT / "tests/interop/proto",
+        [f"grpc/testing/{name}.proto" for name in ["empty", "messages", "test"]],
     ),
 ]
 
@@ -39,6 +45,8 @@ def generate():
                 raise SystemExit("the stubs could not be generated")
         (out / "complete").touch()
     sys.path.insert(0, str(out))
+    # The published package `grpc.testing` would lie in the installed `grpc`.
+    grpc.__path__.append(str(out / "grpc"))
 
 
 generate()

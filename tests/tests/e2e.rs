@@ -109,6 +109,12 @@ async fn clients_of_connect_and_grpc_web_pass_the_http_doors() {
 }
 
 #[tokio::test]
+async fn the_published_interoperability_cases_pass() {
+    let _turn = TURN.lock().await;
+    modules(&["test_interop"], &[]).await;
+}
+
+#[tokio::test]
 async fn the_whole_bridge_runs_in_one_process() {
     let _turn = TURN.lock().await;
     modules(&["test_local"], &[]).await;
