@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "queuebridge/v1/gather.proto",
             "queuebridge/v1/record.proto",
             "queuebridge/v1/reply.proto",
+            "queuebridge/v1/stream.proto",
         ],
         ["."],
     )?;
@@ -26,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".queuebridge.v1.Outcome.gather")
         .boxed(".queuebridge.v1.Job.gather")
         .boxed(".queuebridge.v1.Call.membership")
+        .boxed(".queuebridge.v1.Outcome.stream")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(files)?;
     Ok(())

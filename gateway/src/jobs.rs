@@ -7,6 +7,7 @@ use crate::group::Members;
 use crate::identity::Identity;
 use crate::lookup::{Found, Lookup, bad_id};
 use crate::oversize;
+use crate::read_stream;
 use crate::submission::duration;
 use crate::submit::{FrontDoor, Prepared, Ticket};
 use crate::version::Version;
@@ -23,8 +24,9 @@ use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::submit_result::Result as ItemResult;
 use queuebridge_proto::v1::{
     CancelRequest, DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
-    Job, ListBranchesRequest, ListBranchesResponse, State, SubmitBatchRequest, SubmitBatchResponse,
-    SubmitRequest, SubmitResult, TraceContext, WatchResultRequest, WatchResultResponse,
+    Job, ListBranchesRequest, ListBranchesResponse, ReadStreamRequest, ReadStreamResponse, State,
+    SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult, TraceContext,
+    WatchResultRequest, WatchResultResponse,
 };
 use queuebridge_proto::{JobId, Keyring};
 use std::future::ready;
@@ -69,7 +71,7 @@ impl JobsService {
         Self(Arc::new(parts))
     }
 
-    async fn accept(
+    pub(crate) async fn accept(
         &self,
         caller: &Identity,
         prepared: Prepared,
@@ -183,6 +185,14 @@ impl JobsService {
 
     pub(crate) fn lookup(&self) -> &Lookup {
         &self.0.lookup
+    }
+
+    pub(crate) fn shared_lookup(&self) -> Arc<Lookup> {
+        self.0.lookup.clone()
+    }
+
+    pub(crate) fn door(&self) -> &FrontDoor {
+        &self.0.door
     }
 
     pub(crate) fn waiter(&self) -> &Waiter {
@@ -316,6 +326,17 @@ impl Jobs for JobsService {
         Ok(Response::new(pieces))
     }
 
+    type ReadStreamStream = BoxStream<'static, Result<ReadStreamResponse, Status>>;
+
+    async fn read_stream(
+        &self,
+        request: Request<ReadStreamRequest>,
+    ) -> Result<Response<Self::ReadStreamStream>, Status> {
+        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let ReadStreamRequest { from, attempt, .. } = request.into_inner();
+        Ok(Response::new(read_stream::messages(self, id, from, &attempt).await?))
+    }
+
     async fn list_branches(
         &self,
         request: Request<ListBranchesRequest>,
@@ -347,11 +368,11 @@ fn cap(wait: Duration, deadline: Option<Duration>) -> Duration {
 }
 
 /// The caller's `grpc-timeout`.
-fn deadline_of(metadata: &MetadataMap) -> Option<Duration> {
+pub(crate) fn deadline_of(metadata: &MetadataMap) -> Option<Duration> {
     grpc_timeout(metadata.get("grpc-timeout")?.to_str().ok()?)
 }
 
-fn trace_of(metadata: &MetadataMap) -> Option<TraceContext> {
+pub(crate) fn trace_of(metadata: &MetadataMap) -> Option<TraceContext> {
     let text = |key| metadata.get(key).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let tracestate = text("tracestate").unwrap_or_default();
     text("traceparent").map(|traceparent| TraceContext { traceparent, tracestate })

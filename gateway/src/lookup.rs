@@ -4,6 +4,7 @@
 //! its work expiry (and the clock skew) is stored as expired before that is
 //! said.
 
+use crate::follow;
 use crate::view::{self, Methods};
 use bytes::Bytes;
 use prost::Message;
@@ -12,8 +13,8 @@ use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Job, PayloadRef, State, outcome};
 use queuebridge_proto::{JobId, JobIdError, Keyring};
 use queuebridge_store::{
-    Author, Cancelled, Clock, Deleted, Gathers, PayloadError, PayloadStore, Record, ResultStore,
-    StoreError, payload,
+    Author, Cancelled, Clock, Deleted, Gathers, Lane, PayloadError, PayloadStore, Record,
+    ResultStore, StoreError, StreamStore, payload,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Lookup {
     pub store: Arc<dyn ResultStore>,
     /// What is known about their branches.
     pub gathers: Gathers,
+    /// The messages of streams.
+    pub streams: Arc<dyn StreamStore>,
     /// Where large answers are.
     pub payloads: Option<Arc<dyn PayloadStore>>,
     /// The time.
@@ -184,6 +187,7 @@ impl Lookup {
                 self.delete_branches(id, tenant, &record).await?;
                 // First the payloads: if one stays, the caller can try again.
                 self.delete_payloads(id, tenant, &record).await?;
+                self.delete_stream(id, &record).await?;
                 match self.store.delete(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
                     Deleted::Deleted => Ok(()),
                     Deleted::NotFinished => Err(not_finished()),
@@ -213,6 +217,16 @@ impl Lookup {
             }
         }
         Ok(())
+    }
+
+    /// What the caller has sent later stays, as the rest of the request does.
+    async fn delete_stream(&self, id: &JobId, record: &Record) -> Result<(), Status> {
+        let outcome = record.outcome.as_ref();
+        let Some(stream) = outcome.and_then(|outcome| outcome.stream.as_deref()) else {
+            return Ok(());
+        };
+        let lane = Lane::Answer(follow::attempt_of(stream)?);
+        self.streams.delete(id, lane, stream.chunks).await.map_err(|e| unreachable(&e))
     }
 
     async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {

@@ -46,6 +46,11 @@ fn packed(answer: Answer) -> Any {
     Any { type_url: type_url(&answer.r#type), value: answer.message.into() }
 }
 
+/// The name of a job's operation.
+pub(crate) fn name_of(id: &JobId) -> String {
+    format!("{PREFIX}{id}")
+}
+
 fn type_url(name: &str) -> String {
     format!("{TYPE_PREFIX}{name}")
 }

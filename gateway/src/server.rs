@@ -6,6 +6,7 @@ use crate::config::{CallbackConfig, Config, Destination, StoreConfig};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, Parts};
 use crate::lookup::Lookup;
+use crate::native::Native;
 use crate::oversize;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
@@ -13,6 +14,7 @@ use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
 use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
 use crate::submit::FrontDoor;
+use crate::typed::Typed;
 use crate::view::Methods;
 use crate::waiter::Waiter;
 use queuebridge_proto::Keyring;
@@ -29,10 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::Request;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tower::layer::layer_fn;
 use tower::util::MapResponseLayer;
 
 /// Connections that say nothing are probed after this time, which is shorter
@@ -75,6 +76,7 @@ pub struct Settings {
 /// A gateway, ready to serve.
 pub struct Gateway {
     settings: Settings,
+    routes: Routes,
     service: JobsService,
     waiter: Waiter,
     draining: CancellationToken,
@@ -108,7 +110,7 @@ impl Gateway {
         for route in routes.iter() {
             methods.learn(&route.config.methods.to_string());
         }
-        let Stores { results, gathers, submissions, payloads, leases: _ } = stores;
+        let Stores { results, gathers, submissions, streams, payloads, leases: _ } = stores;
         let gathers = Gathers {
             results: results.clone(),
             gathers,
@@ -118,6 +120,7 @@ impl Gateway {
         let lookup = Arc::new(Lookup {
             store: results,
             gathers: gathers.clone(),
+            streams,
             payloads: payloads.clone(),
             clock,
             methods,
@@ -131,7 +134,7 @@ impl Gateway {
             .clone()
             .map(|(config, publisher)| Callbacks { config, batcher: Batcher::new(publisher) });
         let door = Arc::new(FrontDoor {
-            routes,
+            routes: routes.clone(),
             job_id_keys: settings.job_id_keys.clone(),
             envelope_keys: settings.envelope_keys.clone(),
             submissions,
@@ -149,7 +152,7 @@ impl Gateway {
             job_id_keys: settings.job_id_keys.clone(),
             draining: draining.clone(),
         });
-        Self { settings, service, waiter, draining }
+        Self { settings, routes, service, waiter, draining }
     }
 
     /// Where finished jobs may be announced to those who wait here.
@@ -175,11 +178,8 @@ impl Gateway {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let identity = Identity { tenant: self.settings.tenant.as_str().into() };
-        let identify = move |mut request: Request<()>| {
-            request.extensions_mut().insert(identity.clone());
-            Ok(request)
-        };
         let most = self.settings.max_message_bytes;
+        let typed = Typed::new(self.service.clone(), most);
         let jobs = JobsServer::new(self.service.clone())
             .max_decoding_message_size(most)
             .max_encoding_message_size(most);
@@ -193,6 +193,13 @@ impl Gateway {
         for name in SERVICES {
             health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
         }
+        let own = tonic::service::Routes::new(jobs)
+            .add_service(operations)
+            .add_service(executions)
+            .add_service(health_service)
+            .add_service(reflection()?.build_v1()?)
+            .add_service(reflection()?.build_v1alpha()?);
+        let routes = self.routes;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let draining = self.draining.clone();
         let server = Server::builder()
@@ -200,12 +207,10 @@ impl Gateway {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS))
             .layer(MapResponseLayer::new(oversize::of_response))
-            .add_service(InterceptedService::new(jobs, identify.clone()))
-            .add_service(InterceptedService::new(operations, identify.clone()))
-            .add_service(InterceptedService::new(executions, identify))
-            .add_service(health_service)
-            .add_service(reflection()?.build_v1()?)
-            .add_service(reflection()?.build_v1alpha()?)
+            .layer(layer_fn(move |own| {
+                Native::new(own, typed.clone(), routes.clone(), identity.clone())
+            }))
+            .add_routes(own)
             .serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned());
         let drain = async {
             shutdown.await;

@@ -52,6 +52,22 @@ pub struct Submission {
     pub fan_out: Option<Selected>,
     /// The group that it belongs to, if any.
     pub member: Option<Box<Member>>,
+    /// What a call says that a submission cannot; nothing for a submission.
+    pub shape: CallShape,
+}
+
+/// What a direct call is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallShape {
+    /// The request is a stream, as [`queuebridge_proto::framing`] writes it.
+    pub stream: bool,
+    /// More of it will follow.
+    pub open: bool,
+    /// The most bytes of a streamed answer that may be ahead of the caller.
+    pub window: u32,
+    /// The caller's deadline, which is the work expiry: nobody wants the work later, and
+    /// the caller decides what is tried again.
+    pub deadline: Option<Duration>,
 }
 
 impl Submission {
@@ -115,8 +131,21 @@ impl Submission {
             callback: request.callback.or_else(|| config.callback.clone()),
             fan_out,
             member: None,
+            shape: CallShape::default(),
             route,
         })
+    }
+}
+
+impl Submission {
+    /// Makes it the job of a direct call.
+    pub(crate) fn shaped(&mut self, shape: CallShape, now: UnixMillis) {
+        self.shape = shape;
+        let Some(deadline) = shape.deadline else { return };
+        self.expires_at = now.plus(deadline.min(self.route.config.max_expiry));
+        if let Some(selected) = &mut self.fan_out {
+            selected.deadline = selected.deadline.min(self.expires_at);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::publish::PublishError;
 use crate::replies::Replies;
 use crate::route::Routes;
 use crate::scatter;
-use crate::submission::{Submission, too_large};
+use crate::submission::{CallShape, Submission, too_large};
 use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::job_id::Claims;
@@ -103,6 +103,23 @@ impl FrontDoor {
         if let Some(callback) = &job.callback {
             callback::check(callback, self.callbacks.as_ref().map(|all| &all.config))?;
         }
+        let id = self.id_of(caller, &job, now)?;
+        Ok(Prepared { id, job })
+    }
+
+    /// The same for a direct call.
+    ///
+    /// # Errors
+    /// A status that names the field and its rule.
+    pub(crate) fn prepare_call(
+        &self,
+        caller: &Identity,
+        request: SubmitRequest,
+        shape: CallShape,
+    ) -> Result<Prepared, Status> {
+        let now = self.clock.now();
+        let mut job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
+        job.shaped(shape, now);
         let id = self.id_of(caller, &job, now)?;
         Ok(Prepared { id, job })
     }
@@ -318,7 +335,10 @@ impl FrontDoor {
             metadata: job.metadata.clone(),
             attempts: Some(AttemptRules {
                 max_attempts: config.max_attempts,
-                retry_on: config.retry_on.iter().map(|code| *code as i32).collect(),
+                retry_on: match job.shape.deadline {
+                    None => config.retry_on.iter().map(|code| *code as i32).collect(),
+                    Some(_) => Vec::new(),
+                },
                 initial_backoff: Some(duration_to_proto(config.initial_backoff)),
                 max_backoff: Some(duration_to_proto(config.max_backoff)),
             }),
@@ -339,6 +359,9 @@ impl FrontDoor {
             membership,
             retry_of: job.retry_of.map(|id| id.to_string()).unwrap_or_default(),
             not_before: scatter::not_before(job, self.clock.now()),
+            request_stream: job.shape.stream,
+            request_open: job.shape.open,
+            stream_window: job.shape.window,
         }
     }
 }

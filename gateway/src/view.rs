@@ -7,7 +7,7 @@ use queuebridge_proto::gather::{LIST_TYPE, is_success, total};
 use queuebridge_proto::method::tag;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::{
-    self, Branch, Gather, GatherPlan, Job, PayloadRef, Response, State, outcome,
+    self, Branch, Gather, GatherPlan, Job, PayloadRef, Response, State, Stream, outcome,
 };
 use queuebridge_store::Record;
 use queuebridge_store::record::is_terminal;
@@ -47,6 +47,9 @@ pub fn recorded(id: &JobId, method: String, record: Record) -> Job {
         cancel_requested: record.cancel_requested,
         initial_metadata: outcome.initial_metadata,
         trailing_metadata: outcome.trailing_metadata,
+        stream: outcome
+            .stream
+            .map(|stream| Stream { messages: stream.messages, size: stream.size }),
         outcome: outcome.result.map(|result| shown(result, outcome.response_type)),
         ..accepted(id, method)
     }

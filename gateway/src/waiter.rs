@@ -11,7 +11,7 @@ use crate::replies::Replies;
 use queuebridge_proto::JobId;
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Announcement, Job};
-use queuebridge_store::Record;
+use queuebridge_store::{Record, Token};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +44,8 @@ struct Subscription {
     places: usize,
     /// Places that want to see every change, and not just the end.
     watchers: usize,
+    /// Places that want to know which attempt is under way.
+    followers: usize,
     polled: bool,
 }
 
@@ -55,6 +57,8 @@ enum News {
     Look,
     /// The job as it stands.
     Found(Arc<Found>),
+    /// This attempt has begun to answer with a stream.
+    Streaming(Token),
 }
 
 /// What a place is for.
@@ -64,6 +68,17 @@ pub enum Interest {
     End,
     /// Every change.
     Changes,
+    /// The end, and the messages of a streamed answer before it.
+    Stream,
+}
+
+/// What a place can hear.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The job as it stands.
+    Found(Arc<Found>),
+    /// This attempt has begun to answer with a stream.
+    Streaming(Token),
 }
 
 impl Waiter {
@@ -97,10 +112,12 @@ impl Waiter {
             news: watch::channel(News::Nothing).0,
             places: 0,
             watchers: 0,
+            followers: 0,
             polled: false,
         });
         subscription.places += 1;
         subscription.watchers += usize::from(interest == Interest::Changes);
+        subscription.followers += usize::from(interest == Interest::Stream);
         let news = subscription.news.subscribe();
         Place { news, id: *id, interest, waiter: self.clone(), asked: false }
     }
@@ -116,11 +133,13 @@ impl Waiter {
     pub fn announced(&self, announcement: Announcement) {
         let Ok(job) = Uuid::from_slice(&announcement.job) else { return };
         if let Some(subscription) = self.lock().get(&job) {
-            subscription.news.send_replace(match announcement.finished {
-                Some(finished) => {
+            let attempt = <[u8; 16]>::try_from(&announcement.streaming[..]);
+            subscription.news.send_replace(match (announcement.finished, attempt) {
+                (Some(finished), _) => {
                     News::Found(Arc::new(Found::Finished(Record::of_finished(finished))))
                 }
-                None => News::Look,
+                (None, Ok(attempt)) => News::Streaming(Token::from_bytes(attempt)),
+                (None, Err(_)) => News::Look,
             });
         }
     }
@@ -158,7 +177,7 @@ impl Waiter {
                     Ok(News::Look) => {}
                     // Somebody else has found it, and has told the others.
                     Ok(News::Found(found)) if found.is_final() => return,
-                    Ok(News::Found(_) | News::Nothing) => continue,
+                    Ok(News::Found(_) | News::Streaming(_) | News::Nothing) => continue,
                     Err(_) => return,
                 },
             }
@@ -171,7 +190,8 @@ impl Waiter {
             let all = self.lock();
             let Some(subscription) = all.get(&id.uuid()) else { return };
             let Ok(found) = found else { continue };
-            let changed = subscription.watchers > 0 && known != Some(found.version());
+            let heeded = subscription.watchers + subscription.followers > 0;
+            let changed = heeded && known != Some(found.version());
             if found.is_final() || changed {
                 known = Some(found.version());
                 let last = found.is_final();
@@ -244,6 +264,21 @@ impl Place {
     /// The next that is known of the job; `None` after `until`, and when the gateway
     /// shuts down.
     pub async fn next(&mut self, until: Option<Instant>) -> Option<Arc<Found>> {
+        let draining = self.waiter.0.draining.clone();
+        loop {
+            tokio::select! {
+                event = self.event(until) => match event? {
+                    Event::Found(found) => return Some(found),
+                    Event::Streaming(_) => {}
+                },
+                () = draining.cancelled() => return None,
+            }
+        }
+    }
+
+    /// What happens next; `None` after `until`. A shutdown does not end it: whoever waits
+    /// for the answer to a call cannot go on elsewhere.
+    pub async fn event(&mut self, until: Option<Instant>) -> Option<Event> {
         // Most answers are announced before the first poll would be due.
         let mut poll_at = Instant::now() + SHORTEST;
         loop {
@@ -253,25 +288,23 @@ impl Place {
                 None if self.asked => Instant::now() + Duration::from_secs(3600),
                 None => poll_at,
             };
-            tokio::select! {
-                changed = timeout_at(end, self.news.changed()) => match changed {
-                    Ok(Ok(())) => {
-                        let news = self.news.borrow_and_update().clone();
-                        match news {
-                            News::Found(found) => return Some(found),
-                            News::Look => self.ask(true),
-                            News::Nothing => {}
-                        }
+            match timeout_at(end, self.news.changed()).await {
+                Ok(Ok(())) => {
+                    let news = self.news.borrow_and_update().clone();
+                    match news {
+                        News::Found(found) => return Some(Event::Found(found)),
+                        News::Streaming(attempt) => return Some(Event::Streaming(attempt)),
+                        News::Look => self.ask(true),
+                        News::Nothing => {}
                     }
-                    // The sender lives as long as this place does.
-                    Ok(Err(_)) => return None,
-                    Err(_) if until.is_some_and(|until| until <= Instant::now()) => return None,
-                    Err(_) => {
-                        self.ask(false);
-                        poll_at = end;
-                    }
-                },
-                () = self.waiter.0.draining.cancelled() => return None,
+                }
+                // The sender lives as long as this place does.
+                Ok(Err(_)) => return None,
+                Err(_) if until.is_some_and(|until| until <= Instant::now()) => return None,
+                Err(_) => {
+                    self.ask(false);
+                    poll_at = end;
+                }
             }
         }
     }
@@ -289,6 +322,7 @@ impl Drop for Place {
         if let Some(subscription) = all.get_mut(&self.id.uuid()) {
             subscription.places -= 1;
             subscription.watchers -= usize::from(self.interest == Interest::Changes);
+            subscription.followers -= usize::from(self.interest == Interest::Stream);
             if subscription.places == 0 {
                 all.remove(&self.id.uuid());
             }

@@ -64,6 +64,15 @@ pub mod reason {
     pub const HANDLER_TIMED_OUT: &str = "HANDLER_TIMED_OUT";
     /// Native gRPC came to a door that has no trailers.
     pub const NO_TRAILERS_HERE: &str = "NO_TRAILERS_HERE";
+    /// A stream does not travel on this route.
+    pub const NO_STREAM: &str = "NO_STREAM";
+    /// The job was tried again after messages of its stream had been handed out.
+    pub const STREAM_RETRIED: &str = "STREAM_RETRIED";
+    /// The work was not finished within its caller's time, and goes on: the details name
+    /// the operation.
+    pub const STILL_RUNNING: &str = "STILL_RUNNING";
+    /// The caller's time is over.
+    pub const DEADLINE_PASSED: &str = "DEADLINE_PASSED";
     /// The handler asked for what its queue cannot do.
     pub const SNOOZE_REFUSED: &str = "SNOOZE_REFUSED";
     /// The worker that held the claim was not heard of again, and the route's

@@ -12,6 +12,7 @@ pub mod codes;
 mod compression;
 pub mod envelope;
 pub mod error;
+pub mod framing;
 pub mod gather;
 pub mod job_id;
 pub mod keys;

@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn announcements_and_calls_are_not_taken_for_each_other() {
         let keys = Keyring::single(&[1; 32]);
-        let job = Announcement { job: vec![7; 16].into(), finished: None };
+        let job = Announcement { job: vec![7; 16].into(), ..Announcement::default() };
         let announcements = Announcements { jobs: vec![job] };
         let body = seal(&announcements, &keys);
         assert_eq!(open(&body, &keys), Ok(announcements));

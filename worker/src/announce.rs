@@ -6,9 +6,11 @@
 
 use crate::job::Job;
 use crate::outbox::Outbox;
+use bytes::Bytes;
 use queuebridge_proto::JobId;
 use queuebridge_proto::UnixMillis;
 use queuebridge_proto::v1::{Announcement, FinishedJob, Outcome, State};
+use queuebridge_store::Token;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,14 +41,27 @@ pub(crate) async fn found_finished(job: &Job<'_>) {
     announce(job, &job.id, None).await;
 }
 
+/// The job has begun to answer with a stream.
+pub(crate) async fn streaming(job: &Job<'_>, attempt: Token) {
+    let attempt = Bytes::copy_from_slice(attempt.as_bytes());
+    send(job, Announcement { streaming: attempt, ..of(&job.id) }).await;
+}
+
 /// Announces `id`, which is the job, or the gather that it belongs to.
 pub(crate) async fn announce(job: &Job<'_>, id: &JobId, finished: Option<FinishedJob>) {
+    send(job, Announcement { finished, ..of(id) }).await;
+}
+
+fn of(id: &JobId) -> Announcement {
+    let job = Bytes::copy_from_slice(id.uuid().as_bytes());
+    Announcement { job, finished: None, streaming: Bytes::new() }
+}
+
+async fn send(job: &Job<'_>, announcement: Announcement) {
     let shard = job.call.reply_shard.as_str();
     if shard.is_empty() {
         return;
     }
-    let job_id = id.uuid().into_bytes().to_vec().into();
-    let announcement = Announcement { job: job_id, finished };
     job.runner.announcer.announce(&*job.runner.outbox, shard, announcement).await;
 }
 

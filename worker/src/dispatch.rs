@@ -1,19 +1,19 @@
 //! Calling a tonic service in this process, without a socket.
 
 use bytes::Bytes;
+use queuebridge_proto::MethodName;
 use queuebridge_proto::metadata::to_metadata_map;
 use queuebridge_proto::raw::RawCodec;
 use queuebridge_proto::v1::{Metadatum, Outcome, TraceContext};
-use queuebridge_proto::{MethodName, outcome};
 use std::time::Duration;
-use tokio_stream::once;
 use tonic::client::Grpc;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::service::Routes;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::context::JobContext;
-use crate::next::{self, Next};
+use crate::next::Next;
+use crate::requests::Requests;
 
 /// The headers of W3C Trace Context.
 const TRACEPARENT: &str = "traceparent";
@@ -36,61 +36,32 @@ impl Dispatcher {
     }
 
     /// Calls `method`. `remaining` stands in the handler's `grpc-timeout`; it is
-    /// the caller who enforces it, as nothing on this way does.
+    /// the caller who enforces it, as nothing on this way does. Answers with the initial
+    /// metadata and what follows.
     pub(crate) async fn call(
         &self,
         method: &MethodName,
-        message: Bytes,
+        requests: Requests,
         metadata: &[Metadatum],
         remaining: Duration,
         context: JobContext,
-    ) -> Answer {
-        let mut request = Request::new(once(message));
+    ) -> Result<(MetadataMap, Streaming<Bytes>), Status> {
+        let mut request = Request::new(requests);
         *request.metadata_mut() = to_metadata_map(metadata);
         request.set_timeout(remaining);
         if let Some(trace) = &context.trace {
             hand_on(trace, request.metadata_mut());
         }
         request.extensions_mut().insert(context);
-        // The streaming call keeps initial and trailing metadata apart; the unary
-        // one would merge them.
-        let mut initial = MetadataMap::new();
-        match self.unary(method, request, &mut initial).await {
-            Ok((message, trailing)) => {
-                let outcome = outcome::success(message, &initial, &trailing);
-                Answer { code: Code::Ok, next: None, outcome }
-            }
-            Err(mut status) => {
-                let next = next::take(status.metadata_mut());
-                let outcome = outcome::failure(&status, &initial);
-                Answer { code: status.code(), next, outcome }
-            }
-        }
-    }
-
-    async fn unary(
-        &self,
-        method: &MethodName,
-        request: Request<impl tokio_stream::Stream<Item = Bytes> + Send + 'static>,
-        initial: &mut MetadataMap,
-    ) -> Result<(Bytes, MetadataMap), Status> {
         let path = http::uri::PathAndQuery::try_from(method.as_str())
             .map_err(|_| Status::unimplemented("not a method"))?;
         // The answer's size is judged where it is stored, with a precise reason.
         let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(usize::MAX);
+        // The streaming call keeps initial and trailing metadata apart; the unary
+        // one would merge them.
         let response = grpc.streaming(request, path, RawCodec).await?;
-        let (metadata, mut stream, _) = response.into_parts();
-        *initial = metadata;
-        let message = stream.message().await?;
-        let second = if message.is_some() { stream.message().await? } else { None };
-        let trailing = stream.trailers().await?.unwrap_or_default();
-        match (message, second) {
-            (Some(message), None) => Ok((message, trailing)),
-            (None, _) => Err(Status::internal("the handler ended without an answer")),
-            (Some(_), Some(_)) => {
-                Err(Status::unimplemented("streaming answers do not travel through the queue"))
-            }
-        }
+        let (metadata, stream, _) = response.into_parts();
+        Ok((metadata, stream))
     }
 }
 

@@ -1,15 +1,17 @@
 //! Calling the handler: under its deadline, behind a guard, with the claim kept.
 
+use crate::answers;
 use crate::batch::Limits;
 use crate::claim;
 use crate::context::JobContext;
 use crate::dispatch::Answer;
 use crate::job::Job;
-use bytes::Bytes;
+use crate::requests::Requests;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 
 /// What became of a call.
 pub(crate) enum Handled {
@@ -22,7 +24,13 @@ pub(crate) enum Handled {
     ClaimLost,
 }
 
-pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Handled {
+/// `aborted` fires when the request turns out to be no whole one.
+pub(crate) async fn handle(
+    job: &Job<'_>,
+    requests: Requests,
+    aborted: &CancellationToken,
+    limits: &Limits,
+) -> Handled {
     let runner = job.runner;
     let now = job.now();
     let to_expiry = now.until(job.id.expires_at());
@@ -43,7 +51,14 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
         reports: job.reports.clone(),
         trace: job.trace(),
     };
-    let call = runner.dispatcher.call(&job.method, request, &job.call.metadata, remaining, context);
+    let metadata = &job.call.metadata;
+    let call = async {
+        let called = runner.dispatcher.call(&job.method, requests, metadata, remaining, context);
+        match called.await {
+            Ok((initial, stream)) => answers::collect(job, initial, stream).await,
+            Err(status) => answers::failed(status, &MetadataMap::new()),
+        }
+    };
     let begun = Instant::now();
     job.seen.started(job.id.submitted_at().until(now), job.attempt);
     let handled = tokio::select! {
@@ -59,6 +74,7 @@ pub(crate) async fn handle(job: &Job<'_>, request: Bytes, limits: &Limits) -> Ha
         () = sleep(remaining) => late,
         ended = claim::keep(job, limits, &cancelled) => ended,
         () = limits.stop.cancelled() => Handled::Stopped,
+        () = aborted.cancelled() => Handled::Cancelled,
     };
     let code = match &handled {
         Handled::Answered(answer) => Some(answer.code),

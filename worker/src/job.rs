@@ -9,6 +9,7 @@ use crate::handle::{Handled, handle};
 use crate::next::Next;
 use crate::park;
 use crate::progress::Reports;
+use crate::requests::{self, Requests};
 use crate::runner::{Runner, random};
 use crate::snooze;
 use crate::telemetry::{self, Observation};
@@ -18,11 +19,12 @@ use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::{CLOCK_SKEW, duration_from_proto};
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, TraceContext};
-use queuebridge_proto::{EnvelopeError, JobId, MethodName, UnixMillis, envelope};
+use queuebridge_proto::{EnvelopeError, JobId, MethodName, UnixMillis, envelope, framing};
 use queuebridge_store::{Author, Lease, PayloadError};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 /// A call that may be run.
@@ -97,7 +99,13 @@ pub(crate) async fn run(mut job: Job<'_>, limits: &Limits) -> Verdict {
             return finish::store(&job, Ending::Failed(status)).await;
         }
     };
-    match handle(&job, request, limits).await {
+    let aborted = CancellationToken::new();
+    let Some(requests) = job.requests(request, &aborted) else {
+        let message = "the request is not a stream of messages";
+        let status = error::status(Code::DataLoss, reason::PAYLOAD_LOST, message);
+        return finish::store(&job, Ending::Failed(status)).await;
+    };
+    match handle(&job, requests, &aborted, limits).await {
         Handled::Answered(answer) => match answer.next {
             Some(Next::Fail) => finish::store(&job, Ending::Answered(answer)).await,
             Some(Next::RetryAfter(after)) => {
@@ -203,6 +211,25 @@ impl<'a> Job<'a> {
                 None => Err(PayloadError::Unavailable("this worker has no payload store".into())),
             },
         }
+    }
+
+    /// What the handler is sent; `None` if the payload is not what it should be.
+    fn requests(&self, payload: Bytes, aborted: &CancellationToken) -> Option<Requests> {
+        if !self.call.request_stream {
+            return Some(Requests::One(Some(payload)));
+        }
+        let messages = framing::split(payload)?.into_iter();
+        if !self.call.request_open {
+            return Some(Requests::Several(messages));
+        }
+        let later = requests::later(self.runner, self.id, aborted.clone());
+        Some(Requests::Open(messages, later))
+    }
+
+    /// Whether its handler may answer with a stream. Its chunks are kept under the token
+    /// of the claim; a gather has one answer of each branch.
+    pub(crate) fn takes_stream(&self) -> bool {
+        matches!(self.author, Author::Claim(_)) && self.gather.is_none()
     }
 
     fn rules(&self) -> Option<&AttemptRules> {

@@ -14,6 +14,7 @@
 //! says for each what should happen next.
 
 mod announce;
+mod answers;
 pub mod batch;
 pub mod branch;
 mod callback;
@@ -34,6 +35,7 @@ pub mod next;
 pub mod outbox;
 mod park;
 mod progress;
+mod requests;
 pub mod runner;
 mod snooze;
 pub mod telemetry;

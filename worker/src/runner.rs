@@ -8,7 +8,9 @@ use crate::host::pointers::Pointers;
 use crate::outbox::Outbox;
 use crate::telemetry::Telemetry;
 use queuebridge_proto::Keyring;
-use queuebridge_store::{Clock, GatherStore, Gathers, PayloadStore, RECORD_BYTES, ResultStore};
+use queuebridge_store::{
+    Clock, GatherStore, Gathers, PayloadStore, RECORD_BYTES, ResultStore, StreamStore,
+};
 use queuebridge_web::Descriptors;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ pub struct Runner {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) store: Arc<dyn ResultStore>,
     pub(crate) gathers: Gathers,
+    pub(crate) streams: Arc<dyn StreamStore>,
     pub(crate) payloads: Option<Arc<dyn PayloadStore>>,
     pub(crate) outbox: Arc<dyn Outbox>,
     pub(crate) envelope_keys: Keyring,
@@ -92,18 +95,20 @@ impl Default for RunnerSettings {
     }
 }
 
-/// The stores of jobs: their records, and what their branches have come to.
+/// The stores of jobs: their records, what their branches have come to, and streams.
 #[derive(Clone)]
 pub struct JobStores {
     /// What is known about jobs.
     pub results: Arc<dyn ResultStore>,
     /// What the branches of jobs have come to.
     pub gathers: Arc<dyn GatherStore>,
+    /// The messages of streams.
+    pub streams: Arc<dyn StreamStore>,
 }
 
-impl<S: ResultStore + GatherStore> From<Arc<S>> for JobStores {
+impl<S: ResultStore + GatherStore + StreamStore> From<Arc<S>> for JobStores {
     fn from(store: Arc<S>) -> Self {
-        Self { results: store.clone(), gathers: store }
+        Self { results: store.clone(), gathers: store.clone(), streams: store }
     }
 }
 
@@ -121,7 +126,7 @@ impl Runner {
     ) -> Arc<Self> {
         let dispatcher = Dispatcher::new(routes);
         let announcer = Announcer::default();
-        let JobStores { results: store, gathers } = stores.into();
+        let JobStores { results: store, gathers, streams } = stores.into();
         let gathers = Gathers {
             results: store.clone(),
             gathers,
@@ -132,6 +137,7 @@ impl Runner {
             dispatcher,
             store,
             gathers,
+            streams,
             payloads,
             outbox,
             envelope_keys,

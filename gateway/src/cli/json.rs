@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::job::Outcome;
-use queuebridge_proto::v1::{Gather, GatherRule, Job, Metadatum, metadatum};
+use queuebridge_proto::v1::{Gather, GatherRule, Job, Metadatum, Stream, metadatum};
 use serde_json::{Map, Value, json};
 use tonic_types::pb::{BadRequest, ErrorInfo, RetryInfo};
 
@@ -56,6 +56,16 @@ pub(super) fn job(job: &Job) -> Value {
         None => {}
     }
     object.put("gather", job.gather.as_deref().map(gather));
+    object.put("stream", job.stream.as_ref().map(stream));
+    object.finish()
+}
+
+/// Numbers of 64 bits are text.
+fn stream(stream: &Stream) -> Value {
+    let mut object = Object::default();
+    for (name, number) in [("messages", stream.messages), ("size", stream.size)] {
+        object.put(name, (number != 0).then(|| number.to_string()));
+    }
     object.finish()
 }
 

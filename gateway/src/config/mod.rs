@@ -5,6 +5,7 @@
 //! are reported at once; no report and no print contains a secret.
 
 mod callbacks;
+mod calls;
 mod duration;
 mod error;
 mod fan_out;
@@ -20,6 +21,7 @@ mod values;
 mod variables;
 
 pub use callbacks::{CallbackConfig, UrlPattern};
+pub use calls::{Abandoned, CallConfig, Mode};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};

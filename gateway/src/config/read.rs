@@ -1,12 +1,12 @@
 //! From text and environment to the configuration.
 
-use super::fan_out;
 use super::reader::{Found, Reader, found};
 use super::values::{bytes, text, time, whole, word};
 use super::{
     CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig,
     LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern, code_from_name,
 };
+use super::{calls, fan_out};
 use crate::callback;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
@@ -308,6 +308,7 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     route.callback = reader.read("callback", told);
     times(reader, &mut route);
     route.fan_out = fan_out::read(reader, &route);
+    route.calls = calls::read(reader);
     if route.guarantee == Guarantee::AtLeastOnce && route.is_fifo() {
         let problem = "at_least_once keeps no order, and the destination is FIFO";
         reader.complain(reader.at("guarantee"), problem, "\"claimed\"");

@@ -1,6 +1,6 @@
 //! What the configuration says about a set of methods.
 
-use super::{FanOut, MethodPattern};
+use super::{CallConfig, FanOut, MethodPattern};
 use queuebridge_proto::v1::Callback;
 use std::fmt;
 use std::time::Duration;
@@ -56,6 +56,8 @@ pub struct RouteConfig {
     pub callback: Option<Callback>,
     /// The branches to which every job goes. Default: none; then it goes to one worker.
     pub fan_out: Option<FanOut>,
+    /// How calls are answered that come as they are, and not as submissions.
+    pub calls: CallConfig,
 }
 
 impl RouteConfig {
@@ -80,6 +82,7 @@ impl RouteConfig {
             announce: true,
             callback: None,
             fan_out: None,
+            calls: CallConfig::default(),
         }
     }
 

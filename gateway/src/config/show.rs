@@ -2,8 +2,8 @@
 //! the secrets, which are not in it.
 
 use super::{
-    Config, Destination, FanOut, Guarantee, LogFormat, RouteConfig, code_name, format_duration,
-    size,
+    CallConfig, Config, Destination, FanOut, Guarantee, LogFormat, RouteConfig, code_name,
+    format_duration, size,
 };
 use crate::fan_out::deadline_of;
 use queuebridge_proto::gather::keeps_late;
@@ -87,7 +87,21 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
     ] {
         bytes.map_or(Ok(()), |bytes| line(f, name, quoted(size::format(bytes))))?;
     }
+    show_calls(f, &route.calls)?;
     route.fan_out.as_ref().map_or(Ok(()), |fan_out| show_fan_out(f, fan_out))
+}
+
+fn show_calls(f: &mut fmt::Formatter<'_>, calls: &CallConfig) -> fmt::Result {
+    let modes: Vec<&str> = calls.modes.iter().map(|mode| mode.name()).collect();
+    line(f, "modes", list(&modes))?;
+    line(f, "budget", quoted(format_duration(calls.budget)))?;
+    if let Some(abandoned) = calls.when_abandoned {
+        line(f, "when_abandoned", quoted(abandoned.name()))?;
+    }
+    if let Some(within) = calls.attach_within {
+        line(f, "attach_within", quoted(format_duration(within)))?;
+    }
+    line(f, "deterministic", calls.deterministic)
 }
 
 fn show_fan_out(f: &mut fmt::Formatter<'_>, fan_out: &FanOut) -> fmt::Result {

@@ -7,7 +7,9 @@ use crate::loopback::{ConfigError, Loopback, QueueConfig, Redrive};
 use crate::outbox::{CALLBACKS, LoopbackOutbox};
 use crate::source::LoopbackSource;
 use futures_util::future;
-use queuebridge_gateway::config::{CallbackConfig, Destination, MethodPattern, RouteConfig};
+use queuebridge_gateway::config::{
+    CallConfig, CallbackConfig, Destination, MethodPattern, RouteConfig,
+};
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::batcher::Batcher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
@@ -67,6 +69,8 @@ pub struct Stack {
     /// Serialized `FileDescriptorSet`s of the services: with them answers say what
     /// types they have.
     pub descriptor_sets: Vec<&'static [u8]>,
+    /// How calls are answered that come as they are, and not as submissions.
+    pub calls: CallConfig,
     /// Methods whose jobs go to several branches; all others go to one worker.
     pub branches: Vec<Branches>,
 }
@@ -84,6 +88,7 @@ impl Default for Stack {
             lease: Duration::from_secs(30),
             announce: true,
             descriptor_sets: Vec::new(),
+            calls: CallConfig::default(),
             branches: Vec::new(),
         }
     }
@@ -277,6 +282,7 @@ impl Stack {
         let route = RouteConfig {
             default_expiry: self.default_expiry,
             default_retention: self.default_retention,
+            calls: self.calls.clone(),
             max_expiry: self.queue_retention.max(self.default_expiry),
             ..RouteConfig::new(MethodPattern::All, parts.destination)
         };
@@ -330,9 +336,9 @@ impl Stack {
         let work = |lane: Lane<S>| {
             let Lane { source, role, branch, outbox, concurrency } = lane;
             let settings = RunnerSettings { role, branch, ..settings.clone() };
-            let Stores { results, gathers, payloads, .. } = parts.stores.clone();
+            let Stores { results, gathers, streams, payloads, .. } = parts.stores.clone();
             let outbox = Arc::new(Announcing { outbox, waiter: gateway.waiter() });
-            let (stores, keys) = (JobStores { results, gathers }, parts.keys.clone());
+            let (stores, keys) = (JobStores { results, gathers, streams }, parts.keys.clone());
             let runner =
                 Runner::new(routes.clone(), stores, payloads, outbox, keys, clock, settings);
             let settings = PollerSettings { concurrency, drain_timeout: self.drain_timeout };

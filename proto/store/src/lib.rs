@@ -1,5 +1,5 @@
-//! What rests between gateway and worker: results, gathers, submissions, leases and
-//! payloads, each behind a small seam with several implementations.
+//! What rests between gateway and worker: results, gathers, submissions, streams,
+//! leases and payloads, each behind a small seam with several implementations.
 //!
 //! Errors of a seam mean only "could not find out": everything that the stores
 //! can know is a value. Time is an argument; nobody here reads a clock, except
@@ -17,6 +17,7 @@ pub mod result;
 mod rules;
 #[cfg(feature = "aws")]
 pub mod s3;
+pub mod stream;
 pub mod submission;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -29,6 +30,7 @@ pub use record::{Record, Token};
 pub use result::{
     Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
 };
+pub use stream::{Lane, StreamStore};
 pub use submission::{Accepted, RequestKey, SubmissionStore};
 
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub struct Stores {
     pub gathers: Arc<dyn GatherStore>,
     /// Which job an idempotent submission has started.
     pub submissions: Arc<dyn SubmissionStore>,
+    /// The messages of streams.
+    pub streams: Arc<dyn StreamStore>,
     /// Who reads which reply shard.
     pub leases: Arc<dyn LeaseStore>,
     /// Large requests and answers.
@@ -53,13 +57,13 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// One store in four roles, and the payloads' own.
+    /// One store in five roles, and the payloads' own.
     #[must_use]
     pub fn new<S>(store: Arc<S>, payloads: Option<Arc<dyn PayloadStore>>) -> Self
     where
-        S: ResultStore + GatherStore + SubmissionStore + LeaseStore,
+        S: ResultStore + GatherStore + SubmissionStore + StreamStore + LeaseStore,
     {
         let (results, gathers, submissions) = (store.clone(), store.clone(), store.clone());
-        Self { results, gathers, submissions, leases: store, payloads }
+        Self { results, gathers, submissions, streams: store.clone(), leases: store, payloads }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Proof that an attempt was granted; the fence of `complete`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(Uuid);
 
 impl Token {

@@ -217,6 +217,11 @@ pub(crate) fn tally_until(gather: &JobId, copies_survive: Duration) -> UnixMilli
     request_key_until(gather, copies_survive).plus(copies_survive)
 }
 
+/// Until when the chunks of a stream rest: as long as any result of the job.
+pub(crate) fn stream_until(job: &JobId) -> UnixMillis {
+    job.expires_at().plus(job.retention() + CLOCK_SKEW * 2)
+}
+
 /// The end of the live lease, if there is one. A lease ends at its last
 /// millisecond, so that two attempts never share one.
 fn held_until(record: &Record, now: UnixMillis) -> Option<UnixMillis> {

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use queuebridge_proto::job_id::Claims;
-use queuebridge_proto::v1::State;
+use queuebridge_proto::v1::{State, StreamChunk};
 use queuebridge_proto::{JobId, Keyring, UnixMillis, outcome};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing;
 use queuebridge_store::{
-    Accepted, Author, Claim, Clock, Completed, Lapsed, PayloadStore, ResultStore, SubmissionStore,
-    Token,
+    Accepted, Author, Claim, Clock, Completed, Lane, Lapsed, PayloadStore, ResultStore,
+    StreamStore, SubmissionStore, Token,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,35 @@ async fn gathers_conform() {
     let copies_survive = Duration::from_secs(600);
     let store = Arc::new(MemoryResultStore::new(copies_survive));
     testing::gathers::conformance(store, copies_survive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_conform() {
+    let store = Arc::new(MemoryResultStore::new(Duration::from_secs(600)));
+    testing::streams::conformance(store).await;
+}
+
+#[tokio::test]
+async fn streams_are_dropped_with_the_results_of_their_jobs() {
+    let store = MemoryResultStore::new(SECOND);
+    let keys = Keyring::single(&[1; 32]);
+    let mut now = START;
+    for number in 0..1000 {
+        now = now.plus(Duration::from_millis(100));
+        let claims = Claims {
+            uuid: uuid::Uuid::new_v4(),
+            tenant: "t",
+            method: "/a.B/C",
+            expires_at: now.plus(SECOND),
+            retention: SECOND,
+            at_least_once: false,
+            reply_shard: None,
+        };
+        let job = JobId::mint(&claims, &keys);
+        store.append(&job, Lane::Request, 0, StreamChunk::default(), now).await.unwrap();
+        assert!(store.read(&job, Lane::Request, 1, Duration::ZERO).await.unwrap().is_none());
+        assert!(store.stream_count() < 200, "{number}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -249,8 +249,10 @@ fn announcements() {
         outcome: Some(outcome()),
     };
     let job = Bytes::copy_from_slice(job_id().uuid().as_bytes());
-    let known = Announcement { job: job.clone(), finished: Some(finished) };
-    let announcements = Announcements { jobs: vec![known, Announcement { job, finished: None }] };
+    let known =
+        Announcement { job: job.clone(), finished: Some(finished), ..Announcement::default() };
+    let announcements =
+        Announcements { jobs: vec![known, Announcement { job, ..Announcement::default() }] };
     assert_eq!(reply::seal(&announcements, &keys()), ANNOUNCEMENTS.trim());
     assert_eq!(reply::open(ANNOUNCEMENTS.trim(), &keys()).unwrap(), announcements);
 }

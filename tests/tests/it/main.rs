@@ -18,6 +18,7 @@ mod replies;
 mod runtime_api;
 mod simulation;
 mod store;
+mod typed;
 mod verdicts;
 mod waiting;
 mod watching;

@@ -50,6 +50,7 @@ fn gateway(worker: &Worker) -> JobsService {
     let lookup = Arc::new(Lookup {
         store: worker.store.clone(),
         gathers: gathers.clone(),
+        streams: worker.store.clone(),
         job_id_keys: worker.keys.clone(),
         payloads: Some(worker.payloads.clone()),
         clock: worker.clock,

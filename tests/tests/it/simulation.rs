@@ -112,6 +112,7 @@ impl World {
         let lookup = Lookup {
             store: store.clone(),
             gathers: Gathers::new(store.clone(), None),
+            streams: store.clone(),
             job_id_keys: keys,
             payloads: None,
             clock,

@@ -8,7 +8,7 @@ use queuebridge_store::dynamodb::{DynamoResultStore, create_table};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::testing::payloads::Overwrite;
-use queuebridge_store::testing::{gathers, payloads, results};
+use queuebridge_store::testing::{gathers, payloads, results, streams};
 use queuebridge_store::{Clock, PayloadError, PayloadStore, SubmissionStore};
 use queuebridge_tests::Emulator;
 use queuebridge_tests::emulator::unique;
@@ -24,7 +24,8 @@ const COPIES_SURVIVE: Duration = Duration::from_secs(14 * 24 * 3600);
 async fn memory_keeps_results_and_gathers() {
     let store = Arc::new(MemoryResultStore::new(COPIES_SURVIVE));
     results::conformance(store.clone(), COPIES_SURVIVE).await;
-    gathers::conformance(store, COPIES_SURVIVE).await;
+    gathers::conformance(store.clone(), COPIES_SURVIVE).await;
+    streams::conformance(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +41,8 @@ async fn dynamodb_keeps_results_and_gathers() {
     create_table(&client, &table).await.unwrap();
     let store = Arc::new(DynamoResultStore::new(client, table, COPIES_SURVIVE));
     results::conformance(store.clone(), COPIES_SURVIVE).await;
-    gathers::conformance(store, COPIES_SURVIVE).await;
+    gathers::conformance(store.clone(), COPIES_SURVIVE).await;
+    streams::conformance(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,7 @@ pub(crate) fn gateway_with(worker: &Worker, replies: Replies) -> Gateway {
     let lookup = Arc::new(Lookup {
         store: worker.store.clone(),
         gathers: Gathers::new(worker.store.clone(), None),
+        streams: worker.store.clone(),
         job_id_keys: worker.keys.clone(),
         payloads: None,
         clock: worker.clock,

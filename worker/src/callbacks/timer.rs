@@ -104,7 +104,7 @@ async fn tell(work: &Work<'_>, finished: FinishedJob) {
         return;
     }
     let job = work.id.uuid().into_bytes().to_vec().into();
-    let announcement = Announcement { job, finished: Some(finished) };
+    let announcement = Announcement { job, finished: Some(finished), ..Announcement::default() };
     if let Err(error) = work.runner.outbox.announce(shard, vec![announcement]).await {
         tracing::warn!(job = %work.id, %error, "an expired job was not announced");
     }

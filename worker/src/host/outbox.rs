@@ -144,7 +144,8 @@ mod tests {
         let response = outcome::Result::Response(vec![0; bytes].into());
         let outcome = Outcome { result: Some(response), ..Outcome::default() };
         let finished = FinishedJob { outcome: Some(outcome), ..FinishedJob::default() };
-        Announcement { job: vec![0; 16].into(), finished: Some(finished) }
+        let job = vec![0; 16].into();
+        Announcement { job, finished: Some(finished), ..Announcement::default() }
     }
 
     #[test]

@@ -5,8 +5,9 @@ use queuebridge_proto::error::{reason, status};
 use queuebridge_proto::v1::jobs_server::{Jobs, JobsServer};
 use queuebridge_proto::v1::{
     DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
-    ListBranchesRequest, ListBranchesResponse, Response, State, SubmitBatchRequest,
-    SubmitBatchResponse, SubmitRequest, SubmitResult, WatchResultRequest, WatchResultResponse,
+    ListBranchesRequest, ListBranchesResponse, ReadStreamRequest, ReadStreamResponse, Response,
+    State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult,
+    WatchResultRequest, WatchResultResponse,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -77,6 +78,12 @@ impl Jobs for Scripted {
         &self,
         _: Request<DownloadResultRequest>,
     ) -> Answer<Self::DownloadResultStream> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    type ReadStreamStream = tokio_stream::Empty<Result<ReadStreamResponse, Status>>;
+
+    async fn read_stream(&self, _: Request<ReadStreamRequest>) -> Answer<Self::ReadStreamStream> {
         Err(Status::unimplemented("not needed"))
     }
 

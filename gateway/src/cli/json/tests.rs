@@ -43,6 +43,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             ..Response::default()
         })),
         retry_of: "abb".into(),
+        stream: Some(Stream { messages: 3, size: 5_000_000_000 }),
         gather: Some(Box::new(Gather {
             rule: Some(GatherRule {
                 need: 1,
@@ -79,6 +80,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             "gather": {"rule": {"need": 1, "primary": "a"}, "total": 1, "succeeded": 1,
                 "branches": [{"name": "a", "job": {"id": "abd"}, "late": true}]},
             "retryOf": "abb",
+            "stream": {"messages": "3", "size": "5000000000"},
             "response": {"message": "AAH+", "type": "a.Reply"},
         })
     );

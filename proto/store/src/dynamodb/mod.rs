@@ -2,8 +2,8 @@
 //!
 //! One table with the partition key `pk` and no index: `job#<uuid>` is a record,
 //! `req#<key in hex>` an idempotent submission, `lease#<name>` a lease,
-//! `gather#<uuid>` the plan of a gather and `tally#<uuid>#<number>` one of its
-//! tallies. Every arrow of the state machine is one conditional write, and its
+//! `gather#<uuid>` the plan of a gather, `tally#<uuid>#<number>` one of its tallies and
+//! `stream#<uuid>#<lane>#<number>` a chunk of a stream. Every arrow of the state machine is one conditional write, and its
 //! condition stands below a drawing of it. A refused write brings the stored item
 //! back, so that what it means is known without another read.
 //!
@@ -14,6 +14,7 @@ mod arrow;
 mod gathers;
 mod item;
 mod leases;
+mod streams;
 mod submissions;
 mod table;
 

@@ -9,6 +9,7 @@ mod gathers;
 mod leases;
 mod payloads;
 mod results;
+mod streams;
 mod submissions;
 
 pub use payloads::MemoryPayloadStore;

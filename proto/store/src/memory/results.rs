@@ -4,6 +4,7 @@ use super::agenda::Agenda;
 use super::gathers::AllGathers;
 use super::leases::Held;
 use super::lock;
+use super::streams::Shard;
 use super::submissions::Keys;
 use crate::record::{Record, Token};
 use crate::result::{
@@ -30,6 +31,7 @@ pub struct MemoryResultStore {
     pub(super) keys: Vec<Mutex<Keys>>,
     pub(super) leases: Mutex<HashMap<String, Held>>,
     pub(super) gathers: Mutex<AllGathers>,
+    pub(super) streams: Vec<Shard>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl MemoryResultStore {
             keys: std::iter::repeat_with(Keys::shard).take(SHARDS).collect(),
             leases: Mutex::default(),
             gathers: Mutex::new(AllGathers::new()),
+            streams: std::iter::repeat_with(Shard::new).take(SHARDS).collect(),
         }
     }
 

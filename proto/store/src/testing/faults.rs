@@ -10,14 +10,18 @@ use crate::record::{Record, Token};
 use crate::result::{
     Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
 };
+use crate::stream::{Lane, StreamStore};
 use crate::submission::{Accepted, RequestKey, SubmissionStore};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use queuebridge_proto::v1::{GatherPlan, Outcome, PayloadRef, Progress, State};
+use queuebridge_proto::v1::{
+    GatherPlan, Outcome, PayloadRef, Progress, State, StreamChunk, StreamMark,
+};
 use queuebridge_proto::{JobId, UnixMillis};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What happens to one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +236,48 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Faulty<S> {
 
     async fn release(&self, name: &str, holder: Token) -> Result<(), StoreError> {
         self.call(store_error, self.inner.release(name, holder)).await
+    }
+}
+
+#[async_trait]
+impl<S: StreamStore + ?Sized> StreamStore for Faulty<S> {
+    async fn append(
+        &self,
+        job: &JobId,
+        lane: Lane,
+        number: u32,
+        chunk: StreamChunk,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.call(store_error, self.inner.append(job, lane, number, chunk, now)).await
+    }
+
+    async fn read(
+        &self,
+        job: &JobId,
+        lane: Lane,
+        number: u32,
+        wait: Duration,
+    ) -> Result<Option<StreamChunk>, StoreError> {
+        self.call(store_error, self.inner.read(job, lane, number, wait)).await
+    }
+
+    async fn mark(
+        &self,
+        job: &JobId,
+        lane: Lane,
+        mark: StreamMark,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.call(store_error, self.inner.mark(job, lane, mark, now)).await
+    }
+
+    async fn marked(&self, job: &JobId, lane: Lane) -> Result<Option<StreamMark>, StoreError> {
+        self.call(store_error, self.inner.marked(job, lane)).await
+    }
+
+    async fn delete(&self, job: &JobId, lane: Lane, chunks: u32) -> Result<(), StoreError> {
+        self.call(store_error, self.inner.delete(job, lane, chunks)).await
     }
 }
 

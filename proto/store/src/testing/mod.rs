@@ -7,6 +7,7 @@ pub mod faults;
 pub mod gathers;
 pub mod payloads;
 pub mod results;
+pub mod streams;
 
 pub use faults::{Fault, Faulty};
 

@@ -186,6 +186,7 @@ impl World {
         let lookup = Arc::new(Lookup {
             store: store.clone(),
             gathers: gathers.clone(),
+            streams: store.clone(),
             payloads: kept.clone(),
             clock,
             methods: Methods::default(),

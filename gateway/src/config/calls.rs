@@ -1,0 +1,112 @@
+//! What the configuration says about calls that come to a route as they are, and not as
+//! submissions.
+
+use super::reader::Reader;
+use super::values::time;
+use std::time::Duration;
+use toml::Value;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MODES: &str = "a list of \"sync\", \"auto\" and \"async\", the default first";
+
+/// How the direct calls of a route are answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallConfig {
+    /// What a caller may choose from by metadata; the first counts for whoever chooses
+    /// nothing. Default: `sync`, `auto`.
+    pub modes: Vec<Mode>,
+    /// How long a caller without a deadline waits in the mode `auto`. Default: 30 s.
+    pub budget: Duration,
+    /// What becomes of the job of a caller that goes away. Default: in the mode `sync` it
+    /// is cancelled, in `auto` it is finished.
+    pub when_abandoned: Option<Abandoned>,
+    /// For how long a call that is the same as an earlier one attaches to its job,
+    /// although it has no request id. Default: never.
+    pub attach_within: Option<Duration>,
+    /// Whether another attempt gives the same stream of answers, message by message: then
+    /// a stream goes on with it. Default: no; then it ends with `ABORTED`.
+    pub deterministic: bool,
+}
+
+impl Default for CallConfig {
+    fn default() -> Self {
+        Self {
+            modes: vec![Mode::Sync, Mode::Auto],
+            budget: Duration::from_secs(30),
+            when_abandoned: None,
+            attach_within: None,
+            deterministic: false,
+        }
+    }
+}
+
+/// How a direct call is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The caller waits; its deadline is the work expiry.
+    Sync,
+    /// The caller waits within its budget. When the work is not finished by then it goes
+    /// on, and the caller gets the operation.
+    Auto,
+    /// The caller gets an empty answer at once, and the job id in the metadata.
+    Async,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sync, Self::Auto, Self::Async];
+
+    /// The name in the configuration and in metadata.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Auto => "auto",
+            Self::Async => "async",
+        }
+    }
+}
+
+/// What becomes of a job whose caller has gone away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abandoned {
+    /// It is cancelled.
+    Cancel,
+    /// It goes on.
+    Finish,
+}
+
+impl Abandoned {
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Finish => "finish",
+        }
+    }
+}
+
+/// Reads the keys of a route.
+pub(super) fn read(reader: &mut Reader) -> CallConfig {
+    let mut calls = CallConfig::default();
+    reader.set("modes", &mut calls.modes, modes);
+    reader.set("budget", &mut calls.budget, time(SECOND..=SECOND * 3600));
+    let words = [Abandoned::Cancel, Abandoned::Finish].map(|word| (word.name(), word));
+    calls.when_abandoned = reader.read("when_abandoned", super::values::word(&words));
+    calls.attach_within = reader.read("attach_within", time(SECOND..=SECOND * 24 * 3600));
+    reader.set("deterministic", &mut calls.deterministic, super::read::yes_or_no);
+    calls
+}
+
+fn modes(value: &Value) -> Result<Vec<Mode>, String> {
+    let mode =
+        |value: &Value| Mode::ALL.into_iter().find(|mode| Some(mode.name()) == value.as_str());
+    let modes: Option<Vec<Mode>> =
+        value.as_array().and_then(|list| list.iter().map(mode).collect());
+    let modes = modes.filter(|modes| {
+        let twice = |(index, mode)| modes[..index].contains(mode);
+        !modes.is_empty() && !modes.iter().enumerate().any(twice)
+    });
+    modes.ok_or_else(|| MODES.to_owned())
+}

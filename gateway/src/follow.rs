@@ -1,0 +1,229 @@
+//! Following a job to its end, with the messages of a streamed answer on the way.
+//!
+//! Messages are handed on in their order, each once, and all from one attempt: when the
+//! job is tried again after some were handed on, the stream ends with `ABORTED`, unless
+//! its route says that every attempt gives the same messages, and then that is checked.
+
+mod prefix;
+mod reader;
+
+pub(crate) use reader::Reader;
+
+use crate::lookup::{Found, Lookup};
+use crate::waiter::{Event, Place};
+use bytes::Bytes;
+use prefix::Prefix;
+use queuebridge_proto::JobId;
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::v1::{Metadatum, Outcome, StreamedAnswer, outcome};
+use queuebridge_store::Token;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+/// How long a chunk is waited for before anything else is looked at.
+const WAIT: Duration = Duration::from_secs(60);
+/// How long a chunk that must be there is waited for.
+const THERE: Duration = Duration::from_secs(5);
+
+/// What comes next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A message of a streamed answer.
+    Message(Bytes),
+    /// The job is finished, and all of its messages were handed on.
+    End(Arc<Found>),
+    /// Nothing came in time.
+    Late,
+}
+
+/// One who follows.
+pub(crate) struct Follow {
+    lookup: Arc<Lookup>,
+    id: JobId,
+    place: Place,
+    /// When it is too late.
+    until: Option<Instant>,
+    /// The most bytes that a worker may be ahead; 0: as many as it likes.
+    window: u32,
+    deterministic: bool,
+    /// Whom the messages are from, once there are some.
+    reader: Option<Reader>,
+    prefix: Prefix,
+    waiting: VecDeque<Bytes>,
+    initial: Vec<Metadatum>,
+    ended: Option<Arc<Found>>,
+}
+
+impl Follow {
+    pub(crate) fn new(lookup: Arc<Lookup>, id: JobId, place: Place, window: u32) -> Self {
+        Self {
+            lookup,
+            id,
+            place,
+            until: None,
+            window,
+            deterministic: false,
+            reader: None,
+            prefix: Prefix::default(),
+            waiting: VecDeque::new(),
+            initial: Vec::new(),
+            ended: None,
+        }
+    }
+
+    pub(crate) fn until(mut self, until: Option<Instant>) -> Self {
+        self.until = until;
+        self
+    }
+
+    pub(crate) fn deterministic(mut self, deterministic: bool) -> Self {
+        self.deterministic = deterministic;
+        self
+    }
+
+    /// Leaves out the first messages, which were handed on before, from `attempt`.
+    pub(crate) fn from(mut self, number: u64, attempt: Option<Token>) -> Self {
+        self.prefix = Prefix::known(number);
+        self.reader = attempt.map(|attempt| self.read(attempt));
+        self
+    }
+
+    /// What is known of the job already.
+    pub(crate) fn found(mut self, found: Found) -> Result<Self, Status> {
+        self.take(Arc::new(found))?;
+        Ok(self)
+    }
+
+    pub(crate) fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// The attempt whose messages are handed on.
+    pub(crate) fn attempt(&self) -> Option<Token> {
+        self.reader.as_ref().map(|reader| reader.attempt)
+    }
+
+    /// The initial metadata of a streamed answer, once its first message was handed on.
+    pub(crate) fn take_initial(&mut self) -> Vec<Metadatum> {
+        std::mem::take(&mut self.initial)
+    }
+
+    /// What comes next. It may be dropped and asked again.
+    ///
+    /// # Errors
+    /// `ABORTED`/`STREAM_RETRIED`, `DATA_LOSS`/`PAYLOAD_LOST`, `UNAVAILABLE`.
+    pub(crate) async fn step(&mut self) -> Result<Step, Status> {
+        loop {
+            while let Some(message) = self.waiting.pop_front() {
+                if self.prefix.hand_on(&message)? {
+                    return Ok(Step::Message(message));
+                }
+            }
+            if let Some(ended) = self.ended.clone()
+                && self.is_read(&ended)?
+            {
+                return Ok(Step::End(ended));
+            }
+            let (ended, until) = (self.ended.is_some(), self.until);
+            let wait = if ended { THERE } else { WAIT };
+            let chunk = async {
+                match &mut self.reader {
+                    Some(reader) => reader.read(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // What is there first, so that a busy stream is not held up.
+                biased;
+                chunk = chunk => match chunk? {
+                    Some(chunk) => {
+                        if !chunk.initial_metadata.is_empty() {
+                            self.initial = chunk.initial_metadata;
+                        }
+                        self.waiting.extend(chunk.messages);
+                    }
+                    None if ended => return Err(lost()),
+                    None => {}
+                },
+                event = self.place.event(until), if !ended => match event {
+                    Some(Event::Streaming(attempt)) => self.follow(attempt)?,
+                    Some(Event::Found(found)) => self.take(found)?,
+                    None => return Ok(Step::Late),
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, found: Arc<Found>) -> Result<(), Status> {
+        match &*found {
+            Found::Underway(record) => match record.token {
+                // Perhaps it answers with a stream, and the announcement was lost.
+                Some(attempt) => self.follow(attempt),
+                None => Ok(()),
+            },
+            Found::Finished(_) | Found::Purged => {
+                self.ended = Some(found);
+                Ok(())
+            }
+            Found::Pending | Found::Gathering(_) => Ok(()),
+        }
+    }
+
+    /// Whether all messages of the finished job were handed on.
+    fn is_read(&mut self, ended: &Found) -> Result<bool, Status> {
+        let Found::Finished(record) = ended else { return Ok(true) };
+        let outcome = record.outcome.as_ref();
+        match outcome.and_then(|outcome| outcome.stream.as_deref()) {
+            Some(stream) => {
+                self.follow(attempt_of(stream)?)?;
+                let read = self.reader.as_ref().is_some_and(|reader| reader.next >= stream.chunks);
+                if read && !self.prefix.is_complete() { Err(retried()) } else { Ok(read) }
+            }
+            None if self.prefix.is_empty() || is_error(outcome) => Ok(true),
+            None => Err(retried()),
+        }
+    }
+
+    /// From now on the messages are those of this attempt.
+    fn follow(&mut self, attempt: Token) -> Result<(), Status> {
+        if self.attempt() == Some(attempt) {
+            return Ok(());
+        }
+        if self.attempt().is_some() && !self.prefix.is_empty() {
+            if !self.deterministic {
+                return Err(retried());
+            }
+            self.prefix.begin_again();
+        }
+        self.waiting.clear();
+        self.reader = Some(self.read(attempt));
+        Ok(())
+    }
+
+    fn read(&self, attempt: Token) -> Reader {
+        Reader::new(self.lookup.clone(), self.id, attempt, self.window)
+    }
+}
+
+fn is_error(outcome: Option<&Outcome>) -> bool {
+    outcome.is_some_and(|outcome| matches!(outcome.result, Some(outcome::Result::Error(_))))
+}
+
+/// The attempt of a streamed answer.
+pub(crate) fn attempt_of(stream: &StreamedAnswer) -> Result<Token, Status> {
+    let bytes = stream.attempt[..].try_into().map_err(|_| lost())?;
+    Ok(Token::from_bytes(bytes))
+}
+
+pub(crate) fn retried() -> Status {
+    let message = "the job was tried again after a part of its answer had been handed out";
+    error::status(Code::Aborted, reason::STREAM_RETRIED, message)
+}
+
+fn lost() -> Status {
+    let message = "a part of the answer is missing";
+    error::status(Code::DataLoss, reason::PAYLOAD_LOST, message)
+}

@@ -1,0 +1,49 @@
+//! Reading the streamed answer of one attempt.
+
+use crate::lookup::{Lookup, unreachable};
+use queuebridge_proto::JobId;
+use queuebridge_proto::v1::{StreamChunk, StreamMark};
+use queuebridge_store::{Lane, Token, stream};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::Status;
+
+/// Reads chunk after chunk, and says how far it is where a worker wants to know.
+pub(crate) struct Reader {
+    lookup: Arc<Lookup>,
+    id: JobId,
+    /// The attempt.
+    pub(crate) attempt: Token,
+    /// The number of the next chunk.
+    pub(crate) next: u32,
+    window: usize,
+    /// The bytes of the chunks that were read and not noted yet.
+    unnoted: usize,
+}
+
+impl Reader {
+    pub(super) fn new(lookup: Arc<Lookup>, id: JobId, attempt: Token, window: u32) -> Self {
+        Self { lookup, id, attempt, next: 0, window: window as usize, unnoted: 0 }
+    }
+
+    /// The next chunk, if it comes within `wait`. It may be dropped and asked again.
+    pub(super) async fn read(&mut self, wait: Duration) -> Result<Option<StreamChunk>, Status> {
+        let lane = Lane::Answer(self.attempt);
+        if self.window > 0 && self.unnoted * 2 >= self.window {
+            let now = self.lookup.clock.now();
+            let mark = StreamMark { taken: self.next, seen_at: now.0 };
+            let noted = self.lookup.streams.mark(&self.id, lane, mark, now).await;
+            noted.map_err(|error| unreachable(&error))?;
+            self.unnoted = 0;
+        }
+        let chunk = self.lookup.streams.read(&self.id, lane, self.next, wait).await;
+        let Some(chunk) = chunk.map_err(|error| unreachable(&error))? else { return Ok(None) };
+        let chunk = match stream::fetched(chunk, self.lookup.payloads.as_ref()).await {
+            Ok(chunk) => chunk,
+            Err(error) => return Err(self.lookup.lost(&self.id, &error).await),
+        };
+        self.next += 1;
+        self.unnoted += chunk.messages.iter().map(bytes::Bytes::len).sum::<usize>();
+        Ok(Some(chunk))
+    }
+}

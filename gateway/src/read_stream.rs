@@ -1,0 +1,51 @@
+//! `Jobs.ReadStream`: the messages of a streamed answer, for whoever has the job's id.
+
+use crate::follow::{Follow, Step};
+use crate::jobs::JobsService;
+use crate::lookup::{Found, purged};
+use crate::waiter::Interest;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use queuebridge_proto::JobId;
+use queuebridge_proto::error;
+use queuebridge_proto::v1::ReadStreamResponse;
+use queuebridge_store::Token;
+use tonic::Status;
+
+/// The messages from number `from` on, of the attempt that gave those before, if it is
+/// named.
+pub(crate) async fn messages(
+    jobs: &JobsService,
+    id: JobId,
+    from: u64,
+    attempt: &[u8],
+) -> Result<BoxStream<'static, Result<ReadStreamResponse, Status>>, Status> {
+    let attempt = match attempt {
+        [] => None,
+        bytes => Some(Token::from_bytes(bytes.try_into().map_err(|_| {
+            error::invalid_field("attempt", "not an attempt of a streamed answer")
+        })?)),
+    };
+    let place = jobs.waiter().subscribe(&id, Interest::Stream);
+    let found = jobs.lookup().find(&id).await?;
+    let follow =
+        Follow::new(jobs.shared_lookup(), id, place, 0).from(from, attempt).found(found)?;
+    let reading = Some((follow, from));
+    let messages = stream::unfold(reading, async |reading| {
+        let (mut follow, number) = reading?;
+        match follow.step().await {
+            Ok(Step::Message(message)) => {
+                let attempt =
+                    follow.attempt().map(|token| Bytes::copy_from_slice(token.as_bytes()));
+                let attempt = attempt.unwrap_or_default();
+                let response = ReadStreamResponse { number, message, attempt };
+                Some((Ok(response), Some((follow, number + 1))))
+            }
+            Ok(Step::End(found)) if matches!(*found, Found::Purged) => Some((Err(purged()), None)),
+            Ok(Step::End(_) | Step::Late) => None,
+            Err(status) => Some((Err(status), None)),
+        }
+    });
+    Ok(messages.boxed())
+}

@@ -1,0 +1,164 @@
+//! The answer to a direct call: what the handler has said.
+
+use super::later::Later;
+use super::{Follow, Found, Guard, Step, Ticket, refusal};
+use crate::jobs::JobsService;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::metadata::to_metadata_map;
+use queuebridge_proto::outcome::from_rpc_status;
+use queuebridge_proto::v1::job::Outcome;
+use queuebridge_proto::v1::{Job, Metadatum};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Response, Status};
+
+/// The messages of an answer, and its end.
+pub(super) type Answers = BoxStream<'static, Result<Bytes, Status>>;
+
+/// An answer that is on its way.
+pub(super) struct Answer {
+    pub(super) jobs: JobsService,
+    pub(super) follow: Follow,
+    /// Cancels the job if the caller goes away.
+    pub(super) guard: Option<Guard>,
+    /// What the caller still sends.
+    pub(super) later: Option<Later>,
+    /// What the caller gets when its time is over, if not just that.
+    pub(super) ticket: Option<Ticket>,
+    pub(super) over: bool,
+}
+
+impl Answer {
+    /// The answer as soon as its headers are known.
+    pub(super) async fn begin(mut self) -> Result<Response<Answers>, Status> {
+        match self.step().await? {
+            Step::Message(first) => {
+                let initial = to_metadata_map(&self.follow.take_initial());
+                let rest = stream::unfold(self, async |mut answer| {
+                    let next = answer.next().await?;
+                    Some((next, answer))
+                });
+                let all = stream::iter([Ok(first)]).chain(rest).boxed();
+                Ok(with(initial, all))
+            }
+            Step::End(found) => {
+                let ended = self.ended(found).await;
+                self.finish();
+                let (initial, message, trailing) = ended?;
+                let message = message.into_iter().map(Ok);
+                // Tonic sends the metadata of a status, also of one that is OK.
+                let end = (!trailing.is_empty()).then(|| Err(ok(trailing)));
+                Ok(with(initial, stream::iter(message.chain(end)).boxed()))
+            }
+            Step::Late => Err(self.late()),
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+        if self.over {
+            return None;
+        }
+        let next = match self.step().await {
+            Ok(Step::Message(message)) => return Some(Ok(message)),
+            Ok(Step::End(found)) => match self.ended(found).await {
+                Ok((_, _, trailing)) => ok(trailing),
+                Err(status) => status,
+            },
+            Ok(Step::Late) => self.late(),
+            Err(status) => status,
+        };
+        self.over = true;
+        self.finish();
+        Some(Err(next))
+    }
+
+    async fn step(&mut self) -> Result<Step, Status> {
+        match &self.later {
+            None => self.follow.step().await,
+            Some(later) => tokio::select! {
+                step = self.follow.step() => step,
+                status = later.failed() => Err(status),
+            },
+        }
+    }
+
+    /// What the finished job has come to: an error, or initial metadata, the one message
+    /// unless it was a stream, and trailing metadata.
+    async fn ended(
+        &self,
+        found: std::sync::Arc<Found>,
+    ) -> Result<(MetadataMap, Option<Bytes>, MetadataMap), Status> {
+        let id = self.follow.id();
+        let job = self.jobs.lookup().show(id, Found::clone(&found)).await?;
+        let Job { initial_metadata, trailing_metadata, outcome, stream, .. } = job;
+        let message = match outcome {
+            Some(Outcome::Error(status)) => {
+                return Err(failed(&status, &initial_metadata, &trailing_metadata));
+            }
+            Some(Outcome::Response(_)) if stream.is_some() => None,
+            Some(Outcome::Response(answer)) if answer.size == answer.message.len() as u64 => {
+                Some(answer.message)
+            }
+            Some(Outcome::Response(answer)) => return Err(too_large(id, answer.size)),
+            None => return Err(Status::internal("a finished job without an outcome")),
+        };
+        Ok((to_metadata_map(&initial_metadata), message, to_metadata_map(&trailing_metadata)))
+    }
+
+    /// The time is over.
+    fn late(&mut self) -> Status {
+        match self.ticket.take() {
+            // The work goes on.
+            Some(ticket) => {
+                if let Some(guard) = self.guard.take() {
+                    guard.done();
+                }
+                refusal::ticket(self.follow.id(), &ticket.method)
+            }
+            None => refusal::too_late(),
+        }
+    }
+
+    /// There is nothing to cancel any more.
+    fn finish(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.done();
+        }
+        if let Some(later) = self.later.take() {
+            later.finish();
+        }
+    }
+}
+
+/// The answer of one who does not wait.
+pub(super) fn accepted(ticket: &Ticket) -> Response<Answers> {
+    let mut metadata = MetadataMap::new();
+    refusal::name(&mut metadata, &ticket.id);
+    with(metadata, stream::iter([Ok(Bytes::new())]).boxed())
+}
+
+fn with(initial: MetadataMap, answers: Answers) -> Response<Answers> {
+    let mut response = Response::new(answers);
+    *response.metadata_mut() = initial;
+    response
+}
+
+fn ok(trailing: MetadataMap) -> Status {
+    Status::with_metadata(Code::Ok, "", trailing)
+}
+
+/// The handler's error. Before a first message all of its metadata goes together.
+fn failed(status: &tonic_types::Status, initial: &[Metadatum], trailing: &[Metadatum]) -> Status {
+    let mut status = from_rpc_status(status);
+    let both: Vec<Metadatum> = initial.iter().chain(trailing).cloned().collect();
+    *status.metadata_mut() = to_metadata_map(&both);
+    status
+}
+
+fn too_large(id: &queuebridge_proto::JobId, size: u64) -> Status {
+    let message = format!("the answer of {size} bytes is larger than this gateway's messages");
+    let facts = [("job_id", id.to_string())];
+    let reason = reason::RESPONSE_TOO_LARGE;
+    error::do_not_retry(error::status_with(Code::ResourceExhausted, reason, message, facts))
+}

@@ -1,0 +1,277 @@
+//! Calls of routed methods as they are: whatever a client's stub sends travels through the
+//! queue as bytes, and what the handler says comes back as the answer to the call.
+//!
+//! Nothing here knows the schema, nor whether a method takes or gives streams.
+
+mod answer;
+mod collect;
+pub mod controls;
+mod later;
+mod refusal;
+mod whole;
+
+use crate::config::{Abandoned, Guarantee, Mode, RouteConfig};
+use crate::follow::{Follow, Step};
+use crate::identity::Identity;
+use crate::jobs::{JobsService, deadline_of, trace_of};
+use crate::lookup::Found;
+use crate::route::Route;
+use crate::submission::CallShape;
+use crate::submit::{Prepared, Ticket};
+use crate::waiter::Interest;
+use answer::{Answer, Answers};
+use bytes::Bytes;
+use collect::{Collected, collect};
+use controls::Controls;
+use later::Later;
+use queuebridge_proto::metadata::from_metadata_map;
+use queuebridge_proto::raw::RawCodec;
+use queuebridge_proto::v1::{Metadatum, SubmitRequest};
+use queuebridge_proto::{JobId, MethodName};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::server::{Grpc, StreamingService};
+use tonic::{Request, Response, Status, Streaming};
+use whole::Whole;
+
+/// The most bytes of a streamed answer that may be ahead of its caller.
+const WINDOW: u32 = 1024 * 1024;
+/// What is kept back of the caller's deadline, so that a ticket arrives in time.
+const MARGIN: Duration = Duration::from_millis(100);
+/// So much before a deadline we say that it has passed: the server around us measures it,
+/// too, and would answer `CANCELLED`.
+const EARLIER: Duration = Duration::from_millis(5);
+
+/// Answers direct calls. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Typed {
+    jobs: JobsService,
+    /// The largest message.
+    most: usize,
+}
+
+impl Typed {
+    pub(crate) fn new(jobs: JobsService, most: usize) -> Self {
+        Self { jobs, most }
+    }
+
+    /// Answers one call.
+    pub(crate) async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
+        let path = request.uri().path();
+        let Some(route) = self.jobs.door().routes.find(path).cloned() else {
+            return refusal::no_route().into_http();
+        };
+        let Ok(method) = MethodName::parse(path) else { return refusal::no_route().into_http() };
+        let gzip = CompressionEncoding::Gzip;
+        let zstd = CompressionEncoding::Zstd;
+        let mut grpc = Grpc::new(RawCodec)
+            .max_decoding_message_size(self.most)
+            .max_encoding_message_size(self.most)
+            .accept_compressed(gzip)
+            .accept_compressed(zstd);
+        // Many clients say that they accept compression; one that compresses wants it.
+        if request.headers().get("grpc-encoding").is_some_and(|name| name != "identity") {
+            grpc = grpc.send_compressed(gzip).send_compressed(zstd);
+        }
+        let call = Call { jobs: self.jobs.clone(), route, method, begun: Instant::now() };
+        let request = request.map(|body| Body::new(Whole(body)));
+        grpc.streaming(Once(Some(call)), request).await
+    }
+}
+
+/// One call, as tonic wants to see it.
+struct Once(Option<Call>);
+
+impl StreamingService<Bytes> for Once {
+    type Response = Bytes;
+    type ResponseStream = Answers;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answers>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let call = self.0.take();
+        Box::pin(async move {
+            match call {
+                Some(call) => call.run(request).await,
+                None => Err(Status::internal("called twice")),
+            }
+        })
+    }
+}
+
+struct Call {
+    jobs: JobsService,
+    route: Arc<Route>,
+    method: MethodName,
+    begun: Instant,
+}
+
+impl Call {
+    async fn run(self, request: Request<Streaming<Bytes>>) -> Result<Response<Answers>, Status> {
+        let caller = Identity::of(&request)?;
+        let (mut metadata, _, mut stream) = request.into_parts();
+        let trace = trace_of(&metadata);
+        let earlier = |time: Duration| time - (time / 10).min(EARLIER);
+        let deadline = deadline_of(&metadata).map(|time| self.begun + earlier(time));
+        let controls = Controls::take(&mut metadata, &self.route.config)?;
+        let may_open = self.may_open(&controls);
+        let collecting = collect(&mut stream, may_open);
+        let collected = match deadline {
+            Some(end) => timeout_at(end, collecting).await.map_err(|_| refusal::too_late())??,
+            None => collecting.await?,
+        };
+        let admitted = self.jobs.door().admission.enter(collected.size())?;
+        let later = collected.open.then_some(stream);
+        let metadata = from_metadata_map(&metadata);
+        let prepared = self.prepare(&caller, &controls, collected, metadata, deadline)?;
+        if controls.mode == Mode::Async {
+            let ticket = self.jobs.accept(&caller, prepared, trace, admitted).await?;
+            return Ok(answer::accepted(&ticket));
+        }
+        // Before the job is published, so that its end is not missed, and is cancelled
+        // if the caller goes away meanwhile.
+        let id = *prepared.id();
+        let place = self.jobs.waiter().subscribe(&id, Interest::Stream);
+        let guard = Guard::new(self.jobs.clone(), id, self.is_cancelled(&controls));
+        let ticket = match self.jobs.accept(&caller, prepared, trace, admitted).await {
+            Ok(ticket) if !ticket.attached => ticket,
+            other => {
+                guard.done();
+                return self.attach(other?, &controls, deadline).await;
+            }
+        };
+        let later = later.map(|stream| Later::start(&self.jobs, &caller.tenant, id, stream));
+        let follow = Follow::new(self.jobs.shared_lookup(), id, place, WINDOW);
+        self.answer(follow, ticket, Some(guard), later, &controls, deadline).await
+    }
+
+    /// Follows the job of an earlier call, which is not this caller's to cancel.
+    async fn attach(
+        self,
+        ticket: Ticket,
+        controls: &Controls,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Answers>, Status> {
+        let place = self.jobs.waiter().subscribe(&ticket.id, Interest::Stream);
+        let found = self.jobs.lookup().find(&ticket.id).await?;
+        let follow = Follow::new(self.jobs.shared_lookup(), ticket.id, place, 0).found(found)?;
+        self.answer(follow, ticket, None, None, controls, deadline).await
+    }
+
+    async fn answer(
+        self,
+        follow: Follow,
+        ticket: Ticket,
+        guard: Option<Guard>,
+        later: Option<Later>,
+        controls: &Controls,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Answers>, Status> {
+        let until = self.until(controls, deadline);
+        let deterministic = self.route.config.calls.deterministic;
+        let follow = follow.until(Some(until)).deterministic(deterministic);
+        let ticket = (controls.mode == Mode::Auto).then_some(ticket);
+        let answer = Answer { jobs: self.jobs, follow, guard, later, ticket, over: false };
+        answer.begin().await
+    }
+
+    fn prepare(
+        &self,
+        caller: &Identity,
+        controls: &Controls,
+        collected: Collected,
+        metadata: Vec<Metadatum>,
+        deadline: Option<Instant>,
+    ) -> Result<Prepared, Status> {
+        let open = collected.open;
+        let (request, stream) = collected.into_payload();
+        let left = |end: Instant| end.saturating_duration_since(Instant::now());
+        let sync = controls.mode == Mode::Sync;
+        let shape = CallShape {
+            stream,
+            open,
+            window: if controls.mode == Mode::Async { 0 } else { WINDOW },
+            deadline: sync.then(|| deadline.map_or(self.route.config.default_expiry, left)),
+        };
+        let submission = SubmitRequest {
+            method: self.method.to_string(),
+            request,
+            metadata,
+            request_id: controls.request_id.clone(),
+            ordering_key: controls.ordering_key.clone(),
+            ..SubmitRequest::default()
+        };
+        self.jobs.door().prepare_call(caller, submission, shape)
+    }
+
+    /// Whether the request may be sent before it is complete. An open one cannot be told
+    /// from another by a digest, goes to one worker, and needs a claim.
+    fn may_open(&self, controls: &Controls) -> bool {
+        let RouteConfig { fan_out, guarantee, .. } = &self.route.config;
+        controls.mode != Mode::Async
+            && controls.request_id.is_empty()
+            && fan_out.is_none()
+            && *guarantee == Guarantee::Claimed
+    }
+
+    fn is_cancelled(&self, controls: &Controls) -> bool {
+        // What keeps no state before the result cannot be cancelled.
+        let claimed = self.route.config.guarantee == Guarantee::Claimed;
+        claimed
+            && match self.route.config.calls.when_abandoned {
+                Some(abandoned) => abandoned == Abandoned::Cancel,
+                None => controls.mode == Mode::Sync,
+            }
+    }
+
+    /// When the caller is answered, whatever there is.
+    fn until(&self, controls: &Controls, deadline: Option<Instant>) -> Instant {
+        let config = &self.route.config;
+        match (controls.mode, deadline) {
+            (Mode::Auto, Some(end)) => {
+                let left = end.saturating_duration_since(Instant::now());
+                end - MARGIN.min(left / 4)
+            }
+            (Mode::Auto, None) => self.begun + config.calls.budget,
+            (_, Some(end)) => end,
+            // The expiry ends the job, and with it the wait, by itself.
+            (_, None) => self.begun + config.default_expiry + Duration::from_secs(10),
+        }
+    }
+}
+
+/// Cancels a job whose caller has gone away.
+pub(crate) struct Guard {
+    jobs: JobsService,
+    id: JobId,
+    armed: bool,
+}
+
+impl Guard {
+    fn new(jobs: JobsService, id: JobId, armed: bool) -> Self {
+        Self { jobs, id, armed }
+    }
+
+    /// The caller has its answer, or gets none for another reason.
+    fn done(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let (jobs, id) = (self.jobs.clone(), self.id);
+        tokio::spawn(async move {
+            if let Err(status) = jobs.cancel_job(&id).await {
+                tracing::warn!(job = %id, %status, "an abandoned job was not cancelled");
+            }
+        });
+    }
+}

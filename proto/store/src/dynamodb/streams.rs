@@ -1,0 +1,117 @@
+//! Chunks of streams as items of their own.
+
+use super::arrow::Arrow;
+use super::item::{self, foreign};
+use super::{DynamoResultStore, unreachable};
+use crate::result::StoreError;
+use crate::rules;
+use crate::stream::{Lane, StreamStore};
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
+use queuebridge_proto::v1::{StreamChunk, StreamMark};
+use queuebridge_proto::{JobId, UnixMillis};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Between two looks for a chunk: at first, and at most. A look costs one read unit per
+/// 4 KiB of what it finds.
+const SHORTEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_millis(250);
+/// What BatchWriteItem takes at once.
+const BATCH: usize = 25;
+
+#[async_trait]
+impl StreamStore for DynamoResultStore {
+    async fn append(
+        &self,
+        job: &JobId,
+        lane: Lane,
+        number: u32,
+        chunk: StreamChunk,
+        _now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        // (no item) ──▶ this chunk
+        let first = Arrow::new("attribute_not_exists(pk)")
+            .set("chunk", item::message(&chunk))
+            .set("ttl", item::number(rules::stream_until(job).ceil_secs()))
+            .silent();
+        // Refused means that it is there.
+        first.write_item(self, key(job, lane, number)).await?.ok();
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        job: &JobId,
+        lane: Lane,
+        number: u32,
+        wait: Duration,
+    ) -> Result<Option<StreamChunk>, StoreError> {
+        let end = Instant::now() + wait;
+        let mut pause = SHORTEST;
+        loop {
+            if let Some(found) = self.read_item(key(job, lane, number)).await? {
+                let chunk = item::find_bytes(&found, "chunk")?.ok_or_else(|| foreign("chunk"))?;
+                return item::decode(chunk).map(Some);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            sleep(pause.min(left)).await;
+            pause = (pause * 3 / 2).min(LONGEST);
+        }
+    }
+
+    async fn mark(
+        &self,
+        job: &JobId,
+        lane: Lane,
+        mark: StreamMark,
+        _now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        // any ──▶ this note
+        let note = Arrow::always()
+            .set("mark", item::message(&mark))
+            .set("ttl", item::number(rules::stream_until(job).ceil_secs()))
+            .silent();
+        note.write_item(self, mark_key(job, lane)).await?.ok();
+        Ok(())
+    }
+
+    async fn marked(&self, job: &JobId, lane: Lane) -> Result<Option<StreamMark>, StoreError> {
+        let Some(found) = self.read_item(mark_key(job, lane)).await? else { return Ok(None) };
+        item::decode(item::find_bytes(&found, "mark")?.ok_or_else(|| foreign("mark"))?).map(Some)
+    }
+
+    async fn delete(&self, job: &JobId, lane: Lane, chunks: u32) -> Result<(), StoreError> {
+        let keys = (0..chunks).map(|number| key(job, lane, number));
+        let keys: Vec<AttributeValue> = keys.chain([mark_key(job, lane)]).collect();
+        for some in keys.chunks(BATCH) {
+            let delete = |key: &AttributeValue| {
+                let request = DeleteRequest::builder().key(item::PK, key.clone()).build();
+                // It has its key.
+                Some(WriteRequest::builder().delete_request(request.ok()?).build())
+            };
+            let mut left = HashMap::from([(
+                self.table.clone(),
+                some.iter().filter_map(delete).collect::<Vec<_>>(),
+            )]);
+            while !left.is_empty() {
+                let call = self.client.batch_write_item().set_request_items(Some(left));
+                left =
+                    call.send().await.map_err(unreachable)?.unprocessed_items.unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn key(job: &JobId, lane: Lane, number: u32) -> AttributeValue {
+    AttributeValue::S(format!("stream#{}#{lane}#{number}", job.uuid()))
+}
+
+fn mark_key(job: &JobId, lane: Lane) -> AttributeValue {
+    AttributeValue::S(format!("stream#{}#{lane}#mark", job.uuid()))
+}
