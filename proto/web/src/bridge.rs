@@ -8,9 +8,10 @@
 //! field number 0. An empty body is an empty message without a frame.
 
 use crate::guard::Guard;
+use crate::inner::Services;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use queuebridge_proto::error::{self, reason};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -19,13 +20,19 @@ use tower::ServiceExt;
 /// Flag and length before a message.
 const FRAME: usize = 5;
 
-pub(crate) async fn answer<B>(request: Request<B>, guard: Guard) -> Response<Body>
+/// Answers one message of at most so many bytes.
+pub(crate) async fn answer<B, S>(
+    request: Request<B>,
+    guard: Guard<S>,
+    most: usize,
+) -> Response<Body>
 where
+    S: Services,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-    let (mut headers, body) = match call(request, guard).await {
+    let (mut headers, body) = match call(request, guard, most).await {
         Ok(answered) => answered,
         Err(status) => (status.into_http::<()>().into_parts().0.headers, Bytes::new()),
     };
@@ -39,13 +46,23 @@ where
     response
 }
 
-async fn call<B>(request: Request<B>, guard: Guard) -> Result<(HeaderMap, Bytes), Status>
+async fn call<B, S>(
+    request: Request<B>,
+    guard: Guard<S>,
+    most: usize,
+) -> Result<(HeaderMap, Bytes), Status>
 where
+    S: Services,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|error| Status::internal(error.to_string()))?;
+    // Nobody else counts what is collected here.
+    let body = Limited::new(body, most.saturating_add(FRAME)).collect().await;
+    let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => too_large(most),
+        None => Status::internal(error.to_string()),
+    })?;
     let (message, framed) = framed(body.to_bytes())?;
     let mut request = Request::from_parts(parts, Body::new(Full::new(message)));
     request.headers_mut().remove(header::CONTENT_LENGTH);
@@ -101,6 +118,11 @@ fn count(mut body: &[u8]) -> usize {
         body = body.get(next..).unwrap_or_default();
     }
     messages
+}
+
+fn too_large(most: usize) -> Status {
+    let message = format!("the request is larger than the {most} bytes that are taken here");
+    error::status(Code::ResourceExhausted, reason::PAYLOAD_TOO_LARGE, message)
 }
 
 fn not_here(why: &str) -> Status {
