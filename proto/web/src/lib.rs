@@ -23,7 +23,7 @@ mod inner;
 mod protocol;
 mod trailing;
 
-pub use descriptors::{DescriptorError, Descriptors};
+pub use descriptors::{DescriptorError, Descriptors, pool};
 pub use guard::Limits;
 pub use inner::Services;
 pub use protocol::{Protocol, is_native};
