@@ -2,6 +2,7 @@
 
 mod door;
 mod edges;
+mod gateway;
 mod matrix;
 mod protocol;
 
