@@ -68,15 +68,10 @@ where
     request.headers_mut().remove(header::CONTENT_LENGTH);
     let response = guard.oneshot(request).await.unwrap_or_else(|never| match never {});
     let (parts, body) = response.into_parts();
-    let collected = body.collect().await?;
-    let trailers = collected.trailers().cloned();
-    let body = collected.to_bytes();
+    let (body, trailers) = single(body).await?;
     let mut headers = parts.headers;
-    headers.extend(trailers.into_iter().flatten().filter_map(|(k, v)| Some((k?, v))));
-    // The end of a stream is told by its trailers.
-    let answers = count(&body);
-    if answers > 1 {
-        return Err(not_here("the method answers with a stream"));
+    for (name, value) in trailers.iter().flatten() {
+        headers.append(name.clone(), value.clone());
     }
     let body = if framed || body.is_empty() { body } else { body.slice(FRAME..) };
     Ok((headers, body))
@@ -109,15 +104,20 @@ fn length(frame: &[u8]) -> usize {
     usize::try_from(u32::from_be_bytes(bytes)).unwrap_or(usize::MAX)
 }
 
-/// How many messages stand in a body.
-fn count(mut body: &[u8]) -> usize {
-    let mut messages = 0;
-    while body.len() >= FRAME {
-        messages += 1;
-        let next = FRAME.saturating_add(length(body));
-        body = body.get(next..).unwrap_or_default();
+/// The one message of an answer, and its trailers. A stream is left at its second
+/// message: nobody says how long it would go on.
+async fn single(mut body: Body) -> Result<(Bytes, Option<HeaderMap>), Status> {
+    let (mut message, mut trailers) = (BytesMut::new(), None);
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(data) => message.put(data),
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+        if message.len() >= FRAME && message.len() > FRAME.saturating_add(length(&message)) {
+            return Err(not_here("the method answers with a stream"));
+        }
     }
-    messages
+    Ok((message.freeze(), trailers))
 }
 
 fn too_large(most: usize) -> Status {

@@ -158,3 +158,12 @@ async fn a_request_that_is_too_large_is_refused_where_it_is_collected() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_bridge_has_them_among_its_headers_and_leaves_a_stream_at_its_second_message() {
+    let (headers, body) = send(GOOD, UNARY, "application/grpc", MESSAGE).await;
+    assert_eq!((all(&headers, "x-end"), &body[..]), (vec!["done", "twice"], MESSAGE));
+    let endless = Script { messages: usize::MAX, ..GOOD };
+    let (headers, body) = send(endless, STREAM, "application/grpc", MESSAGE).await;
+    assert_eq!((&headers["grpc-status"], body.len()), (&"12".parse().unwrap(), 0));
+}
