@@ -5,6 +5,7 @@ mod edges;
 mod gateway;
 mod matrix;
 mod protocol;
+mod trailing;
 
 use bytes::Bytes;
 
