@@ -1,12 +1,13 @@
 //! `queuebridge`: the gateway, and a client for it.
 
 use clap::Parser;
+use futures_util::stream;
 use queuebridge_gateway::cli::{Cli, Command, ConfigArgs, Exit};
 use queuebridge_gateway::config::{Config, LogConfig, LogFormat};
 use queuebridge_gateway::{cli, server};
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -36,9 +37,7 @@ async fn serve(args: &ConfigArgs) -> Exit {
     start_logging(&config.log);
     // Registered before the first connection is taken: from here on a signal
     // never ends the process by itself.
-    let signals = signal(SignalKind::terminate())
-        .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
-    let (mut terminate, mut interrupt) = match signals {
+    let (mut terminate, mut interrupt, mut hangup) = match signals() {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("signals cannot be received: {error}");
@@ -51,13 +50,23 @@ async fn serve(args: &ConfigArgs) -> Exit {
             _ = interrupt.recv() => {}
         }
     };
-    match server::run(config, shutdown).await {
+    let reloads = stream::poll_fn(move |context| hangup.poll_recv(context));
+    match server::run(config, reloads, shutdown).await {
         Ok(()) => Exit::Success,
         Err(error) => {
             eprintln!("{error}");
             Exit::CallFailed
         }
     }
+}
+
+/// Those that end the process, and the one that makes it read its files again.
+fn signals() -> std::io::Result<(Signal, Signal, Signal)> {
+    Ok((
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::hangup())?,
+    ))
 }
 
 fn check_config(args: &ConfigArgs) -> Exit {

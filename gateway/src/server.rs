@@ -3,6 +3,9 @@
 use crate::admission::Admission;
 use crate::callback::Callbacks;
 use crate::config::{CallbackConfig, Config, Destination, StoreConfig};
+use crate::descriptors::files::{self, FileMistake};
+use crate::descriptors::{DescriptorRegistry, Routed};
+use crate::front::{Cors, Front, Protocols};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, Parts};
 use crate::lookup::Lookup;
@@ -11,12 +14,14 @@ use crate::oversize;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
+use crate::reflection;
 use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
 use crate::submit::FrontDoor;
 use crate::typed::Typed;
 use crate::view::Methods;
 use crate::waiter::Waiter;
+use futures_util::Stream;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::longrunning::operations_server::OperationsServer;
 use queuebridge_proto::v1::executions_server::ExecutionsServer;
@@ -24,6 +29,7 @@ use queuebridge_proto::v1::jobs_server::JobsServer;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::{Clock, Gathers, PayloadStore, RECORD_BYTES, Stores};
+use queuebridge_web::DescriptorError;
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -52,6 +58,14 @@ const SERVICES: [&str; 3] = [
     queuebridge_proto::EXECUTIONS_SERVICE,
 ];
 
+/// What the gateway serves by itself.
+const OWN_DESCRIPTORS: [&[u8]; 4] = [
+    queuebridge_proto::FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
 /// What a gateway is made of, beside its routes and stores.
 #[derive(Clone)]
 pub struct Settings {
@@ -71,6 +85,10 @@ pub struct Settings {
     pub replies: Arc<Replies>,
     /// Callbacks: what may be called, and the publisher to their queue.
     pub callbacks: Option<(CallbackConfig, Arc<dyn Publisher>)>,
+    /// The origins whose pages may call; `*` for all.
+    pub cors_origins: Vec<String>,
+    /// What is known of the services behind the gateway. The gateway adds its own.
+    pub descriptors: Arc<DescriptorRegistry>,
 }
 
 /// A gateway, ready to serve.
@@ -97,8 +115,11 @@ pub enum ServeError {
     #[error("the server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
     /// The contract's descriptors are broken, which is a mistake in the build.
-    #[error("reflection cannot be served: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("the gateway's own descriptors cannot be read: {0}")]
+    Descriptors(#[from] DescriptorError),
+    /// Files of descriptors have been broken since the configuration was checked.
+    #[error("{0}")]
+    DescriptorFiles(String),
 }
 
 impl Gateway {
@@ -193,19 +214,33 @@ impl Gateway {
         for name in SERVICES {
             health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
         }
+        let routes = self.routes;
+        let registry = self.settings.descriptors;
+        let known = routes.clone();
+        let routed: Routed = Arc::new(move |method| known.find(method).is_some());
+        registry.open(&OWN_DESCRIPTORS, routed)?;
+        let (reflection, reflection_alpha) = reflection::services(&registry);
         let own = tonic::service::Routes::new(jobs)
             .add_service(operations)
             .add_service(executions)
             .add_service(health_service)
-            .add_service(reflection()?.build_v1()?)
-            .add_service(reflection()?.build_v1alpha()?);
-        let routes = self.routes;
+            .add_service(reflection)
+            .add_service(reflection_alpha);
+        let protocols = Arc::new(Protocols {
+            descriptors: registry,
+            cors: Cors::new(&self.settings.cors_origins),
+            // In JSON bytes take a third more; the services count the message itself.
+            max_request_bytes: most.saturating_mul(2),
+        });
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let draining = self.draining.clone();
         let server = Server::builder()
+            .accept_http1(true)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS))
+            // Outermost: what is below it speaks native gRPC only.
+            .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
             .layer(MapResponseLayer::new(oversize::of_response))
             .layer(layer_fn(move |own| {
                 Native::new(own, typed.clone(), routes.clone(), identity.clone())
@@ -234,20 +269,18 @@ impl Gateway {
     }
 }
 
-fn reflection() -> Result<tonic_reflection::server::Builder<'static>, ServeError> {
-    Ok(tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(queuebridge_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET))
-}
-
-/// Runs a gateway over SQS, SNS, DynamoDB and S3 until `shutdown`.
+/// Runs a gateway over SQS, SNS, DynamoDB and S3 until `shutdown`. At every one of
+/// `reloads` it reads the files of descriptors again.
 ///
 /// # Errors
 /// See [`ServeError`].
 pub async fn run(
     config: Config,
+    reloads: impl Stream<Item = ()> + Send + 'static,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
+    let descriptors = Arc::new(DescriptorRegistry::default());
+    descriptors.replace_files(files::load(&config.descriptor_files).map_err(broken_files)?);
     let address = config.listen;
     let listener = TcpListener::bind(address)
         .await
@@ -269,6 +302,8 @@ pub async fn run(
             let publisher = SqsPublisher::new(sqs, callbacks.queue.clone());
             (callbacks, Arc::new(publisher) as Arc<dyn Publisher>)
         }),
+        cors_origins: config.cors_origins,
+        descriptors: descriptors.clone(),
     };
     let keys = settings.envelope_keys.clone();
     let leases = stores.leases.clone();
@@ -278,15 +313,22 @@ pub async fn run(
     let draining = gateway.draining();
     let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
     let keeping = tokio::spawn(keep);
+    let reading = tokio::spawn(files::keep(descriptors, config.descriptor_files, reloads));
     // With port 0 the system chose one: say which.
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "listening");
     let served = gateway.serve(listener, shutdown).await;
     draining.cancel();
+    reading.abort();
     if let Err(error) = keeping.await {
         tracing::error!(%error, "keeping a reply shard failed");
     }
     served
+}
+
+fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    ServeError::DescriptorFiles(lines.join("\n"))
 }
 
 fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Routes {

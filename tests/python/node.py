@@ -37,9 +37,8 @@ def installed():
     return program, home
 
 
-def descriptors(path):
-    """Writes the FileDescriptorSet of the demo services."""
-    folder = stubs.ROOT / "worker/demo/proto"
+def descriptors(path, folder=stubs.ROOT / "worker/demo/proto"):
+    """Writes the FileDescriptorSet of a folder, by default that of the demo services."""
     protoc = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={folder}"]
     files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.proto"))
     flags = ["--include_imports", f"--descriptor_set_out={path}"]

@@ -115,6 +115,12 @@ async fn the_published_interoperability_cases_pass() {
 }
 
 #[tokio::test]
+async fn clients_of_every_protocol_call_the_gateway() {
+    let _turn = TURN.lock().await;
+    modules(&["test_protocols"], &[]).await;
+}
+
+#[tokio::test]
 async fn the_whole_bridge_runs_in_one_process() {
     let _turn = TURN.lock().await;
     modules(&["test_local"], &[]).await;

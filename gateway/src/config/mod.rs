@@ -10,6 +10,7 @@ mod duration;
 mod error;
 mod fan_out;
 mod pattern;
+mod protocols;
 mod read;
 mod reader;
 mod replay;
@@ -33,7 +34,7 @@ pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
 use queuebridge_proto::Keyring;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The effective configuration of a gateway. Its `Debug` and `Display` forms
@@ -65,6 +66,12 @@ pub struct Config {
     pub reply_queues: Vec<String>,
     /// Callbacks; none without a callback queue. Default: none.
     pub callbacks: Option<CallbackConfig>,
+    /// The origins whose pages may call, such as `https://shop.example.com`; `*` for
+    /// all. Default: none.
+    pub cors_origins: Vec<String>,
+    /// Files with descriptors of the services behind the gateway. They are read at
+    /// the start and at every SIGHUP. Default: none.
+    pub descriptor_files: Vec<PathBuf>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Which methods go where. At least one.
@@ -152,6 +159,8 @@ impl Config {
             store,
             reply_queues: Vec::new(),
             callbacks: None,
+            cors_origins: Vec::new(),
+            descriptor_files: Vec::new(),
             log: LogConfig::default(),
             routes,
         }

@@ -1,5 +1,6 @@
 //! From text and environment to the configuration.
 
+use super::protocols;
 use super::reader::{Found, Reader, found};
 use super::values::{bytes, text, time, whole, word};
 use super::{
@@ -45,6 +46,8 @@ pub(super) fn config(
     let store = store(&mut reader);
     let reply_queues = replies(&mut reader);
     let callbacks = callbacks(&mut reader);
+    let cors_origins = protocols::origins(&mut reader);
+    let descriptor_files = protocols::descriptor_files(&mut reader);
     let log = log(&mut reader);
     let routes = routes(&mut reader);
     let stores = store.as_ref().is_none_or(|store| store.payload_bucket.is_some());
@@ -73,6 +76,8 @@ pub(super) fn config(
                 drain_timeout: drain_timeout.unwrap_or(defaults.drain_timeout),
                 reply_queues,
                 callbacks,
+                cors_origins,
+                descriptor_files,
                 log,
                 ..defaults
             })
@@ -143,7 +148,7 @@ fn replies(reader: &mut Reader) -> Vec<String> {
 }
 
 /// A list of names, or in a variable the same with commas.
-fn names(value: &Value) -> Option<Vec<String>> {
+pub(super) fn names(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(text) => Some(text.split(',').map(|name| name.trim().to_owned()).collect()),
         value => value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect(),

@@ -41,6 +41,11 @@ impl Display for Config {
             line(f, "allow_http", callbacks.allow_http)?;
             line(f, "targets", list(&callbacks.targets))?;
         }
+        writeln!(f, "\n[cors]")?;
+        line(f, "allow_origins", list(&self.cors_origins))?;
+        writeln!(f, "\n[descriptors]")?;
+        let files: Vec<_> = self.descriptor_files.iter().map(|path| path.display()).collect();
+        line(f, "files", list(&files))?;
         writeln!(f, "\n[log]")?;
         let format = match self.log.format {
             LogFormat::Json => "json",

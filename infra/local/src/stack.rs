@@ -10,6 +10,7 @@ use futures_util::future;
 use queuebridge_gateway::config::{
     CallConfig, CallbackConfig, Destination, MethodPattern, RouteConfig,
 };
+use queuebridge_gateway::descriptors::DescriptorRegistry;
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::batcher::Batcher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
@@ -19,7 +20,7 @@ use queuebridge_gateway::server::{Gateway, ServeError, Settings};
 use queuebridge_proto::Keyring;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::{Clock, Stores};
-use queuebridge_web::{DescriptorError, Descriptors};
+use queuebridge_web::{DescriptorError, Descriptors, pool};
 use queuebridge_worker::callbacks::{Networks, Sender, SenderSettings};
 use queuebridge_worker::host::outbox::{Queues, SqsOutbox};
 use queuebridge_worker::host::poller::{self, PollerSettings};
@@ -307,6 +308,10 @@ impl Stack {
         let networks = Networks::public_and(here.collect());
         let sender = SenderSettings { signing_keys: None, networks, result_url: None };
         let sender = Sender::new(sender, None).map_err(LocalError::Certificates)?;
+        let known = pool(self.descriptor_sets.iter().copied())?;
+        let descriptors = Descriptors::of([&known]);
+        let registry = Arc::new(DescriptorRegistry::default());
+        registry.replace_files(vec![known]);
         let gateway = Gateway::new(
             Settings {
                 tenant: "default".to_owned(),
@@ -317,12 +322,13 @@ impl Stack {
                 drain_timeout: self.drain_timeout,
                 replies: Arc::new(replies),
                 callbacks: Some((callback_config, callback_publisher)),
+                cors_origins: Vec::new(),
+                descriptors: registry,
             },
             gateway_routes,
             parts.stores.clone(),
             clock,
         );
-        let descriptors = Descriptors::parse(self.descriptor_sets.iter().copied())?;
         let settings = RunnerSettings {
             lease: self.lease,
             concurrency: self.concurrency,

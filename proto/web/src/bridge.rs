@@ -8,9 +8,10 @@
 //! field number 0. An empty body is an empty message without a frame.
 
 use crate::guard::Guard;
+use crate::inner::Services;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use queuebridge_proto::error::{self, reason};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -19,13 +20,19 @@ use tower::ServiceExt;
 /// Flag and length before a message.
 const FRAME: usize = 5;
 
-pub(crate) async fn answer<B>(request: Request<B>, guard: Guard) -> Response<Body>
+/// Answers one message of at most so many bytes.
+pub(crate) async fn answer<B, S>(
+    request: Request<B>,
+    guard: Guard<S>,
+    most: usize,
+) -> Response<Body>
 where
+    S: Services,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-    let (mut headers, body) = match call(request, guard).await {
+    let (mut headers, body) = match call(request, guard, most).await {
         Ok(answered) => answered,
         Err(status) => (status.into_http::<()>().into_parts().0.headers, Bytes::new()),
     };
@@ -39,27 +46,32 @@ where
     response
 }
 
-async fn call<B>(request: Request<B>, guard: Guard) -> Result<(HeaderMap, Bytes), Status>
+async fn call<B, S>(
+    request: Request<B>,
+    guard: Guard<S>,
+    most: usize,
+) -> Result<(HeaderMap, Bytes), Status>
 where
+    S: Services,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|error| Status::internal(error.to_string()))?;
+    // Nobody else counts what is collected here.
+    let body = Limited::new(body, most.saturating_add(FRAME)).collect().await;
+    let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => too_large(most),
+        None => Status::internal(error.to_string()),
+    })?;
     let (message, framed) = framed(body.to_bytes())?;
     let mut request = Request::from_parts(parts, Body::new(Full::new(message)));
     request.headers_mut().remove(header::CONTENT_LENGTH);
     let response = guard.oneshot(request).await.unwrap_or_else(|never| match never {});
     let (parts, body) = response.into_parts();
-    let collected = body.collect().await?;
-    let trailers = collected.trailers().cloned();
-    let body = collected.to_bytes();
+    let (body, trailers) = single(body).await?;
     let mut headers = parts.headers;
-    headers.extend(trailers.into_iter().flatten().filter_map(|(k, v)| Some((k?, v))));
-    // The end of a stream is told by its trailers.
-    let answers = count(&body);
-    if answers > 1 {
-        return Err(not_here("the method answers with a stream"));
+    for (name, value) in trailers.iter().flatten() {
+        headers.append(name.clone(), value.clone());
     }
     let body = if framed || body.is_empty() { body } else { body.slice(FRAME..) };
     Ok((headers, body))
@@ -92,15 +104,25 @@ fn length(frame: &[u8]) -> usize {
     usize::try_from(u32::from_be_bytes(bytes)).unwrap_or(usize::MAX)
 }
 
-/// How many messages stand in a body.
-fn count(mut body: &[u8]) -> usize {
-    let mut messages = 0;
-    while body.len() >= FRAME {
-        messages += 1;
-        let next = FRAME.saturating_add(length(body));
-        body = body.get(next..).unwrap_or_default();
+/// The one message of an answer, and its trailers. A stream is left at its second
+/// message: nobody says how long it would go on.
+async fn single(mut body: Body) -> Result<(Bytes, Option<HeaderMap>), Status> {
+    let (mut message, mut trailers) = (BytesMut::new(), None);
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(data) => message.put(data),
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+        if message.len() >= FRAME && message.len() > FRAME.saturating_add(length(&message)) {
+            return Err(not_here("the method answers with a stream"));
+        }
     }
-    messages
+    Ok((message.freeze(), trailers))
+}
+
+fn too_large(most: usize) -> Status {
+    let message = format!("the request is larger than the {most} bytes that are taken here");
+    error::status(Code::ResourceExhausted, reason::PAYLOAD_TOO_LARGE, message)
 }
 
 fn not_here(why: &str) -> Status {

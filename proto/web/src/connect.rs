@@ -2,6 +2,8 @@
 
 use crate::descriptors::Descriptors;
 use crate::guard::Guard;
+use crate::inner::Services;
+use crate::trailing::Trailing;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
@@ -21,20 +23,26 @@ use tonic::{Request, Status, Streaming};
 use tonic_types::pb;
 
 /// The methods of the services behind a guard.
-pub(crate) struct Connect(Arc<Shared>);
+pub(crate) struct Connect<S>(Arc<Shared<S>>);
 
-struct Shared {
-    guard: Guard,
+struct Shared<S> {
+    guard: Guard<S>,
     descriptors: Option<Arc<Descriptors>>,
+    trailing: Trailing,
 }
 
-impl Connect {
-    pub(crate) fn new(guard: Guard, descriptors: Option<Arc<Descriptors>>) -> Self {
-        Self(Arc::new(Shared { guard, descriptors }))
+impl<S: Services> Connect<S> {
+    /// The methods for one request, whose stream of answers `trailing` ends.
+    pub(crate) fn new(
+        guard: Guard<S>,
+        descriptors: Option<Arc<Descriptors>>,
+        trailing: Trailing,
+    ) -> Self {
+        Self(Arc::new(Shared { guard, descriptors, trailing }))
     }
 }
 
-impl Dispatcher for Connect {
+impl<S: Services> Dispatcher for Connect<S> {
     fn lookup(&self, path: &str) -> Option<MethodDescriptor> {
         let known = self.0.descriptors.as_ref().and_then(|known| known.method(path));
         // Without descriptors, or for a service that is not among them: the
@@ -90,15 +98,15 @@ impl Dispatcher for Connect {
     }
 }
 
-impl Connect {
-    fn call(&self, path: &str, context: RequestContext, format: CodecFormat) -> Call {
+impl<S: Services> Connect<S> {
+    fn call(&self, path: &str, context: RequestContext, format: CodecFormat) -> Call<S> {
         Call { shared: self.0.clone(), path: path.to_owned(), context, format }
     }
 }
 
 /// One call on its way to the services.
-struct Call {
-    shared: Arc<Shared>,
+struct Call<S> {
+    shared: Arc<Shared<S>>,
     path: String,
     context: RequestContext,
     format: CodecFormat,
@@ -106,13 +114,15 @@ struct Call {
 
 type Requests = Result<Bytes, ConnectError>;
 
-impl Call {
+impl<S: Services> Call<S> {
     /// One answer.
     async fn single(
         self,
         requests: impl Stream<Item = Requests> + Send + 'static,
     ) -> Result<Response<EncodedBody>, ConnectError> {
         let (headers, mut answers) = self.send(requests).await?;
+        let headers = metadata(headers);
+        let failed = |status| failed(status).with_headers(headers.clone());
         let message = answers.message().await.map_err(failed)?;
         let second = match message {
             Some(_) => answers.message().await.map_err(failed)?,
@@ -129,7 +139,7 @@ impl Call {
         };
         let body = self.shared.outgoing(&self.path, self.format, message)?;
         let mut response = Response::new(EncodedBody::Contiguous(body));
-        response.headers = metadata(headers);
+        response.headers = headers;
         response.trailers = metadata(trailers);
         Ok(response)
     }
@@ -140,13 +150,29 @@ impl Call {
         requests: impl Stream<Item = Requests> + Send + 'static,
     ) -> Result<Response<connectrpc::EncodedStream>, ConnectError> {
         let (headers, answers) = self.send(requests).await?;
-        let encoded = answers.map(move |answer| {
-            let body = self.shared.outgoing(&self.path, self.format, answer.map_err(failed)?)?;
-            Ok(EncodedBody::Contiguous(body))
+        let encoded = stream::unfold((self, answers), |(call, mut answers)| async move {
+            let answer = call.next(&mut answers).await.transpose()?;
+            Some((answer, (call, answers)))
         });
         let mut response = Response::new(encoded.boxed() as connectrpc::EncodedStream);
         response.headers = metadata(headers);
         Ok(response)
+    }
+
+    /// The next answer of a stream; after the last one, its trailing metadata are
+    /// left to the end of the response.
+    async fn next(
+        &self,
+        answers: &mut Streaming<Bytes>,
+    ) -> Result<Option<EncodedBody>, ConnectError> {
+        let Some(message) = answers.message().await.map_err(failed)? else {
+            if let Some(trailers) = answers.trailers().await.map_err(failed)? {
+                self.shared.trailing.set(metadata(trailers));
+            }
+            return Ok(None);
+        };
+        let body = self.shared.outgoing(&self.path, self.format, message)?;
+        Ok(Some(EncodedBody::Contiguous(body)))
     }
 
     async fn send(
@@ -164,6 +190,8 @@ impl Call {
         let rest = rest.filter_map(|request| std::future::ready(request.ok()));
         let mut request = Request::new(stream::iter(first).chain(rest));
         *request.metadata_mut() = MetadataMap::from_headers(metadata_of(self.context.headers()));
+        // What the connection knows of its peer.
+        *request.extensions_mut() = self.context.extensions().clone();
         if let Some(remaining) = self.context.time_remaining() {
             request.set_timeout(remaining);
         }
@@ -176,7 +204,7 @@ impl Call {
     }
 }
 
-impl Shared {
+impl<S> Shared<S> {
     /// From what the client sent to what the services take.
     fn incoming(
         &self,

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 pub struct DescriptorError(String);
 
 /// The methods of some services.
+#[derive(Default)]
 pub struct Descriptors {
     methods: HashMap<String, Method>,
     services: Vec<String>,
@@ -38,27 +39,23 @@ impl Descriptors {
     /// # Errors
     /// See [`DescriptorError`].
     pub fn parse<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DescriptorError> {
-        let mut pool = DescriptorPool::new();
-        for set in sets {
-            pool.decode_file_descriptor_set(set).map_err(|e| DescriptorError(e.to_string()))?;
+        Ok(Self::of([&pool(sets)?]))
+    }
+
+    /// The methods in some pools. Pools may hold different files of one name; of
+    /// services of one name the first counts.
+    #[must_use]
+    pub fn of<'a>(pools: impl IntoIterator<Item = &'a DescriptorPool>) -> Self {
+        let (mut methods, mut services) = (HashMap::new(), Vec::new());
+        for service in pools.into_iter().flat_map(DescriptorPool::services) {
+            let name = service.full_name().to_owned();
+            if !services.contains(&name) {
+                methods
+                    .extend(service.methods().map(|m| (format!("{name}/{}", m.name()), known(&m))));
+                services.push(name);
+            }
         }
-        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-        let known = methods.map(|method| {
-            let path = format!("{}/{}", method.parent_service().full_name(), method.name());
-            let options = method.method_descriptor_proto().options.clone().unwrap_or_default();
-            let kind = match (method.is_client_streaming(), method.is_server_streaming()) {
-                (false, false) => MethodKind::Unary,
-                (false, true) => MethodKind::ServerStreaming,
-                (true, false) => MethodKind::ClientStreaming,
-                (true, true) => MethodKind::BidiStreaming,
-            };
-            let without_side_effects =
-                options.idempotency_level() == IdempotencyLevel::NoSideEffects;
-            let (input, output) = (method.input(), method.output());
-            (path, Method { kind, without_side_effects, input, output })
-        });
-        let services = pool.services().map(|service| service.full_name().to_owned()).collect();
-        Ok(Self { methods: known.collect(), services })
+        Self { methods, services }
     }
 
     /// The full names of the services.
@@ -107,4 +104,30 @@ impl Descriptors {
         let json = serde_json::to_vec(&message).map_err(|error| Some(error.to_string()))?;
         Ok(json.into())
     }
+}
+
+/// Reads serialized `FileDescriptorSet`s that belong together.
+///
+/// # Errors
+/// See [`DescriptorError`].
+pub fn pool<'a>(
+    sets: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<DescriptorPool, DescriptorError> {
+    let mut pool = DescriptorPool::new();
+    for set in sets {
+        pool.decode_file_descriptor_set(set).map_err(|e| DescriptorError(e.to_string()))?;
+    }
+    Ok(pool)
+}
+
+fn known(method: &prost_reflect::MethodDescriptor) -> Method {
+    let options = method.method_descriptor_proto().options.clone().unwrap_or_default();
+    let kind = match (method.is_client_streaming(), method.is_server_streaming()) {
+        (false, false) => MethodKind::Unary,
+        (false, true) => MethodKind::ServerStreaming,
+        (true, false) => MethodKind::ClientStreaming,
+        (true, true) => MethodKind::BidiStreaming,
+    };
+    let without_side_effects = options.idempotency_level() == IdempotencyLevel::NoSideEffects;
+    Method { kind, without_side_effects, input: method.input(), output: method.output() }
 }

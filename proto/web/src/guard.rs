@@ -1,7 +1,7 @@
 //! What a server of HTTP/2 would see to: the end of a call's time, handlers that
 //! panic, answers that are too large.
 
-use crate::inner::Inner;
+use crate::inner::{Inner, Services};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response};
@@ -34,18 +34,18 @@ pub struct Limits {
 
 /// Calls services within limits, in native gRPC.
 #[derive(Clone)]
-pub(crate) struct Guard {
-    inner: Inner,
+pub(crate) struct Guard<S> {
+    inner: Inner<S>,
     limits: Limits,
 }
 
-impl Guard {
-    pub(crate) fn new(inner: Inner, limits: Limits) -> Self {
+impl<S> Guard<S> {
+    pub(crate) fn new(inner: Inner<S>, limits: Limits) -> Self {
         Self { inner, limits }
     }
 }
 
-impl Service<Request<Body>> for Guard {
+impl<S: Services> Service<Request<Body>> for Guard<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;

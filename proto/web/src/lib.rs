@@ -1,5 +1,5 @@
-//! gRPC-Web, Connect and JSON in front of tonic services, for hosts that cannot
-//! carry HTTP/2 trailers.
+//! gRPC-Web, Connect and JSON in front of services that speak gRPC, for clients and
+//! hosts that cannot carry HTTP/2 trailers.
 //!
 //! [`Web::call`] takes an HTTP request and answers it, without a socket:
 //!
@@ -21,10 +21,12 @@ mod descriptors;
 mod guard;
 mod inner;
 mod protocol;
+mod trailing;
 
-pub use descriptors::{DescriptorError, Descriptors};
+pub use descriptors::{DescriptorError, Descriptors, pool};
 pub use guard::Limits;
-pub use protocol::Protocol;
+pub use inner::Services;
+pub use protocol::{Protocol, is_native};
 
 use connect::Connect;
 use connectrpc::ConnectRpcService;
@@ -38,23 +40,43 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, ServiceExt};
+use trailing::Trailing;
 
-/// The largest request in bytes: more than any of the hosts in question takes.
+/// The largest request in bytes, unless told otherwise: more than any of the
+/// worker's hosts takes.
 const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Answers HTTP requests in several protocols by the same services.
 #[derive(Clone)]
-pub struct Web {
-    routes: Routes,
+pub struct Web<S = Routes> {
+    services: S,
     descriptors: Option<Arc<Descriptors>>,
+    max_request_bytes: usize,
 }
 
-impl Web {
+impl Web<Routes> {
     /// Serves `routes`. Without descriptors there is no JSON, and streams are not
     /// told from single messages.
     #[must_use]
     pub fn new(routes: Routes, descriptors: Option<Arc<Descriptors>>) -> Self {
-        Self { routes: routes.prepare(), descriptors }
+        Self::over(routes.prepare(), descriptors)
+    }
+}
+
+impl<S: Services> Web<S> {
+    /// Serves anything that answers native gRPC. It is cheap: whoever's descriptors
+    /// change makes a new one for each request.
+    #[must_use]
+    pub fn over(services: S, descriptors: Option<Arc<Descriptors>>) -> Self {
+        Self { services, descriptors, max_request_bytes: MAX_REQUEST_BYTES }
+    }
+
+    /// Takes requests of at most so many bytes where they are collected here.
+    /// Default: 16 MiB.
+    #[must_use]
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.max_request_bytes = bytes;
+        self
     }
 
     /// Answers one request. Panics of a handler and the end of its time become
@@ -64,7 +86,7 @@ impl Web {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        let inner = Inner::Routes(Box::new(self.routes.clone()));
+        let inner = Inner::Services(self.services.clone());
         self.answer(request, Guard::new(inner, limits)).await
     }
 
@@ -74,39 +96,40 @@ impl Web {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        let native = request.version() == http::Version::HTTP_2
-            && Protocol::of(&request) == Some(Protocol::Grpc);
-        if !native {
+        if !is_native(&request) {
             return self.call(request, limits).await;
         }
-        let guard = Guard::new(Inner::Routes(Box::new(self.routes.clone())), limits);
+        let guard = Guard::new(Inner::Services(self.services.clone()), limits);
         let answered = guard.oneshot(request.map(Body::new)).await;
         answered.unwrap_or_else(|never: Infallible| match never {})
     }
 
     /// Answers a request with a status, in the protocol of the request.
     pub async fn refuse(&self, request: Request<()>, status: Status) -> Response<Body> {
-        let inner = Inner::Refuse(status);
+        let inner = Inner::<S>::Refuse(status);
         let request = request.map(|()| Body::empty());
         self.answer(request, Guard::new(inner, Limits::default())).await
     }
 
-    async fn answer<B>(&self, request: Request<B>, guard: Guard) -> Response<Body>
+    async fn answer<B>(&self, request: Request<B>, guard: Guard<S>) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
+        let most = self.max_request_bytes;
         let answered = match Protocol::of(&request) {
             Some(Protocol::GrpcWeb) => GrpcWebLayer::new().layer(guard).oneshot(request).await,
             Some(Protocol::Connect) => {
-                let methods = Connect::new(guard, self.descriptors.clone());
+                let trailing = Trailing::default();
+                let methods = Connect::new(guard, self.descriptors.clone(), trailing.clone());
                 let limits = connectrpc::Limits::default()
-                    .with_max_request_body_size(MAX_REQUEST_BYTES)
-                    .with_max_message_size(MAX_REQUEST_BYTES);
+                    .with_max_request_body_size(most)
+                    .with_max_message_size(most);
                 let service = ConnectRpcService::new(methods).with_limits(limits);
-                service.oneshot(request).await.map(|response| response.map(Body::new))
+                let answered = service.oneshot(request).await;
+                answered.map(|response| trailing.complete(response.map(Body::new)))
             }
-            Some(Protocol::Grpc) => Ok(bridge::answer(request, guard).await),
+            Some(Protocol::Grpc) => Ok(bridge::answer(request, guard, most).await),
             None if is_health_check(&request) => Ok(text(StatusCode::OK, "ok\n")),
             None => Ok(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED)),
         };
@@ -133,3 +156,6 @@ fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
     response
 }
+
+#[cfg(test)]
+mod tests;

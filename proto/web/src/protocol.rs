@@ -1,6 +1,6 @@
 //! Which protocol a request speaks.
 
-use http::{Method, Request, header};
+use http::{Method, Request, Version, header};
 
 /// A way to call a method over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,13 @@ impl Protocol {
             _ => None,
         }
     }
+}
+
+/// Whether a request is gRPC on a connection that carries trailers: no translation
+/// stands between it and the services.
+#[must_use]
+pub fn is_native<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2 && Protocol::of(request) == Some(Protocol::Grpc)
 }
 
 /// A GET without these is no call.

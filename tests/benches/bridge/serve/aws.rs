@@ -47,6 +47,8 @@ pub(super) async fn gateway(
         drain_timeout: SECOND,
         replies: replies.clone(),
         callbacks: None,
+        cors_origins: Vec::new(),
+        descriptors: Arc::default(),
     };
     let route = RouteConfig::new(MethodPattern::All, Destination::Queue(queue.to_owned()));
     let publisher = Arc::new(SqsPublisher::new(sqs.clone(), queue.to_owned()));

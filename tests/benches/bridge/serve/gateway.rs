@@ -39,6 +39,8 @@ pub(super) async fn build(
         drain_timeout: Duration::from_secs(1),
         replies: Arc::default(),
         callbacks: None,
+        cors_origins: Vec::new(),
+        descriptors: Arc::default(),
     };
     let route = RouteConfig::new(MethodPattern::All, Destination::Queue(first));
     let routes = Routes::new().with(route, publisher.clone());

@@ -71,7 +71,7 @@ impl House {
     /// Sends a request through a door.
     pub(super) async fn send(&self, door: Door, request: Request) -> Reply {
         match door {
-            Door::Container => self.over_http(request).await,
+            Door::Container => over_http(&self.address, request).await,
             Door::UrlStream => self.streamed(request).await,
             Door::Alb | Door::AlbMultiValue | Door::HttpApi | Door::Url => {
                 let answer = self.buffered.invoke(event(door, &request).to_string(), LONG).await;
@@ -95,34 +95,31 @@ impl House {
         let status = head["statusCode"].as_u64().unwrap().try_into().unwrap();
         Reply { status, headers, body: body.slice(end + 8..) }
     }
+}
 
-    async fn over_http(&self, request: Request) -> Reply {
-        let stream = TcpStream::connect(&self.address).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let mut uri = request.path;
-        if !request.query.is_empty() {
-            uri = format!("{uri}?{}", request.query);
-        }
-        let mut builder = hyper::Request::builder().method(request.method).uri(uri);
-        builder = builder.header("host", &self.address);
-        for (name, value) in request.headers {
-            builder = builder.header(name, value);
-        }
-        let response = sender.send_request(builder.body(Full::new(request.body)).unwrap()).await;
-        let (parts, body) = response.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        connection.abort();
-        let pair = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
-            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        Reply {
-            status: parts.status.as_u16(),
-            headers: parts.headers.iter().map(pair).collect(),
-            body,
-        }
+/// Sends a request by HTTP/1.1.
+pub(super) async fn over_http(address: &str, request: Request) -> Reply {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut uri = request.path;
+    if !request.query.is_empty() {
+        uri = format!("{uri}?{}", request.query);
     }
+    let mut builder = hyper::Request::builder().method(request.method).uri(uri);
+    builder = builder.header("host", address);
+    for (name, value) in request.headers {
+        builder = builder.header(name, value);
+    }
+    let response = sender.send_request(builder.body(Full::new(request.body)).unwrap()).await;
+    let (parts, body) = response.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    connection.abort();
+    let pair = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    Reply { status: parts.status.as_u16(), headers: parts.headers.iter().map(pair).collect(), body }
 }
 
 /// The document of a request, as the service in front of the function makes it.

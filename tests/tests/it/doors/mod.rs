@@ -2,8 +2,10 @@
 
 mod door;
 mod edges;
+mod gateway;
 mod matrix;
 mod protocol;
+mod trailing;
 
 use bytes::Bytes;
 

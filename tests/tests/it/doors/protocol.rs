@@ -33,6 +33,7 @@ pub(super) const PROTOCOLS: [Protocol; 7] = [
 /// A call: its messages in both forms.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
+    /// Of `Probe`, or with its service: `/package.Service/Method`.
     pub(super) method: &'static str,
     pub(super) streaming: bool,
     pub(super) messages: Vec<(Bytes, Value)>,
@@ -79,7 +80,10 @@ const CODES: [&str; 17] = [
 impl Protocol {
     /// The request of a call.
     pub(super) fn request(self, call: &Call) -> Request {
-        let path = format!("/queuebridge.demo.v1.Probe/{}", call.method);
+        let path = match call.method {
+            full if full.starts_with('/') => full.to_owned(),
+            method => format!("/queuebridge.demo.v1.Probe/{method}"),
+        };
         let binary = || call.messages.iter().map(|(message, _)| message);
         let framed = || binary().fold(BytesMut::new(), |all, m| frame(all, 0, m)).freeze();
         let single = || call.messages.first().map(|(message, _)| message.clone());
@@ -264,6 +268,11 @@ fn connect_stream(reply: &Reply, json: bool) -> Outcome {
         if flags & 2 != 0 {
             ended = true;
             let end: Value = serde_json::from_slice(&data).unwrap();
+            for (name, values) in end["metadata"].as_object().into_iter().flatten() {
+                let values = values.as_array().unwrap().iter();
+                let pair = |value: &Value| (name.clone(), value.as_str().unwrap().to_owned());
+                outcome.trailers.extend(values.map(pair));
+            }
             if end["error"].is_object() {
                 connect_error(&mut outcome, &end["error"]);
             }

@@ -1,0 +1,81 @@
+//! Every protocol on one port: native gRPC goes straight to the services, gRPC-Web,
+//! Connect and JSON are translated in front of them.
+
+mod cors;
+
+pub use cors::Cors;
+
+use crate::descriptors::DescriptorRegistry;
+use futures_util::future::Either;
+use http::{Request, Response};
+use queuebridge_web::{Limits, Services, Web, is_native};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tonic::body::Body;
+use tower::{Service, service_fn};
+
+/// What the translation goes by.
+#[derive(Debug, Default)]
+pub struct Protocols {
+    /// Tells the kinds of methods, and their messages for JSON.
+    pub descriptors: Arc<DescriptorRegistry>,
+    /// Which pages of other origins may call. `None`: browsers let none.
+    pub cors: Option<Cors>,
+    /// The largest request, where it is collected here.
+    pub max_request_bytes: usize,
+}
+
+/// Services that speak native gRPC, behind every protocol.
+#[derive(Clone, Debug)]
+pub struct Front<S> {
+    services: S,
+    protocols: Arc<Protocols>,
+}
+
+impl<S: Services> Front<S> {
+    /// Puts the protocols in front of `services`.
+    #[must_use]
+    pub fn new(services: S, protocols: Arc<Protocols>) -> Self {
+        Self { services, protocols }
+    }
+}
+
+type Translated = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl<S: Services> Service<Request<Body>> for Front<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    // Native gRPC pays nothing for the other protocols.
+    type Future = Either<S::Future, Translated>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.services.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if is_native(&request) {
+            return Either::Left(self.services.call(request));
+        }
+        let (services, protocols) = (self.services.clone(), self.protocols.clone());
+        Either::Right(Box::pin(async move { Ok(protocols.answer(services, request).await) }))
+    }
+}
+
+impl Protocols {
+    async fn answer<S: Services>(&self, services: S, request: Request<Body>) -> Response<Body> {
+        let descriptors = Some(self.descriptors.descriptors());
+        let web = Web::over(services, descriptors).max_request_bytes(self.max_request_bytes);
+        let Some(cors) = &self.cors else { return web.call(request, Limits::default()).await };
+        let service = service_fn(|request| {
+            let web = web.clone();
+            async move { Ok(web.call(request, Limits::default()).await) }
+        });
+        cors.around(request, service).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

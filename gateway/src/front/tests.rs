@@ -1,0 +1,110 @@
+//! What passes straight, and what browsers are told.
+
+use super::*;
+use http::header::{HeaderMap, HeaderValue};
+use http::{Method, StatusCode, Version};
+use tower::ServiceExt;
+
+/// Services that say how they were called.
+fn services() -> impl Services {
+    service_fn(|request: Request<Body>| {
+        let mut response = tonic::Status::ok("").into_http::<Body>();
+        let kind = request.headers()["content-type"].clone();
+        response.headers_mut().insert("x-called-with", kind);
+        response.headers_mut().insert("x-any-bin", HeaderValue::from_static("AP8"));
+        std::future::ready(Ok::<_, Infallible>(response))
+    })
+}
+
+fn request(method: Method, version: Version, headers: &[(&str, &str)]) -> Request<Body> {
+    let mut request = Request::builder().method(method).version(version).uri("/a.B/C");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::empty()).unwrap()
+}
+
+async fn send(origins: &[&str], request: Request<Body>) -> Response<Body> {
+    let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
+    let protocols =
+        Protocols { cors: Cors::new(&origins), max_request_bytes: 1024, ..Protocols::default() };
+    let front = Front::new(services(), Arc::new(protocols));
+    front.oneshot(request).await.unwrap()
+}
+
+fn names(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let values = headers.get_all(name).iter().flat_map(|v| v.to_str().unwrap().split(','));
+    values.map(|name| name.trim().to_lowercase()).collect()
+}
+
+const PAGE: (&str, &str) = ("origin", "https://a.com");
+const WEB: (&str, &str) = ("content-type", "application/grpc-web+proto");
+
+#[tokio::test]
+async fn native_grpc_reaches_the_services_as_it_is_and_the_rest_as_native_grpc() {
+    for (version, kind, called_with) in [
+        (Version::HTTP_2, "application/grpc+custom", Some("application/grpc+custom")),
+        (Version::HTTP_2, "application/grpc-web", Some("application/grpc")),
+        (Version::HTTP_11, "application/grpc-web-text", Some("application/grpc")),
+        (Version::HTTP_2, "text/html", None),
+    ] {
+        let headers = [("content-type", kind), PAGE];
+        let response = send(&["*"], request(Method::POST, version, &headers)).await;
+        let found = response.headers().get("x-called-with").map(|v| v.to_str().unwrap());
+        assert_eq!(found, called_with, "{kind}");
+        // Native gRPC is not for pages: nothing is put around it.
+        let native = kind.starts_with("application/grpc+");
+        assert_eq!(response.headers().contains_key("access-control-allow-origin"), !native);
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_lets_the_page_send_what_it_asks_for() {
+    let asked = [
+        PAGE,
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "connect-protocol-version,x-grpc-web,x-mine-bin"),
+    ];
+    for (origins, allowed) in [
+        (&["https://b.com", "https://a.com"][..], Some("https://a.com")),
+        (&["*"], Some("*")),
+        (&["https://b.com"], None),
+    ] {
+        let response = send(origins, request(Method::OPTIONS, Version::HTTP_11, &asked)).await;
+        let headers = response.headers();
+        assert_eq!(response.status(), StatusCode::OK);
+        let origin = headers.get("access-control-allow-origin").map(|v| v.to_str().unwrap());
+        assert_eq!(origin, allowed);
+        // The same for all depends on nothing.
+        let varies = names(headers, "vary").contains(&"origin".to_owned());
+        assert_eq!(varies, origins != ["*"], "{headers:?}");
+        assert_eq!(names(headers, "access-control-allow-methods"), ["get", "post"]);
+        let allowed = names(headers, "access-control-allow-headers");
+        assert_eq!(allowed, ["connect-protocol-version", "x-grpc-web", "x-mine-bin"]);
+        assert_eq!(headers["access-control-max-age"], "7200");
+        assert!(!headers.contains_key("access-control-allow-credentials"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_shows_the_page_its_status_and_all_metadata() {
+    for (origins, visible) in
+        [(&["https://a.com"][..], true), (&["*"], true), (&["https://b.com"], false), (&[], false)]
+    {
+        let response = send(origins, request(Method::POST, Version::HTTP_11, &[PAGE, WEB])).await;
+        let headers = response.headers();
+        assert_eq!(headers.contains_key("access-control-allow-origin"), visible, "{headers:?}");
+        let exposed = names(headers, "access-control-expose-headers");
+        for name in ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-any-bin"] {
+            assert_eq!(exposed.contains(&name.to_owned()), visible, "{name} {exposed:?}");
+        }
+        let varies = names(headers, "vary").contains(&"origin".to_owned());
+        assert_eq!(varies, !origins.is_empty() && origins != ["*"]);
+    }
+}
+
+#[tokio::test]
+async fn without_origins_a_preflight_is_nothing_special() {
+    let response = send(&[], request(Method::OPTIONS, Version::HTTP_11, &[PAGE])).await;
+    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}

@@ -1,0 +1,87 @@
+//! What tools ask, in their order.
+
+use super::*;
+use crate::descriptors::tests::{registry, set};
+use prost::Message;
+use prost_types::FileDescriptorProto;
+use tonic_reflection::pb::v1::ExtensionRequest;
+
+fn conversation(registry: &Arc<DescriptorRegistry>) -> Conversation {
+    Conversation { registry: registry.clone(), known: registry.current(), place: 0 }
+}
+
+fn ask(conversation: &mut Conversation, question: Question) -> Answer {
+    let request =
+        ServerReflectionRequest { host: "h".into(), message_request: Some(question.clone()) };
+    let reply = conversation.reply(request);
+    assert_eq!(reply.original_request.unwrap().message_request, Some(question));
+    reply.message_response.unwrap()
+}
+
+fn list(conversation: &mut Conversation) -> Vec<String> {
+    match ask(conversation, Question::ListServices(String::new())) {
+        Answer::ListServicesResponse(list) => list.service.into_iter().map(|s| s.name).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The package of the file, or the code of the error.
+fn package(answer: Answer) -> Result<String, i32> {
+    match answer {
+        Answer::FileDescriptorResponse(files) => {
+            let [file] = &files.file_descriptor_proto[..] else { panic!("one file") };
+            Ok(FileDescriptorProto::decode(&file[..]).unwrap().package().to_owned())
+        }
+        Answer::ErrorResponse(error) => Err(error.error_code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_list_is_current_and_a_conversation_is_consistent() {
+    let registry = Arc::new(registry());
+    let mut one = conversation(&registry);
+    assert_eq!(list(&mut one), ["grpc.health.v1.Health"]);
+    registry.replace("one", &set("a")).unwrap();
+    assert_eq!(package(ask(&mut one, Question::FileContainingSymbol("a.Service".into()))), Err(5));
+    assert_eq!(list(&mut one), ["a.Service", "grpc.health.v1.Health"]);
+    registry.forget("one");
+    let symbol = Question::FileContainingSymbol("a.Service".into());
+    assert_eq!(package(ask(&mut one, symbol)).as_deref(), Ok("a"));
+    assert_eq!(list(&mut one), ["grpc.health.v1.Health"]);
+}
+
+#[test]
+fn a_file_is_the_one_that_belongs_to_the_symbol_before_it() {
+    let registry = Arc::new(registry());
+    registry.replace("one", &set("a")).unwrap();
+    registry.replace("two", &set("b")).unwrap();
+    let mut one = conversation(&registry);
+    for name in ["b.Service", "a.Message", ".b.Message", "a.Service.Call"] {
+        let expected = name.trim_start_matches('.').split('.').next();
+        let found = package(ask(&mut one, Question::FileContainingSymbol(name.into())));
+        assert_eq!(found.as_deref().ok(), expected, "{name}");
+        let found = package(ask(&mut one, Question::FileByFilename("api.proto".into())));
+        assert_eq!(found.as_deref().ok(), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_an_answer_and_does_not_end_the_stream() {
+    let mut one = conversation(&Arc::new(registry()));
+    let extension = ExtensionRequest { containing_type: "x.Y".into(), extension_number: -1 };
+    for question in [
+        Question::FileContainingSymbol("x.Y".into()),
+        Question::FileContainingSymbol("grpc.health.v1.Health.Nothing".into()),
+        Question::FileByFilename("x.proto".into()),
+        Question::FileContainingExtension(extension),
+    ] {
+        assert_eq!(package(ask(&mut one, question)), Err(5));
+    }
+    let reply = one.reply(ServerReflectionRequest::default());
+    assert_eq!(package(reply.message_response.unwrap()), Err(3));
+    let of = "grpc.health.v1.HealthCheckRequest".to_owned();
+    let answer = ask(&mut one, Question::AllExtensionNumbersOfType(of.clone()));
+    let expected = ExtensionNumberResponse { base_type_name: of, extension_number: vec![] };
+    assert_eq!(answer, Answer::AllExtensionNumbersResponse(expected));
+}

@@ -1,0 +1,169 @@
+//! Trailing metadata, which the services know only at the end, in every protocol.
+
+use super::*;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf, Bytes};
+use futures_util::stream;
+use http::HeaderMap;
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use serde_json::{Value, json};
+use tower::service_fn;
+
+const UNARY: &str = "/queuebridge.v1.Jobs/GetResult";
+const STREAM: &str = "/queuebridge.v1.Jobs/WatchResult";
+/// Empty, which every type can be.
+const MESSAGE: &[u8] = b"\0\0\0\0\0";
+
+/// What the services do: answer so many messages, and end so.
+#[derive(Clone, Copy)]
+struct Script {
+    messages: usize,
+    code: &'static str,
+    trailing: bool,
+}
+
+const GOOD: Script = Script { messages: 1, code: "0", trailing: true };
+
+fn services(script: Script) -> impl Services {
+    service_fn(move |_request: Request<Body>| {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", http::HeaderValue::from_static(script.code));
+        if script.trailing {
+            trailers.insert("x-end", http::HeaderValue::from_static("done"));
+            trailers.append("x-end", http::HeaderValue::from_static("twice"));
+            trailers.insert("x-end-bin", http::HeaderValue::from_static("AP8"));
+        }
+        let messages = std::iter::repeat_with(move || Bytes::from_static(MESSAGE));
+        let frames = messages.take(script.messages).map(Frame::data);
+        let frames = frames.chain([Frame::trailers(trailers)]).map(Ok::<_, Status>);
+        let mut response = Response::new(Body::new(StreamBody::new(stream::iter(frames))));
+        let headers = response.headers_mut();
+        headers.insert("content-type", http::HeaderValue::from_static("application/grpc"));
+        headers.insert("x-begin", http::HeaderValue::from_static("now"));
+        std::future::ready(Ok::<_, Infallible>(response))
+    })
+}
+
+async fn send(script: Script, path: &str, kind: &str, body: &'static [u8]) -> (HeaderMap, Bytes) {
+    let known = Descriptors::parse([queuebridge_proto::FILE_DESCRIPTOR_SET]).unwrap();
+    let web = Web::over(services(script), Some(Arc::new(known)));
+    let request = Request::post(path).header("content-type", kind);
+    let request = request.header("accept", kind);
+    let request = request.body(Full::new(Bytes::from_static(body))).unwrap();
+    let response = web.call(request, Limits::default()).await;
+    let (parts, body) = response.into_parts();
+    (parts.headers, body.collect().await.unwrap().to_bytes())
+}
+
+fn all<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+/// The frames of a body: flags and data.
+fn frames(mut body: Bytes) -> Vec<(u8, Bytes)> {
+    let mut frames = Vec::new();
+    while !body.is_empty() {
+        let (flags, len) = (body.get_u8(), body.get_u32());
+        frames.push((flags, body.split_to(len as usize)));
+    }
+    frames
+}
+
+const METADATA: &str = r#"{"x-end":["done","twice"],"x-end-bin":["AP8"]}"#;
+
+#[tokio::test]
+async fn a_single_answer_of_connect_has_them_as_headers() {
+    for (kind, empty) in [("application/proto", &b""[..]), ("application/json", b"{}")] {
+        for code in ["0", "5"] {
+            let (headers, _) = send(Script { code, ..GOOD }, UNARY, kind, empty).await;
+            assert_eq!(all(&headers, "trailer-x-end"), ["done", "twice"], "{kind} {headers:?}");
+            assert_eq!(all(&headers, "trailer-x-end-bin"), ["AP8"], "{kind}");
+            assert_eq!(all(&headers, "x-begin"), ["now"], "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_connect_has_them_in_its_last_frame() {
+    for (kind, request) in [
+        ("application/connect+proto", &b"\0\0\0\0\0"[..]),
+        ("application/connect+json", b"\0\0\0\0\x02{}"),
+    ] {
+        // 0 messages, and more than the library gathers in one piece.
+        for messages in [0, 1, 5_000] {
+            for code in ["0", "10"] {
+                let script = Script { messages, code, trailing: true };
+                let (_, body) = send(script, STREAM, kind, request).await;
+                let frames = frames(body);
+                assert_eq!(frames.len(), messages + 1, "{kind}");
+                let (flags, end) = frames.last().unwrap();
+                let end: Value = serde_json::from_slice(end).unwrap();
+                let expected: Value = serde_json::from_str(METADATA).unwrap();
+                assert_eq!((*flags, &end["metadata"]), (2, &expected), "{kind} {end}");
+                assert_eq!(end["error"]["code"] == "aborted", code == "10", "{end}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_without_them_ends_as_the_library_ends_it() {
+    let script = Script { trailing: false, ..GOOD };
+    let (_, body) = send(script, STREAM, "application/connect+proto", b"\0\0\0\0\0").await;
+    let end = frames(body).pop().unwrap();
+    assert_eq!((end.0, serde_json::from_slice::<Value>(&end.1).unwrap()), (2, json!({})));
+}
+
+#[tokio::test]
+async fn grpc_web_has_them_in_its_trailer_frame() {
+    for (path, messages) in [(UNARY, 1), (STREAM, 0), (STREAM, 300)] {
+        for code in ["0", "9"] {
+            let script = Script { messages, code, trailing: true };
+            let kind = "application/grpc-web+proto";
+            let (_, binary) = send(script, path, kind, b"\0\0\0\0\0").await;
+            let kind = "application/grpc-web-text+proto";
+            let (_, text) = send(script, path, kind, b"AAAAAAA=").await;
+            // Each part may be encoded, and padded, for itself.
+            let quanta = text.chunks(4).flat_map(|four| STANDARD.decode(four).unwrap());
+            for body in [binary, quanta.collect()] {
+                let frames = frames(body);
+                assert_eq!(frames.len(), messages + 1);
+                let (flags, trailers) = frames.last().unwrap();
+                let trailers = std::str::from_utf8(trailers).unwrap().replace(": ", ":");
+                assert_eq!(*flags, 0x80);
+                let lines = ["x-end:done", "x-end:twice", "x-end-bin:AP8"];
+                let status = format!("grpc-status:{code}");
+                for line in lines.into_iter().chain([status.as_str()]) {
+                    assert!(trailers.lines().any(|l| l == line), "{line} in {trailers}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_refused_where_it_is_collected() {
+    for (kind, name, expected) in
+        [("application/grpc", "grpc-status", "8"), ("application/proto", "content-type", "")]
+    {
+        let web = Web::over(services(GOOD), None).max_request_bytes(10);
+        let request = Request::post(UNARY).header("content-type", kind);
+        let request = request.body(Full::new(Bytes::from_static(&[8; 64]))).unwrap();
+        let response = web.call(request, Limits::default()).await;
+        match expected {
+            "" => assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS),
+            code => assert_eq!(response.headers()[name], code),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bridge_has_them_among_its_headers_and_leaves_a_stream_at_its_second_message() {
+    let (headers, body) = send(GOOD, UNARY, "application/grpc", MESSAGE).await;
+    assert_eq!((all(&headers, "x-end"), &body[..]), (vec!["done", "twice"], MESSAGE));
+    let endless = Script { messages: usize::MAX, ..GOOD };
+    let (headers, body) = send(endless, STREAM, "application/grpc", MESSAGE).await;
+    assert_eq!((&headers["grpc-status"], body.len()), (&"12".parse().unwrap(), 0));
+}

@@ -1,0 +1,118 @@
+"""Clients that nobody here wrote, at the gateway's port: of Connect, gRPC-Web and
+reflection, and what a browser asks before its page may call."""
+
+import http.client
+import json
+import shutil
+import signal
+import subprocess
+import unittest
+
+import node
+import stubs
+import grpc
+from bridge import Bridge
+from google.protobuf import descriptor_pool
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+from processes import until
+
+PAGE = "https://shop.example.com"
+PROBE = "queuebridge.demo.v1.Probe"
+
+
+class Protocols(Bridge):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.own = node.descriptors(cls.dir / "own.bin", stubs.ROOT / "proto")
+        cls.demo = node.descriptors(cls.dir / "demo.bin")
+        cls.file = cls.dir / "routed.bin"
+        shutil.copy(cls.demo, cls.file)
+        cls.web = cls.new_gateway(
+            QB_CORS_ALLOW_ORIGINS=f"{PAGE},http://localhost:3000",
+            QB_DESCRIPTORS_FILES=str(cls.file),
+        )
+
+    def other(self):
+        """Descriptors of another service."""
+        folder = self.dir / "other"
+        folder.mkdir()
+        text = "message M {} service Other { rpc Call(M) returns (M); }"
+        (folder / "other.proto").write_text(f'syntax = "proto3"; package other.v1; {text}')
+        return node.descriptors(self.dir / "other.bin", folder)
+
+    def services(self):
+        """What reflection lists, in a channel of its own."""
+        with grpc.insecure_channel(self.web.address) as channel:
+            return set(ProtoReflectionDescriptorDatabase(channel).get_services())
+
+    def ask(self, method, headers, body=None):
+        connection = http.client.HTTPConnection(self.web.address, timeout=30)
+        self.addCleanup(connection.close)
+        connection.request(method, "/queuebridge.v1.Jobs/GetResult", body, headers)
+        return connection.getresponse()
+
+    def test_clients_of_connect_and_grpc_web_submit_and_watch(self):
+        program, home = node.installed()
+        script = home / "jobs.mjs"
+        shutil.copy(stubs.ROOT / "tests/python/jobs.mjs", script)
+        arguments = [program, script, f"http://{self.web.address}", self.own]
+        run = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        said = [json.loads(line) for line in run.stdout.splitlines()]
+        self.assertEqual(len(said), 4)
+        for line in said:
+            with self.subTest(line["transport"]):
+                self.assertEqual(line["state"], 3)
+                self.assertEqual(line["answer"], "hello")
+                self.assertEqual(line["watched"][-1], 3)
+                details = ["google.rpc.ErrorInfo", "google.rpc.BadRequest"]
+                self.assertEqual(line["error"], {"code": 3, "details": details})
+
+    def test_a_browser_is_told_what_its_page_may_do(self):
+        asked = {
+            "Origin": PAGE,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type,x-grpc-web,x-mine",
+        }
+        answer = self.ask("OPTIONS", asked)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.headers["Access-Control-Allow-Origin"], PAGE)
+        self.assertIn("x-mine", answer.headers["Access-Control-Allow-Headers"])
+        self.assertIn("origin", answer.headers["Vary"])
+        other = self.ask("OPTIONS", {**asked, "Origin": "https://other.example.com"})
+        self.assertNotIn("Access-Control-Allow-Origin", other.headers)
+        headers = {"Origin": PAGE, "Content-Type": "application/json"}
+        answer = self.ask("POST", headers, b'{"id": "x"}')
+        self.assertEqual(answer.status, 400)
+        self.assertEqual(answer.headers["Access-Control-Allow-Origin"], PAGE)
+        self.assertIn("grpc-status", answer.headers["Access-Control-Expose-Headers"])
+
+    def test_reflection_describes_what_lives_behind_the_queue(self):
+        self.assertIn(PROBE, self.services())
+        with grpc.insecure_channel(self.web.address) as channel:
+            database = ProtoReflectionDescriptorDatabase(channel)
+            service = descriptor_pool.DescriptorPool(database).FindServiceByName(PROBE)
+            self.assertIn("Echo", service.methods_by_name)
+
+    def test_at_a_hangup_the_descriptors_are_read_again(self):
+        def logged(text):
+            return until(lambda: text in self.web.log.read_text(), text)
+
+        self.file.write_bytes(b"broken")
+        self.web.kill(signal.SIGHUP)
+        logged("descriptors are broken")
+        self.assertIn(PROBE, self.services())
+        shutil.copy(self.other(), self.file)
+        self.web.kill(signal.SIGHUP)
+        until(lambda: PROBE not in self.services(), "the new descriptors")
+        self.assertIn("other.v1.Other", self.services())
+        shutil.copy(self.demo, self.file)
+        self.web.kill(signal.SIGHUP)
+        until(lambda: PROBE in self.services(), "the old descriptors")
+
+
+if __name__ == "__main__":
+    unittest.main()
