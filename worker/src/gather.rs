@@ -45,9 +45,12 @@ pub(crate) async fn found(job: &Job<'_>, id: &JobId) -> Verdict {
             return Ok(None);
         };
         let at = record.completed_at.unwrap_or_else(|| job.now());
-        let outcome = record.outcome.as_ref();
-        let of = job.call.membership.as_ref();
-        let success = of.is_some_and(|of| succeeded(of, record.state, outcome));
+        let Some(of) = &job.call.membership else { return Ok(None) };
+        let success = match &record.outcome {
+            // Its code is gone: what it was noted as stays, or it would be in both sets.
+            None if record.state == State::Failed => was_success(job, id, of).await?,
+            outcome => succeeded(of, record.state, outcome.as_ref()),
+        };
         note(job, id, success, at).await
     };
     tell(job, id, noted.await).await
@@ -61,6 +64,12 @@ pub(crate) fn decided_by(verdict: &Record) -> Option<u32> {
 
 fn succeeded(of: &Membership, state: State, outcome: Option<&Outcome>) -> bool {
     of.rule.as_ref().is_some_and(|rule| is_success(rule, state, code(state, outcome)))
+}
+
+async fn was_success(job: &Job<'_>, id: &JobId, of: &Membership) -> Result<bool, StoreError> {
+    let gathers = &job.runner.gathers.gathers;
+    let tally = gathers.tally(id, of.index / TALLY, job.now()).await?;
+    Ok(u8::try_from(of.index % TALLY).is_ok_and(|index| tally.succeeded.contains(index)))
 }
 
 /// Adds the branch to its tally, and answers the verdict if this branch has decided it.

@@ -119,6 +119,22 @@ async fn what_ends_after_the_deadline_is_not_counted_by_whoever_looks_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_was_counted_and_then_forgotten_is_not_counted_again() {
+    let world = world();
+    world.script.set("1", Act::Fail(Status::not_found("nothing")));
+    let rule = Some(GatherRule { success_codes: vec![0, 5], ..need(0) });
+    let group = Group { total: 301, rule, ..Group::default() };
+    let first = batch(&world, 300, group).await.unwrap();
+    let id = first.group.as_ref().unwrap().id.clone();
+    work_all(&world).await;
+    world.delete(&accepted(&first)[1]).await.unwrap();
+    batch(&world, 300, Group { id: id.clone(), ..Group::default() }).await.unwrap();
+    work_all(&world).await;
+    let gather = world.get(&id).await.unwrap().gather.unwrap();
+    assert_eq!((gather.succeeded, gather.failed), (300, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_parked_job_of_a_group_says_that_it_is_one() {
     let mut plan = Plan::new(Way::Queues, &["w"], need(0));
     plan.route = |route| {
