@@ -54,7 +54,7 @@ async fn who_ended_long_after_the_verdict_does_not_tell_it() {
     let world = Plan::new(Way::Queues, &THREE, need(1)).build();
     let job = world.submit(told_request()).await.unwrap();
     world.work("a").await;
-    assert_eq!(world.tell_all().await, [job.id.clone()]);
+    assert_eq!(world.tell_all().await, std::slice::from_ref(&job.id));
     advance(secs(5)).await;
     world.delete(&job.id).await.unwrap();
     for name in ["b", "c"] {

@@ -217,7 +217,8 @@ async fn run(seed: u64) {
     let told = RefCell::new(HashSet::new());
     let telling = async {
         loop {
-            told.borrow_mut().extend(world.tell().await.0);
+            let (ids, _) = world.tell().await;
+            told.borrow_mut().extend(ids);
             sleep(secs(1)).await;
         }
     };
@@ -257,10 +258,11 @@ async fn run(seed: u64) {
     };
     world.store.every(0, Fault::None);
     advance(EXPIRY + CLOCK_SKEW).await;
-    told.borrow_mut().extend(world.tell_all().await);
+    let mut told = told.into_inner();
+    told.extend(world.tell_all().await);
     for case in cases {
         let Case { id, names, .. } = &case;
-        assert!(told.borrow().contains(id), "seed {seed}: nobody is told of {id}");
+        assert!(told.contains(id), "seed {seed}: nobody is told of {id}");
         let records = records(&world, id).await;
         for (name, record) in names.iter().zip(&records) {
             let never = |of: &&Record| of.state == State::Cancelled && of.attempt == 0;
