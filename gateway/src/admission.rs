@@ -27,6 +27,10 @@ pub struct Place {
     _kib: OwnedSemaphorePermit,
 }
 
+/// Room for copies; dropped when they are sent.
+#[derive(Debug)]
+pub struct Copies(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+
 impl Admission {
     /// At most `max_pending` submissions at once.
     #[must_use]
@@ -46,6 +50,17 @@ impl Admission {
             (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: kib }),
             _ => Err(overloaded()),
         }
+    }
+
+    /// Room for the copies of a submission that has a place already.
+    ///
+    /// # Errors
+    /// As [`Admission::enter`].
+    pub fn copies(&self, bytes: usize) -> Result<Copies, Status> {
+        // Alone, even the largest is taken.
+        let kib = kib(bytes).min(kib(MAX_KIB * 1024 / 2));
+        let kib = self.kib.clone().try_acquire_many_owned(kib);
+        kib.map(Copies).map_err(|_| overloaded())
     }
 
     /// A place as soon as there is one: for streams, which are slowed down
@@ -87,6 +102,9 @@ mod tests {
         let second = admission.enter(1).unwrap();
         assert!(admission.enter(1).unwrap_err().metadata().contains_key("grpc-retry-pushback-ms"));
         drop((first, second));
+        let copies = admission.copies(300 * 1024 * 1024).unwrap();
+        assert!(admission.enter(200 * 1024 * 1024).is_err(), "copies count as well");
+        drop(copies);
         assert!(admission.enter(300 * 1024 * 1024).is_ok(), "alone, even the largest is taken");
     }
 }

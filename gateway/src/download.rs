@@ -31,7 +31,7 @@ pub(crate) async fn pieces(
         Found::Pending | Found::Underway(_) | Found::Gathering(_) => return Err(not_finished()),
     };
     let list = record.outcome.as_ref().is_some_and(|of| of.response_type == LIST_TYPE);
-    let record = if list { lookup.listed(&id, record).await? } else { record };
+    let record = if list { lookup.listed(&id, record) } else { record };
     let outcome = record.outcome.unwrap_or_default();
     let (size, sha256, chunks) = match outcome.result {
         Some(outcome::Result::Response(message)) => {

@@ -7,6 +7,7 @@ use queuebridge_proto::time::duration_from_proto;
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::{Callback, GatherPlan, GatherRule, PlannedBranch, SubmitRequest};
 use queuebridge_proto::{MethodName, UnixMillis};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tonic::{Code, Status};
 
@@ -42,7 +43,7 @@ impl Selected {
             branches: self.branches.clone(),
             expires_at: expires_at.0,
             callback: callback.cloned(),
-            total: 0,
+            ..GatherPlan::default()
         }
     }
 }
@@ -143,8 +144,13 @@ pub fn check_rule(
     {
         return Err(("primary", format!("{name:?} is not among its branches")));
     }
-    if rule.success_codes.iter().any(|code| !(0..=MAX_CODE).contains(code)) {
+    let codes = &rule.success_codes;
+    if codes.iter().any(|code| !(0..=MAX_CODE).contains(code)) {
         return Err(("success_codes", "codes are from 0 to 16".to_owned()));
+    }
+    // It travels with every message.
+    if codes.len() > BTreeSet::from_iter(codes).len() {
+        return Err(("success_codes", "each code at most once".to_owned()));
     }
     if rule.cancel_rest && !claimed {
         return Err(("cancel_rest", "at_least_once cannot be cancelled".to_owned()));
@@ -250,6 +256,7 @@ mod tests {
             ("gather.deadline", GatherRule { deadline: seconds(3601), ..plain.clone() }),
             ("gather.deadline", GatherRule { deadline: seconds(-1), ..plain.clone() }),
             ("gather.success_codes", GatherRule { success_codes: vec![17], ..plain.clone() }),
+            ("gather.success_codes", GatherRule { success_codes: vec![5, 5], ..plain.clone() }),
             ("gather.primary", GatherRule { answer: Some(Answer::Primary("x".into())), ..plain }),
         ] {
             assert_eq!(refused(&with(wrong), &config).2, field);

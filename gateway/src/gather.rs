@@ -1,20 +1,17 @@
 //! Looking at jobs with branches.
 
+mod ending;
+mod report;
+
 use crate::lookup::{Found, Lookup, purged, unreachable};
 use crate::view;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use prost::Message;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::gather::{Standing, keeps_late, total};
-use queuebridge_proto::v1::outcome::Result as Kind;
-use queuebridge_proto::v1::{
-    Branch, FinishedJob, Gather, GatherPlan, GatherReport, Job, ListBranchesResponse, State,
-};
+use queuebridge_proto::gather::{Standing, total};
+use queuebridge_proto::v1::{Branch, Gather, GatherPlan, Job, ListBranchesResponse, State};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Record;
 use queuebridge_store::gather::{Cause, ROOT, TALLY, branch_ids, method_of};
-use queuebridge_store::record::is_terminal;
-use std::future::ready;
 use tonic::{Code, Status};
 
 /// Branches on a page.
@@ -25,16 +22,16 @@ const LOOKS: usize = 32;
 
 impl Lookup {
     /// A gather whose deadline has passed is decided now, if it was not before.
-    pub(crate) async fn close(&self, id: &JobId, now: UnixMillis) -> Result<(), Status> {
-        let verdict = self.gathers.close(id, Cause::Deadline, now).await;
-        if let Some(verdict) = verdict.map_err(|e| unreachable(&e))? {
-            let rest = self.gathers.cancel_rest(id, &verdict, now);
-            rest.await.map_err(|e| unreachable(&e))?;
-        }
-        Ok(())
+    pub(crate) async fn close(
+        &self,
+        id: &JobId,
+        now: UnixMillis,
+    ) -> Result<Option<Record>, Status> {
+        self.gathers.close(id, Cause::Deadline, now).await.map_err(|e| unreachable(&e))
     }
 
-    /// About how many branches have ended: those of full tallies are counted as wholes.
+    /// About how many branches have ended: those of the first tally, and of large groups
+    /// later those of full ones.
     pub(crate) async fn ended(&self, id: &JobId) -> Result<u32, Status> {
         let (now, gathers) = (self.clock.now(), &self.gathers.gathers);
         let first = gathers.tally(id, 0, now).await.map_err(|e| unreachable(&e))?;
@@ -42,7 +39,7 @@ impl Lookup {
             return Ok(first.ended());
         }
         let full = gathers.tally(id, ROOT / TALLY, now).await.map_err(|e| unreachable(&e))?;
-        Ok(full.ended() * TALLY)
+        Ok(first.ended().max(full.ended() * TALLY))
     }
 
     /// A gather that is not decided yet, with what its branches have come to.
@@ -135,108 +132,26 @@ impl Lookup {
         Ok(ListBranchesResponse { branches, next_page_token })
     }
 
-    /// The branches of a gather that is decided: as they were then, and those that came
-    /// late as they are now, where the rule keeps them.
-    pub(crate) async fn reported(
-        &self,
-        id: &JobId,
-        report: GatherReport,
-        most: usize,
-    ) -> Result<Gather, Status> {
-        let plan = report.plan.unwrap_or_default();
-        if plan.total > 0 {
-            let GatherReport { succeeded, failed, .. } = report;
-            let rule = plan.rule.clone();
-            return Ok(Gather { rule, total: plan.total, succeeded, failed, branches: vec![] });
+    /// A branch as it stands; of one whose result is gone at least how it ended.
+    pub(crate) async fn now(&self, id: &JobId) -> Result<Record, Status> {
+        match Box::pin(self.find(id)).await? {
+            Found::Underway(record) | Found::Finished(record) => Ok(record),
+            Found::Pending | Found::Gathering(_) => Ok(Record::new("")),
+            Found::Purged => {
+                let record = self.store.get(id, self.clock.now()).await;
+                // Without a record nobody had ended it by its work expiry.
+                let expired = || Record { state: State::Expired, ..Record::new("") };
+                Ok(record.map_err(|e| unreachable(&e))?.unwrap_or_else(expired))
+            }
         }
-        let keeps = plan.rule.as_ref().is_none_or(keeps_late);
-        let late: Vec<bool> =
-            report.branches.iter().map(|branch| !is_terminal(branch.state())).collect();
-        let methods: Vec<String> = plan.branches.iter().map(|b| b.method.clone()).collect();
-        let each = branch_ids(id, &plan).into_iter().zip(methods).zip(report.branches);
-        let look = |((id, method), then): ((JobId, String), FinishedJob)| async move {
-            let then = Record::of_finished(then);
-            let record = if keeps && !then.is_terminal() { self.now(&id).await? } else { then };
-            Ok::<_, Status>(self.branch(&id, &method, record))
-        };
-        let branches = stream::iter(each).map(look).buffered(LOOKS);
-        let mut branches: Vec<Job> = branches.try_collect().await?;
-        view::shorten(&mut branches, most);
-        Ok(view::gather(&plan, branches, &late))
     }
 
-    /// A branch as it stands.
-    async fn now(&self, id: &JobId) -> Result<Record, Status> {
-        Ok(match Box::pin(self.find(id)).await? {
-            Found::Underway(record) | Found::Finished(record) => record,
-            Found::Pending | Found::Gathering(_) | Found::Purged => Record::new(""),
-        })
-    }
-
-    fn branch(&self, id: &JobId, method: &str, mut record: Record) -> Job {
+    pub(crate) fn branch(&self, id: &JobId, method: &str, mut record: Record) -> Job {
         let method = match std::mem::take(&mut record.method) {
             known if known.is_empty() => method.to_owned(),
             known => known,
         };
         view::recorded(&id.signed(&self.job_id_keys), method, record)
-    }
-
-    pub(crate) async fn cancel_gather(&self, id: &JobId) -> Result<(), Status> {
-        let now = self.clock.now();
-        let verdict = self.gathers.close(id, Cause::Cancelled, now).await;
-        if let Some(verdict) = verdict.map_err(|e| unreachable(&e))? {
-            let rest = self.gathers.cancel_rest(id, &verdict, now);
-            rest.await.map_err(|e| unreachable(&e))?;
-        }
-        Ok(())
-    }
-
-    /// Forgets the answers of the branches, and cancels those that have none yet.
-    pub(crate) async fn delete_branches(
-        &self,
-        id: &JobId,
-        tenant: &str,
-        verdict: &Record,
-    ) -> Result<(), Status> {
-        let report = verdict.outcome.as_ref().and_then(|outcome| outcome.gather.as_ref());
-        let Some(plan) = report.and_then(|report| report.plan.as_ref()) else { return Ok(()) };
-        let forget = |branch: JobId| self.delete_branch(id.at_least_once(), tenant, branch);
-        let all = stream::iter(branch_ids(id, plan)).map(forget).buffer_unordered(LOOKS);
-        all.try_for_each(|()| ready(Ok(()))).await
-    }
-
-    async fn delete_branch(
-        &self,
-        unclaimed: bool,
-        tenant: &str,
-        branch: JobId,
-    ) -> Result<(), Status> {
-        {
-            match Box::pin(self.find(&branch)).await? {
-                Found::Finished(record) => {
-                    self.delete_payloads(&branch, tenant, &record).await?;
-                    let deleted = self.store.delete(&branch, self.clock.now()).await;
-                    deleted.map_err(|e| unreachable(&e))?;
-                }
-                Found::Pending | Found::Underway(_) if !unclaimed => {
-                    let cancelled = self.store.cancel(&branch, self.clock.now()).await;
-                    cancelled.map_err(|e| unreachable(&e))?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The record of a gather whose answer is the list, with the list as its answer.
-    pub(crate) async fn listed(&self, id: &JobId, mut record: Record) -> Result<Record, Status> {
-        if let Some(outcome) = &mut record.outcome
-            && let Some(report) = outcome.gather.take()
-        {
-            let list = self.reported(id, *report, self.max_response_bytes / 2).await?;
-            outcome.result = Some(Kind::Response(list.encode_to_vec().into()));
-        }
-        Ok(record)
     }
 }
 

@@ -13,12 +13,15 @@ use queuebridge_proto::gather::{MAX_BRANCHES, MAX_GROUP, total};
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::submit_request::Expiry;
 use queuebridge_proto::v1::{
-    GatherPlan, GatherRule, Group, Membership, PlannedBranch, SubmitRequest, TraceContext,
+    GatherPlan, GatherRule, Group, Membership, PlannedBranch, State, SubmitRequest, TraceContext,
 };
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Accepted;
 use std::time::Duration;
 use tonic::{Code, Status};
+
+/// Jobs that have less time than this are not worth sending.
+const MIN_LEFT: Duration = Duration::from_secs(1);
 
 /// A group that jobs may join.
 #[derive(Clone)]
@@ -61,6 +64,11 @@ impl FrontDoor {
         if members.plan.method != first.method {
             return Err(error::invalid_field("jobs[0].method", "not that of the group"));
         }
+        let (now, plan) = (self.clock.now(), &members.plan);
+        let left = now.until(UnixMillis(plan.expires_at));
+        if now >= members.id.expires_at() || left < MIN_LEFT {
+            return Err(over("the group's time is over"));
+        }
         Ok(members)
     }
 
@@ -81,8 +89,7 @@ impl FrontDoor {
         let now = self.clock.now();
         let mut job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
         if job.fan_out.is_some() {
-            let rule = "the method's route has branches of its own";
-            return Err(error::invalid_field("group", rule));
+            return Err(branched());
         }
         if let Some(wanted) = &job.callback {
             callback::check(wanted, self.callbacks.as_ref().map(|all| &all.config))?;
@@ -147,7 +154,12 @@ impl FrontDoor {
         let id = id.map_err(|error| crate::lookup::bad_id("group.id", error))?;
         let plan = self.gathers.gathers.plan(&id, self.clock.now()).await.map_err(unreachable)?;
         let unknown = || error::invalid_field("group.id", "not the id of a group");
-        let plan = plan.ok_or_else(unknown)?;
+        let plan = plan.filter(|plan| plan.group).ok_or_else(unknown)?;
+        let verdict = self.gathers.results.get(&id, self.clock.now()).await.map_err(unreachable)?;
+        // A batch of a group that has succeeded can only be one that was sent before.
+        if verdict.is_some_and(|of| of.is_terminal() && of.state != State::Succeeded) {
+            return Err(over("the group has ended, and has not succeeded"));
+        }
         check_fits(group, jobs, total(&plan))?;
         Ok(Members { id, plan, first: group.first })
     }
@@ -164,10 +176,18 @@ impl FrontDoor {
         request: SubmitRequest,
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
-        let now = self.clock.now();
+        let (now, expires_at) = (self.clock.now(), UnixMillis(group.plan.expires_at));
+        let expiry = Some(Expiry::ExpireTime(expires_at.to_proto()));
+        let request = SubmitRequest { expiry, ..request };
         let mut job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
+        if job.fan_out.is_some() {
+            return Err(branched());
+        }
+        if now.plus(Duration::from_secs(job.delay_seconds.into())) >= group.id.expires_at() {
+            return Err(error::invalid_field("delay", "must end before the group's deadline"));
+        }
         let index = group.first.saturating_add(position);
-        job.expires_at = UnixMillis(group.plan.expires_at);
+        job.expires_at = expires_at;
         let id = group.id.branch(index, job.method.as_str(), job.expires_at);
         let branch = index.to_string();
         let membership = Membership { index, branch, ..membership(&group.id, &group.plan) };
@@ -190,7 +210,17 @@ fn plan(caller: &Identity, job: &Submission, rule: GatherRule, size: u32) -> Gat
         expires_at: job.expires_at.0,
         callback: job.callback.clone(),
         total: if listed { 0 } else { size },
+        retry_of: String::new(),
+        group: true,
     }
+}
+
+fn branched() -> Status {
+    error::invalid_field("group", "the method's route has branches of its own")
+}
+
+fn over(why: &str) -> Status {
+    error::status(Code::FailedPrecondition, reason::GROUP_OVER, why)
 }
 
 fn check_fits(group: &Group, jobs: usize, size: u32) -> Result<(), Status> {

@@ -138,6 +138,7 @@ impl JobsService {
                 let position = u32::try_from(index).unwrap_or(u32::MAX);
                 let ticket = self.0.door.accept_member(caller, group, position, request, trace);
                 let ticket = ticket.await?;
+                self.0.lookup.methods.learn(&ticket.method);
                 return Ok(view::accepted(&ticket.id, ticket.method));
             }
             let prepared = self.0.door.prepare(caller, request)?;
@@ -149,6 +150,12 @@ impl JobsService {
             Err(status) => ItemResult::Error(to_rpc_status(&status)),
         };
         SubmitResult { index, result: Some(result) }
+    }
+
+    /// A group after its jobs were sent: they are, whether it can be looked up or not.
+    async fn job_of_group(&self, group: &Members) -> Job {
+        let job = self.0.lookup.job(&group.id).await;
+        job.unwrap_or_else(|_| view::accepted(&group.id, group.plan.method.clone()))
     }
 
     /// The job of an id that a caller gave in `field`.
@@ -239,7 +246,7 @@ impl Jobs for JobsService {
             .collect()
             .await;
         let group = match group {
-            Some(group) => Some(self.0.lookup.job(&group.id).await?),
+            Some(group) => Some(self.job_of_group(&group).await),
             None => None,
         };
         Ok(Response::new(SubmitBatchResponse { results, group }))

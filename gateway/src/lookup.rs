@@ -10,8 +10,9 @@ use bytes::Bytes;
 use prost::Message;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::CLOCK_SKEW;
-use queuebridge_proto::v1::{Job, PayloadRef, State, outcome};
-use queuebridge_proto::{JobId, JobIdError, Keyring};
+use queuebridge_proto::v1::outcome::Result as Kind;
+use queuebridge_proto::v1::{Job, PayloadRef, State};
+use queuebridge_proto::{JobId, JobIdError, Keyring, UnixMillis, outcome};
 use queuebridge_store::{
     Author, Cancelled, Clock, Deleted, Gathers, Lane, PayloadError, PayloadStore, Record,
     ResultStore, StoreError, StreamStore, payload,
@@ -88,16 +89,11 @@ impl Lookup {
             if record.is_none() && now >= id.expires_at().plus(id.retention() + CLOCK_SKEW) {
                 return Ok(Found::Purged);
             }
-            if id.is_gather() {
-                self.close(id, now).await?;
-            }
-            let method = self.methods.of(id);
-            let outcome = queuebridge_proto::outcome::expired();
-            self.store
-                .complete(id, &method, Author::Expiry, State::Expired, outcome, now)
-                .await
-                .map_err(|e| unreachable(&e))?;
-            record = self.store.get(id, now).await.map_err(|e| unreachable(&e))?;
+            let verdict = if id.is_gather() { self.close(id, now).await? } else { None };
+            record = match verdict {
+                Some(verdict) => Some(verdict),
+                None => self.expire(id, now).await?,
+            };
         }
         let unfinished = record.as_ref().is_none_or(|record| !record.is_terminal());
         if id.is_gather() && unfinished {
@@ -110,6 +106,13 @@ impl Lookup {
             Some(record) if record.purge_at(id).is_some_and(|at| at <= now) => Found::Purged,
             Some(record) => Found::Finished(record),
         })
+    }
+
+    async fn expire(&self, id: &JobId, now: UnixMillis) -> Result<Option<Record>, Status> {
+        let (method, outcome) = (self.methods.of(id), outcome::expired());
+        let stored = self.store.complete(id, &method, Author::Expiry, State::Expired, outcome, now);
+        stored.await.map_err(|e| unreachable(&e))?;
+        self.store.get(id, now).await.map_err(|e| unreachable(&e))
     }
 
     /// As [`Lookup::find`], for those who want to see every change: of a gather that is not
@@ -141,11 +144,12 @@ impl Lookup {
         let report = record.outcome.as_mut().and_then(|outcome| outcome.gather.take());
         let mut job = view::recorded(id, method, record);
         if let Some(report) = report {
+            // It may be the answer as well, and is then there twice.
+            if view::answer_is_list(&job) {
+                view::answer_with_list(&mut job, &self.list(id, &report));
+            }
             let left = self.max_response_bytes.saturating_sub(job.encoded_len());
-            // The list may be the answer as well, and is then there twice.
-            let gather = self.reported(id, *report, left / 2).await?;
-            view::answer_with_list(&mut job, &gather);
-            job.gather = Some(Box::new(gather));
+            job.gather = Some(Box::new(self.reported(id, &report, left).await?));
         }
         Ok(job)
     }
@@ -161,6 +165,13 @@ impl Lookup {
         }
         // An overdue job is expired, not cancelled.
         let found = self.find(id).await?;
+        if let Found::Finished(record) = &found
+            && id.is_gather()
+            && record.state == State::Cancelled
+        {
+            // An earlier try may not have come to its branches.
+            self.cancel_branches(id, record).await?;
+        }
         if matches!(found, Found::Finished(_) | Found::Purged) {
             return self.show(id, found).await;
         }
@@ -184,9 +195,14 @@ impl Lookup {
             Found::Purged => Ok(()),
             Found::Pending | Found::Underway(_) | Found::Gathering(_) => Err(not_finished()),
             Found::Finished(record) => {
-                self.delete_branches(id, tenant, &record).await?;
+                // The request of a job that has failed stays: its parked message needs it.
+                let spent = if id.is_gather() {
+                    self.delete_branches(id, tenant, &record).await?
+                } else {
+                    record.state == State::Succeeded
+                };
                 // First the payloads: if one stays, the caller can try again.
-                self.delete_payloads(id, tenant, &record).await?;
+                self.delete_payloads(id, tenant, &record, spent).await?;
                 self.delete_stream(id, &record).await?;
                 match self.store.delete(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
                     Deleted::Deleted => Ok(()),
@@ -201,15 +217,14 @@ impl Lookup {
         id: &JobId,
         tenant: &str,
         record: &Record,
+        request_too: bool,
     ) -> Result<(), Status> {
         let Some(payloads) = &self.payloads else { return Ok(()) };
         let answer = record.outcome.as_ref().and_then(|outcome| match &outcome.result {
-            Some(outcome::Result::ResponseRef(at)) => Some(at.key.clone()),
+            Some(Kind::ResponseRef(at)) => Some(at.key.clone()),
             _ => None,
         });
-        // The request of a job that has failed stays: its parked message needs it.
-        let succeeded = record.state == State::Succeeded;
-        let request = succeeded.then(|| payload::request_key(tenant, id));
+        let request = request_too.then(|| payload::request_key(tenant, id));
         for key in answer.into_iter().chain(request) {
             if let Err(error) = payloads.delete(&key).await {
                 tracing::warn!(job = %id, %error, "a payload was not deleted");
@@ -231,22 +246,22 @@ impl Lookup {
 
     async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {
         let Some(outcome) = &mut record.outcome else { return Ok(()) };
-        if let Some(outcome::Result::Response(message)) = &outcome.result
+        if let Some(Kind::Response(message)) = &outcome.result
             && message.len() > self.max_response_bytes
         {
             // A store without a limit of its own may hold it in the record.
             let sha256 = Bytes::copy_from_slice(&Sha256::digest(message));
             let at = PayloadRef { key: String::new(), size: message.len() as u64, sha256 };
-            outcome.result = Some(outcome::Result::ResponseRef(at));
+            outcome.result = Some(Kind::ResponseRef(at));
             return Ok(());
         }
-        let Some(outcome::Result::ResponseRef(at)) = &outcome.result else { return Ok(()) };
+        let Some(Kind::ResponseRef(at)) = &outcome.result else { return Ok(()) };
         if at.size > self.max_response_bytes as u64 {
             return Ok(());
         }
         match self.payloads()?.get(at).await {
             Ok(response) => {
-                outcome.result = Some(outcome::Result::Response(response));
+                outcome.result = Some(Kind::Response(response));
                 Ok(())
             }
             Err(error) => Err(self.lost(id, &error).await),

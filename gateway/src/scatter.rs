@@ -10,14 +10,14 @@ use crate::submission::Submission;
 use crate::submit::{FrontDoor, refusal, unreachable};
 use futures_util::future::join_all;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::gather::{is_success, total};
+use queuebridge_proto::gather::{code, is_success, total};
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::{
     Addressee, Call, CallbackMessage, GatherPlan, Membership, PlannedBranch, State,
 };
 use queuebridge_proto::{JobId, UnixMillis, outcome};
 use queuebridge_store::gather::{Cause, branch_ids};
-use queuebridge_store::{Author, StoreError};
+use queuebridge_store::{Author, Completed, StoreError};
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -25,6 +25,10 @@ use tonic::{Code, Status};
 /// What a branch's own message has besides that of a job: its name of at most 64
 /// characters, the method of at most 256, twice an id, the rule.
 const MEMBERSHIP_BYTES: usize = 1024;
+
+/// The most bytes of all messages to the branches of one job: a larger one puts its request
+/// into the payload store, where there is one.
+pub(crate) const MAX_COPIES: usize = 8 << 20;
 
 /// Whether a job is to be decided by a time of its own.
 pub(crate) fn has_deadline(job: &Submission) -> bool {
@@ -42,6 +46,13 @@ impl FrontDoor {
         size + MEMBERSHIP_BYTES + addressees
     }
 
+    /// The bytes of the messages that a call becomes beyond its first, where each branch
+    /// has one of its own.
+    pub(crate) fn copies(call: &Call, job: &Submission) -> usize {
+        let branches = job.fan_out.as_ref().map_or(1, |selected| selected.branches.len());
+        if topic(job) { 0 } else { message::size_of(call) * branches.saturating_sub(1) }
+    }
+
     /// Writes the branches down before anything is sent. The plan that stands may be that
     /// of an earlier try of the same submission.
     pub(crate) async fn write_plan(
@@ -53,6 +64,8 @@ impl FrontDoor {
     ) -> Result<GatherPlan, Status> {
         let plan =
             selected.plan(&caller.tenant, &job.method, job.expires_at, job.callback.as_ref());
+        let retry_of = job.retry_of.map(|id| id.to_string()).unwrap_or_default();
+        let plan = GatherPlan { retry_of, ..plan };
         let written = self.gathers.gathers.open(id, &plan, self.clock.now()).await;
         written.map_err(unreachable)
     }
@@ -154,20 +167,29 @@ impl FrontDoor {
             let status = error::status(Code::Internal, reason::PUBLISH_FAILED, message);
             let end = outcome::failure(&status, &MetadataMap::new());
             let (author, state) = (Author::Unclaimed, State::Failed);
-            self.gathers
-                .results
-                .complete(&branch_id, &branch.method, author, state, end, now)
-                .await?;
-            let success =
-                plan.rule.as_ref().is_some_and(|rule| is_success(rule, state, status.code()));
-            self.gathers.gathers.add(id, index, success, now).await?;
+            let results = &self.gathers.results;
+            let ended = results.complete(&branch_id, &branch.method, author, state, end, now);
+            let ended = match ended.await? {
+                Completed::Stored => Some((state, status.code())),
+                // By an earlier try, or because an earlier copy was taken after all.
+                Completed::AlreadyFinished => {
+                    let record = results.get(&branch_id, now).await?;
+                    record.and_then(|of| Some((of.state, code(of.state, Some(&of.outcome?)))))
+                }
+                // Somebody runs it, and will note its end.
+                Completed::Lost | Completed::PastExpiry => None,
+            };
+            if let Some((state, code)) = ended {
+                let success = plan.rule.as_ref().is_some_and(|rule| is_success(rule, state, code));
+                self.gathers.gathers.add(id, index, success, now).await?;
+            }
         }
         if let Some(verdict) = self.gathers.close(id, Cause::Unsent, now).await? {
-            self.gathers.cancel_rest(id, &verdict, now).await?;
             // The timer tells as well, should this process die here.
             if let Err(status) = self.tell(id).await {
                 tracing::warn!(job = %id, %status, "a callback is left to its timer");
             }
+            self.gathers.cancel_rest(id, &verdict, now).await?;
         }
         Ok(())
     }
@@ -223,12 +245,13 @@ pub(crate) fn membership(id: &JobId, plan: &GatherPlan) -> Membership {
         rule: Some(rule),
         total: total(plan),
         primary: primary.map_or(0, |index| number(index + 1)),
+        group: plan.group,
         ..Membership::default()
     }
 }
 
 /// What became of the messages to the branches. Whoever may do better by sending again is
-/// told so: the branches that have theirs are not run twice.
+/// told so: the branches that have theirs are not run twice, where they are claimed.
 fn sort_out(id: &JobId, sent: &[Result<(), PublishError>]) -> Result<Vec<u32>, Status> {
     let refused: Vec<u32> = (0..)
         .zip(sent)

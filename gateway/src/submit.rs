@@ -199,7 +199,8 @@ impl FrontDoor {
         let mut call = self.call(caller, id, &job, trace);
         let most = route.config.inline_request_bytes.filter(|_| self.payloads.is_some());
         let large = most.is_some_and(|most| job.request.len() > most);
-        if large || self.size_of(&call, &job) > limits.message_bytes {
+        let many = self.payloads.is_some() && Self::copies(&call, &job) > scatter::MAX_COPIES;
+        if large || many || self.size_of(&call, &job) > limits.message_bytes {
             let request = job.request.clone();
             self.offload(caller, id, &mut call, request, limits.message_bytes).await?;
         }
@@ -207,6 +208,7 @@ impl FrontDoor {
         let told = job.callback.is_some() && job.member.is_none();
         let timed = told || scatter::has_deadline(&job);
         if let Some(selected) = &job.fan_out {
+            let _copies = self.admission.copies(Self::copies(&call, &job))?;
             let plan = self.write_plan(caller, id, &job, selected).await?;
             let unsent = self.scatter(id, &job, call, &plan).await?;
             self.start_timer(caller, id, &job, timed).await?;

@@ -76,7 +76,8 @@ pub fn gather(plan: &GatherPlan, branches: Vec<Job>, late: &[bool]) -> Gather {
     for job in branches.iter().filter(|job| is_terminal(job.state())) {
         let code = match &job.outcome {
             Some(v1::job::Outcome::Error(status)) => Code::from_i32(status.code),
-            _ => Code::Ok,
+            Some(v1::job::Outcome::Response(_)) => Code::Ok,
+            None => Code::Unknown,
         };
         let success = is_success(&rule, job.state(), code);
         succeeded += u32::from(success);
@@ -90,31 +91,61 @@ pub fn gather(plan: &GatherPlan, branches: Vec<Job>, late: &[bool]) -> Gather {
     Gather { rule: Some(rule), total, succeeded, failed, branches }
 }
 
-/// Where the list of the branches is the answer: puts it in.
+/// Whether the list of the branches is the answer.
+#[must_use]
+pub fn answer_is_list(job: &Job) -> bool {
+    matches!(&job.outcome, Some(v1::job::Outcome::Response(of)) if of.r#type == LIST_TYPE)
+}
+
+/// Puts the list in as the answer.
 pub fn answer_with_list(job: &mut Job, gather: &Gather) {
-    if let Some(v1::job::Outcome::Response(response)) = &mut job.outcome
-        && response.r#type == LIST_TYPE
-    {
+    if let Some(v1::job::Outcome::Response(response)) = &mut job.outcome {
         response.message = gather.encode_to_vec().into();
         response.size = response.message.len() as u64;
     }
 }
 
-/// Leaves answers out of a list, from its end on, until those that are left have at most
-/// so many bytes together: each can be had by its branch's id.
+/// What a branch has in a list besides its job: a name of at most 64 characters, and tags.
+const AROUND: usize = 96;
+/// What is left of an error's text where there is no room.
+const SHORT: usize = 200;
+
+/// Makes a list fit into so many bytes: what is large in its jobs, answers above all, is
+/// left out from the end of the list on. Each can be had by its branch's id.
 pub fn shorten(branches: &mut [Job], most: usize) {
-    let mut left = most;
-    for job in branches {
-        if let Some(v1::job::Outcome::Response(response)) = &mut job.outcome {
-            match left.checked_sub(response.message.len()) {
-                Some(rest) => left = rest,
-                None => {
-                    response.sha256 = Bytes::copy_from_slice(&Sha256::digest(&response.message));
-                    response.message = Bytes::new();
-                }
-            }
+    let size = |job: &Job| job.encoded_len() + AROUND;
+    if branches.iter().map(size).sum::<usize>() <= most {
+        return;
+    }
+    let short: Vec<Job> = branches.iter().map(|job| shortened(job.clone())).collect();
+    let mut left = most.saturating_sub(short.iter().map(size).sum());
+    for (job, short) in branches.iter_mut().zip(short) {
+        match left.checked_sub(job.encoded_len().saturating_sub(short.encoded_len())) {
+            Some(rest) => left = rest,
+            None => *job = short,
         }
     }
+}
+
+fn shortened(mut job: Job) -> Job {
+    match &mut job.outcome {
+        Some(v1::job::Outcome::Response(response)) if !response.message.is_empty() => {
+            response.sha256 = Bytes::copy_from_slice(&Sha256::digest(&response.message));
+            response.message = Bytes::new();
+        }
+        Some(v1::job::Outcome::Error(status)) => {
+            status.details.clear();
+            let end = (0..=SHORT).rev().find(|at| status.message.is_char_boundary(*at));
+            status.message.truncate(end.unwrap_or(0));
+        }
+        _ => {}
+    }
+    if let Some(progress) = &mut job.progress {
+        progress.partial_result = Bytes::new();
+    }
+    job.initial_metadata.clear();
+    job.trailing_metadata.clear();
+    job
 }
 
 /// The method names this gateway has seen, by the tag that job ids carry: a job
@@ -143,5 +174,40 @@ impl Methods {
     pub fn of(&self, id: &JobId) -> String {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         known.get(&id.method_tag()).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queuebridge_proto::v1::{Metadatum, Progress};
+
+    fn job(outcome: v1::job::Outcome) -> Job {
+        Job { id: "i".repeat(71), outcome: Some(outcome), ..Job::default() }
+    }
+
+    #[test]
+    fn whatever_is_large_is_left_out_from_the_end_on() {
+        let large = Bytes::from(vec![7; 2_000]);
+        let answer = Response { size: 2_000, message: large.clone(), ..Response::default() };
+        let message = "\u{e9}".repeat(1_000);
+        let error = tonic_types::Status { code: 2, message, details: Vec::new() };
+        let answered = job(v1::job::Outcome::Response(answer));
+        let failed = job(v1::job::Outcome::Error(error));
+        let progress = Progress { partial_result: large, ..Progress::default() };
+        let metadatum = Metadatum { key: "k".repeat(2_000), value: None };
+        let busy =
+            Job { progress: Some(progress), trailing_metadata: vec![metadatum], ..Job::default() };
+        let mut all = vec![answered.clone(), answered.clone(), failed, busy];
+        shorten(&mut all, 4_000);
+        assert!(all.iter().map(Job::encoded_len).sum::<usize>() < 4_000);
+        assert_eq!(all[0], answered);
+        let Some(v1::job::Outcome::Response(second)) = &all[1].outcome else { panic!() };
+        assert_eq!((second.message.len(), second.size, second.sha256.len()), (0, 2_000, 32));
+        let Some(v1::job::Outcome::Error(third)) = &all[2].outcome else { panic!() };
+        assert_eq!((third.code, third.message.len()), (2, 200));
+        let mut same = vec![answered.clone(); 3];
+        shorten(&mut same, 10_000);
+        assert_eq!(same, vec![answered; 3]);
     }
 }

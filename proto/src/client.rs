@@ -15,13 +15,14 @@
 //! # Ok(()) }
 //! ```
 
+use crate::gather::LIST_TYPE;
 use crate::outcome::from_rpc_status;
 use crate::time::duration_to_proto;
 use crate::v1::jobs_client::JobsClient;
 use crate::v1::submit_request::Expiry;
 use crate::v1::{
-    DownloadInfo, DownloadResultRequest, GetResultRequest, Job, Metadatum, SubmitRequest,
-    job::Outcome,
+    Callback, DownloadInfo, DownloadResultRequest, GatherRule, GetResultRequest, Job, Metadatum,
+    State, SubmitRequest, job::Outcome,
 };
 use bytes::{Bytes, BytesMut};
 use prost::Message;
@@ -63,6 +64,12 @@ pub struct Options {
     pub ordering_key: String,
     /// The id of the job that this one repeats; empty when it is no replay.
     pub retry_of: String,
+    /// Whom to tell when the job is finished.
+    pub callback: Option<Callback>,
+    /// When a job with branches is finished, in place of its route's rule.
+    pub gather: Option<GatherRule>,
+    /// The branches to which it goes; empty: all that its route selects.
+    pub branches: Vec<String>,
 }
 
 impl<T> Client<T>
@@ -97,6 +104,9 @@ where
             delay: options.delay.map(duration_to_proto),
             ordering_key: options.ordering_key,
             retry_of: options.retry_of,
+            callback: options.callback,
+            gather: options.gather,
+            branches: options.branches,
             ..SubmitRequest::default()
         };
         Ok(self.inner.clone().submit(request).await?.into_inner())
@@ -106,24 +116,40 @@ where
     ///
     /// # Errors
     /// The job's own error with its details, or the status of the look-up.
+    /// `FAILED_PRECONDITION` when the answer is the list of its branches, which
+    /// [`Client::finished`] has.
     pub async fn result<Res: Message + Default>(&self, id: &str) -> Result<Res, Status> {
+        let response = match self.finished(id).await?.outcome {
+            Some(Outcome::Response(response)) => response,
+            Some(Outcome::Error(status)) => return Err(from_rpc_status(&status)),
+            None => return Err(Status::internal("the job has ended without an outcome")),
+        };
+        if response.r#type == LIST_TYPE {
+            let message = "the answer is the list of the branches: `finished` has it";
+            return Err(Status::failed_precondition(message));
+        }
+        let message = if response.size > response.message.len() as u64 {
+            self.download(id).await?
+        } else {
+            response.message
+        };
+        Res::decode(message).map_err(|error| {
+            Status::internal(format!("the answer is not of the expected type: {error}"))
+        })
+    }
+
+    /// Waits until the job is finished, in whatever way, and returns it with its branches.
+    ///
+    /// # Errors
+    /// The status of the look-up.
+    pub async fn finished(&self, id: &str) -> Result<Job, Status> {
         loop {
             let request =
                 GetResultRequest { id: id.to_owned(), wait: Some(duration_to_proto(WAIT)) };
             let job = self.inner.clone().get_result(request).await?.into_inner();
-            match job.outcome {
-                Some(Outcome::Response(response)) => {
-                    let message = if response.size > response.message.len() as u64 {
-                        self.download(id).await?
-                    } else {
-                        response.message
-                    };
-                    return Res::decode(message).map_err(|error| {
-                        Status::internal(format!("the answer is not of the expected type: {error}"))
-                    });
-                }
-                Some(Outcome::Error(status)) => return Err(from_rpc_status(&status)),
-                None => {}
+            let under_way = [State::Unspecified, State::Accepted, State::Running];
+            if job.outcome.is_some() || !under_way.contains(&job.state()) {
+                return Ok(job);
             }
         }
     }

@@ -86,6 +86,8 @@ pub mod reason {
     pub const TOO_FEW_BRANCHES: &str = "TOO_FEW_BRANCHES";
     /// So many branches have failed that the gather cannot be met any more.
     pub const GATHER_FAILED: &str = "GATHER_FAILED";
+    /// A group takes no further jobs.
+    pub const GROUP_OVER: &str = "GROUP_OVER";
     /// The attempts were used up without a reported failure: workers died.
     pub const ATTEMPTS_EXHAUSTED: &str = "ATTEMPTS_EXHAUSTED";
 }

@@ -11,6 +11,10 @@ pub const MAX_BRANCHES: usize = 256;
 /// The most jobs of a group.
 pub const MAX_GROUP: u32 = 65_536;
 
+/// The most bytes of a merged answer: whoever writes the verdict holds all of it in memory,
+/// and which worker that is nobody knows.
+pub const MAX_MERGED_BYTES: u64 = 32 << 20;
+
 /// The type under which the list of the branches is the answer.
 pub const LIST_TYPE: &str = "queuebridge.v1.Gather";
 
@@ -59,15 +63,15 @@ pub fn decide(rule: &GatherRule, standing: &Standing, over: bool) -> Option<Deci
     if succeeded >= need && (!wants_primary || primary == Some(true)) {
         return Some(Decision::Met);
     }
+    // Without the answer that it is to have, what there is is never enough.
+    if wants_primary && primary == Some(false) {
+        return Some(Decision::Failed);
+    }
     let ended = over || succeeded + failed >= total;
-    let lost = failed > total.saturating_sub(need) || (wants_primary && primary == Some(false));
-    match (rule.partial, ended, lost) {
-        // Without the answer that it is to have, what there is is not enough.
-        (true, true, _) if wants_primary && primary != Some(true) => {
-            (primary == Some(false)).then_some(Decision::Failed)
-        }
-        (true, true, _) => Some(Decision::Met),
-        (false, _, true) => Some(Decision::Failed),
+    match rule.partial {
+        true if ended && wants_primary && primary.is_none() => None,
+        true if ended => Some(Decision::Met),
+        false if failed > total.saturating_sub(need) => Some(Decision::Failed),
         _ => None,
     }
 }
@@ -152,6 +156,7 @@ mod tests {
             (false, with(Some(true), 1, 0), false, Some(Decision::Met)),
             (false, with(Some(false), 2, 1), false, Some(Decision::Failed)),
             (true, with(Some(false), 2, 1), false, Some(Decision::Failed)),
+            (true, with(Some(false), 0, 1), false, Some(Decision::Failed)),
             (true, with(Some(true), 1, 2), false, Some(Decision::Met)),
             (true, with(None, 2, 0), true, None),
         ] {

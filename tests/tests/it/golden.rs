@@ -216,7 +216,7 @@ fn plans_and_reports() {
         }],
         expires_at: 1_700_000_600_000,
         callback: None,
-        total: 0,
+        ..GatherPlan::default()
     };
     let branch = FinishedJob {
         state: State::Succeeded as i32,

@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use prost::Message;
 use queuebridge_proto::codes::code_name;
-use queuebridge_proto::gather::{code, is_success, total};
+use queuebridge_proto::gather::{LIST_TYPE, total};
 use queuebridge_proto::outcome::from_rpc_status;
 use queuebridge_proto::v1::{
     Branch, Gather, GatherReport, Job, NotifyRequest, PayloadRef, Response, State, job, outcome,
@@ -32,9 +33,18 @@ impl Event {
         let purged = record.outcome.is_none();
         let report = record.outcome.as_mut().and_then(|outcome| outcome.gather.take());
         let mut left = INLINE;
-        let job = Job { id: id.to_string(), ..shown(id, method, record, &mut left) };
-        let gather = report.map(|report| Box::new(gather(id, *report, &mut left)));
-        Self { id: *id, purged, job: Job { gather, ..job } }
+        let mut job = Job { id: id.to_string(), ..shown(id, method, record, &mut left) };
+        if let Some(report) = report {
+            let gather = gather(id, *report, &mut left);
+            if let Some(response) = list_of(&mut job) {
+                let list = gather.encode_to_vec();
+                response.size = list.len() as u64;
+                // It stands beside it in any case.
+                response.message = if list.len() > INLINE { Bytes::new() } else { list.into() };
+            }
+            job.gather = Some(Box::new(gather));
+        }
+        Self { id: *id, purged, job }
     }
 
     /// The callback's id, the same in every try.
@@ -81,7 +91,17 @@ impl Event {
             put(name, value);
         }
         if let Some(gather) = &job.gather {
-            put("branches", gather.branches.iter().map(told_branch).collect());
+            for (name, count) in [
+                ("total", gather.total),
+                ("succeeded", gather.succeeded),
+                ("failed", gather.failed),
+            ] {
+                put(name, count.into());
+            }
+            // Large groups are not listed.
+            if !gather.branches.is_empty() {
+                put("branches", gather.branches.iter().map(told_branch).collect());
+            }
         }
         if self.purged {
             put("purged", true.into());
@@ -129,7 +149,6 @@ fn shown(id: &JobId, method: &str, record: Record, left: &mut usize) -> Job {
 /// sign them.
 fn gather(id: &JobId, report: GatherReport, left: &mut usize) -> Gather {
     let plan = report.plan.unwrap_or_default();
-    let rule = plan.rule.clone().unwrap_or_default();
     let mut gather = Gather {
         rule: plan.rule.clone(),
         total: total(&plan),
@@ -144,18 +163,24 @@ fn gather(id: &JobId, report: GatherReport, left: &mut usize) -> Gather {
         let id = id.branch(index, method, UnixMillis(plan.expires_at));
         let record = Record::of_finished(then);
         let late = !record.is_terminal();
-        let code = code(record.state, record.outcome.as_ref());
-        let success = is_success(&rule, record.state, code);
-        gather.succeeded += u32::from(success);
-        gather.failed += u32::from(!success && !late);
         let job = Some(shown(&id, method, record, left));
         gather.branches.push(Branch { name, job, late });
     }
     gather
 }
 
+/// The answer, where it is the list of the branches.
+fn list_of(job: &mut Job) -> Option<&mut Response> {
+    match &mut job.outcome {
+        Some(job::Outcome::Response(response)) if response.r#type == LIST_TYPE => Some(response),
+        _ => None,
+    }
+}
+
 fn outcome(job: &Job, result_url: Option<&str>) -> Option<(&'static str, Value)> {
     Some(match job.outcome.as_ref()? {
+        // In JSON the branches are the list.
+        job::Outcome::Response(response) if response.r#type == LIST_TYPE => return None,
         job::Outcome::Response(response) => ("response", told(response, &job.id, result_url)),
         job::Outcome::Error(status) => {
             let reason = from_rpc_status(status).get_details_error_info().map(|i| i.reason);
@@ -204,4 +229,68 @@ fn told(response: &Response, id: &str, result_url: Option<&str>) -> Value {
 fn cut(text: &str) -> &str {
     let end = (0..=text.len().min(2_000)).rev().find(|at| text.is_char_boundary(*at));
     &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queuebridge_proto::Keyring;
+    use queuebridge_proto::job_id::Claims;
+    use queuebridge_proto::v1::{FinishedJob, GatherPlan, Outcome, PlannedBranch};
+
+    fn told(report: GatherReport) -> (Value, Job) {
+        let claims = Claims {
+            uuid: uuid::Uuid::now_v7(),
+            tenant: "t",
+            method: "/a.B/C",
+            expires_at: UnixMillis(1_700_000_000_000),
+            retention: std::time::Duration::from_secs(60),
+            at_least_once: false,
+            reply_shard: None,
+        };
+        let id = JobId::mint_gather(&claims, &Keyring::single(&[1; 32]));
+        let outcome = Outcome {
+            result: Some(outcome::Result::Response(Bytes::new())),
+            response_type: LIST_TYPE.into(),
+            gather: Some(Box::new(report)),
+            ..Outcome::default()
+        };
+        let record =
+            Record { state: State::Succeeded, outcome: Some(outcome), ..Record::new("/a.B/C") };
+        let event = Event::new(&id, "/a.B/C", record);
+        let json = event.to_json(Some("https://results/"), UnixMillis(0));
+        (serde_json::from_str(&json).unwrap(), event.notification().job.unwrap())
+    }
+
+    #[test]
+    fn a_list_of_branches_is_told_once_and_the_counts_always() {
+        let branch = |name: &str| PlannedBranch { name: name.into(), method: "/a.B/C".into() };
+        let plan = GatherPlan { branches: vec![branch("a")], ..GatherPlan::default() };
+        let end = FinishedJob { state: State::Succeeded as i32, ..FinishedJob::default() };
+        let listed = GatherReport {
+            plan: Some(plan),
+            branches: vec![end],
+            succeeded: 1,
+            ..GatherReport::default()
+        };
+        let (json, job) = told(listed);
+        let data = &json["data"];
+        assert_eq!(
+            (&data["total"], &data["succeeded"], &data["failed"]),
+            (&1.into(), &1.into(), &0.into())
+        );
+        assert_eq!((&data["branches"][0]["name"], data.get("response")), (&"a".into(), None));
+        let Some(job::Outcome::Response(response)) = &job.outcome else { panic!() };
+        assert_eq!(Gather::decode(&response.message[..]).unwrap(), *job.gather.unwrap());
+    }
+
+    #[test]
+    fn of_a_large_group_the_counts_are_told() {
+        let plan = GatherPlan { total: 1_000, group: true, ..GatherPlan::default() };
+        let large =
+            GatherReport { plan: Some(plan), succeeded: 999, failed: 1, ..GatherReport::default() };
+        let data = told(large).0["data"].clone();
+        assert_eq!((&data["total"], &data["succeeded"]), (&1_000.into(), &999.into()));
+        assert_eq!((&data["failed"], data.get("branches")), (&1.into(), None));
+    }
 }

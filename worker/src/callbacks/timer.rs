@@ -65,7 +65,8 @@ async fn find(work: &Work<'_>) -> Result<Found, StoreError> {
 }
 
 /// A gather is decided by now at the latest. What was decided by a branch is told by
-/// that branch's worker.
+/// that branch's worker. When nobody can say any more by whom, it is told once more rather
+/// than never.
 async fn find_gather(work: &Work<'_>) -> Result<Found, StoreError> {
     let (gathers, now) = (&work.runner.gathers, work.now());
     let Some(record) = gathers.close(&work.id, Cause::Deadline, now).await? else {
@@ -75,11 +76,11 @@ async fn find_gather(work: &Work<'_>) -> Result<Found, StoreError> {
         tracing::error!(job = %work.id, "the plan of a gather is lost, or its time is over");
         return Ok(Found::Ended);
     };
-    if gather::decided_by(&record) != Some(0) {
+    if gather::decided_by(&record).is_some_and(|branch| branch > 0) {
         return Ok(Found::Ended);
     }
     gathers.cancel_rest(&work.id, &record, now).await?;
-    tell(work, record.into_finished()).await;
+    tell(work, record.outcome.is_some().then(|| record.into_finished())).await;
     Ok(Found::Expired)
 }
 
@@ -95,16 +96,16 @@ async fn announce(work: &Work<'_>) {
         outcome: Some(outcome::expired()),
         ..FinishedJob::default()
     };
-    tell(work, finished).await;
+    tell(work, Some(finished)).await;
 }
 
-async fn tell(work: &Work<'_>, finished: FinishedJob) {
+async fn tell(work: &Work<'_>, finished: Option<FinishedJob>) {
     let shard = work.message.reply_shard.as_str();
     if shard.is_empty() {
         return;
     }
     let job = work.id.uuid().into_bytes().to_vec().into();
-    let announcement = Announcement { job, finished: Some(finished), ..Announcement::default() };
+    let announcement = Announcement { job, finished, ..Announcement::default() };
     if let Err(error) = work.runner.outbox.announce(shard, vec![announcement]).await {
         tracing::warn!(job = %work.id, %error, "an expired job was not announced");
     }

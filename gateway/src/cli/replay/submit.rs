@@ -148,14 +148,17 @@ impl Submitter {
 /// between submission and deletion the next replay finds the same job, and so
 /// that a message that was parked twice, as can happen, is no second job.
 fn submission(call: &Call, request: Bytes) -> SubmitRequest {
-    // One branch of several runs again, as a gather of its own.
-    let (method, branches) = match &call.membership {
-        Some(of) => (of.gather_method.clone(), vec![of.branch.clone()]),
-        None => (call.method.clone(), Vec::new()),
+    // One branch of several runs again, as a gather of its own; a job of a group by itself.
+    let (method, gather, branches) = match &call.membership {
+        Some(of) if !of.group => {
+            let rule = Some(GatherRule::default());
+            (of.gather_method.clone(), rule, vec![of.branch.clone()])
+        }
+        _ => (call.method.clone(), None, Vec::new()),
     };
     SubmitRequest {
         method,
-        gather: call.membership.is_some().then(GatherRule::default),
+        gather,
         branches,
         request,
         metadata: call.metadata.clone(),

@@ -92,3 +92,49 @@ fn plan_key(gather: &JobId) -> AttributeValue {
 fn tally_key(gather: &JobId, number: u32) -> AttributeValue {
     AttributeValue::S(format!("tally#{}#{number}", gather.uuid()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queuebridge_proto::Keyring;
+    use queuebridge_proto::gather::MAX_GROUP;
+    use queuebridge_proto::job_id::Claims;
+
+    /// By DynamoDB's rules: a number has a byte for two digits and one more.
+    fn size(value: &AttributeValue) -> usize {
+        let number = |text: &str| text.len().div_ceil(2) + 1;
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(text) => number(text),
+            AttributeValue::Ns(all) => all.iter().map(|text| number(text)).sum(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a branch adds is one write unit, however many have come before.
+    #[test]
+    fn a_full_tally_is_one_write_unit() {
+        let claims = Claims {
+            uuid: uuid::Uuid::now_v7(),
+            tenant: "t",
+            method: "/a.B/C",
+            expires_at: UnixMillis(1_700_000_000_000),
+            retention: std::time::Duration::ZERO,
+            at_least_once: false,
+            reply_shard: None,
+        };
+        let gather = JobId::mint_gather(&claims, &Keyring::single(&[1; 32]));
+        let set = |range: std::ops::Range<u32>| {
+            AttributeValue::Ns(range.map(|number| number.to_string()).collect())
+        };
+        let item = [
+            ("pk", tally_key(&gather, MAX_GROUP / TALLY)),
+            ("succeeded", set(0..TALLY / 2)),
+            ("failed", set(TALLY / 2..TALLY)),
+            ("ttl", AttributeValue::N("1700000000".into())),
+        ];
+        let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
+        assert!(bytes <= 1024, "{bytes} bytes");
+        println!("a full tally has {bytes} bytes");
+    }
+}

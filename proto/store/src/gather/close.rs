@@ -2,8 +2,10 @@
 //!
 //! The tallies only say when it is worth looking. The verdict follows from the records
 //! of the branches, of which those count that had ended before the deadline: whoever
-//! writes it, and whenever, comes to the same.
+//! writes it, and whenever, comes to the same. Of groups that are too large to be read the
+//! tallies count instead: what was noted of them by then.
 
+use super::standing::at_deadline;
 use super::{GatherStore, TALLY, Tally, outcome};
 use crate::RECORD_BYTES;
 use crate::payload::PayloadStore;
@@ -14,8 +16,7 @@ use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use queuebridge_proto::gather::{self, Decision, Standing};
 use queuebridge_proto::time::CLOCK_SKEW;
-use queuebridge_proto::v1::gather_rule::Answer;
-use queuebridge_proto::v1::{GatherPlan, GatherRule, State};
+use queuebridge_proto::v1::{GatherPlan, State};
 use queuebridge_proto::{JobId, UnixMillis, outcome as outcomes};
 use std::future::ready;
 use std::sync::Arc;
@@ -108,7 +109,9 @@ impl Gathers {
                 self.expire_branches(id, &plan, now).await?;
             }
             let records = self.branches(id, &plan, now).await?;
-            (standing(id, &rule, &plan, &records), records)
+            let standing = self.standing(id, &plan, &records, now).await?;
+            let at_deadline = |record: Record| at_deadline(record, id);
+            (standing, records.into_iter().map(|record| record.map(at_deadline)).collect())
         };
         let decision = gather::decide(&rule, &standing, over);
         let verdict = match (decision, cause) {
@@ -132,6 +135,11 @@ impl Gathers {
             outcome: Some(outcome.clone()),
             ..Record::new(&method)
         };
+        if cause == Cause::Deadline {
+            // Before it is written: afterwards nobody would come back to it, and nothing
+            // that ends now changes it any more.
+            self.cancel_rest(id, &stored, now).await?;
+        }
         match self.results.complete(id, &method, author, state, outcome, now).await? {
             Completed::Stored => Ok(Some(stored)),
             Completed::AlreadyFinished => self.results.get(id, now).await,
@@ -150,18 +158,22 @@ impl Gathers {
         verdict: &Record,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let report = verdict.outcome.as_ref().and_then(|outcome| outcome.gather.as_ref());
-        let Some((plan, report)) = report.and_then(|report| Some((report.plan.as_ref()?, report)))
-        else {
-            return Ok(());
+        let report = verdict.outcome.as_ref().and_then(|outcome| outcome.gather.as_deref());
+        let plan = match report.and_then(|report| report.plan.clone()) {
+            Some(plan) => Some(plan),
+            // The report may be forgotten before what follows from it is done.
+            None => self.gathers.plan(id, now).await?,
         };
+        let Some(plan) = plan else { return Ok(()) };
         let wanted = plan.rule.as_ref().is_some_and(|rule| rule.cancel_rest);
         if !wanted && verdict.state != State::Cancelled {
             return Ok(());
         }
-        let ids = branch_ids(id, plan);
-        let ended =
-            |index: usize| report.branches.get(index).is_some_and(|b| is_terminal(b.state()));
+        let ids = branch_ids(id, &plan);
+        let ended = |index: usize| {
+            let branch = report.and_then(|report| report.branches.get(index));
+            branch.is_some_and(|branch| is_terminal(branch.state()))
+        };
         let rest = ids.into_iter().enumerate();
         let rest: Vec<JobId> = rest.filter(|(at, _)| !ended(*at)).map(|(_, id)| id).collect();
         let cancel = |branch: JobId| async move { self.results.cancel(&branch, now).await };
@@ -227,51 +239,15 @@ impl Gathers {
             return Ok(());
         }
         let records = self.branches(id, plan, now).await?;
-        for (branch, (id, record)) in
-            plan.branches.iter().zip(branch_ids(id, plan).iter().zip(records))
-        {
-            if record.is_none_or(|record| !record.is_terminal()) {
-                let (author, end) = (Author::Expiry, outcomes::expired());
-                self.results.complete(id, &branch.method, author, State::Expired, end, now).await?;
-            }
-        }
-        Ok(())
+        let each = plan.branches.iter().zip(branch_ids(id, plan)).zip(records);
+        let open = each.filter(|(_, record)| record.as_ref().is_none_or(|r| !r.is_terminal()));
+        let open: Vec<(String, JobId)> =
+            open.map(|((branch, id), _)| (branch.method.clone(), id)).collect();
+        let expire = |(method, id): (String, JobId)| async move {
+            let (author, end) = (Author::Expiry, outcomes::expired());
+            self.results.complete(&id, &method, author, State::Expired, end, now).await
+        };
+        let ends = stream::iter(open).map(expire).buffer_unordered(READS);
+        ends.try_for_each(|_| ready(Ok(()))).await
     }
-}
-
-/// What the branches had come to before the deadline. What has ended at the deadline
-/// or later does not count.
-fn standing(
-    id: &JobId,
-    rule: &GatherRule,
-    plan: &GatherPlan,
-    records: &[Option<Record>],
-) -> Standing {
-    let mut standing =
-        Standing { total: u32::try_from(records.len()).unwrap_or(u32::MAX), ..Standing::default() };
-    for (branch, record) in plan.branches.iter().zip(records) {
-        let Some(record) = record.as_ref().filter(|record| in_time(record, id)) else { continue };
-        let success = succeeded(rule, record);
-        if success {
-            standing.succeeded += 1;
-        } else {
-            standing.failed += 1;
-        }
-        if let Some(Answer::Primary(name)) = &rule.answer
-            && *name == branch.name
-        {
-            standing.primary = Some(success && record.state == State::Succeeded);
-        }
-    }
-    standing
-}
-
-fn in_time(record: &Record, gather: &JobId) -> bool {
-    record.is_terminal() && record.completed_at.is_some_and(|at| at < gather.expires_at())
-}
-
-/// Whether a branch that has ended counts as a success.
-fn succeeded(rule: &GatherRule, record: &Record) -> bool {
-    let code = gather::code(record.state, record.outcome.as_ref());
-    gather::is_success(rule, record.state, code)
 }

@@ -9,9 +9,11 @@
 //! Where there are several tallies, those that are full are added to a set of their own,
 //! the root. So no item is written by more than 256 branches.
 
+mod answer;
 mod close;
 mod indexes;
 mod outcome;
+mod standing;
 
 pub use close::{Cause, Gathers, branch_ids, method_of};
 pub use indexes::Indexes;

@@ -1,21 +1,19 @@
 //! What a gather ends with: its answer or error, and the report on every branch.
 
 use super::{Gathers, method_of};
-use crate::payload::{self, PayloadError};
-use crate::record::{Record, Token};
+use crate::record::{Record, is_terminal};
 use crate::result::StoreError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message;
 use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::gather::{self, LIST_TYPE, Standing};
+use queuebridge_proto::gather::{self, Standing};
 use queuebridge_proto::outcome::{cancelled, failure, from_rpc_status};
-use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{FinishedJob, GatherPlan, GatherReport, Outcome, PayloadRef, State};
 use sha2::{Digest, Sha256};
+use tonic::Code;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
 
 /// How it was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,83 +42,31 @@ impl Gathers {
             })
             .collect();
         let (state, outcome) = match verdict {
-            Verdict::Met => (State::Succeeded, self.answer(id, &plan, &branches).await?),
-            Verdict::Failed => (State::Failed, failed(&plan, &standing, &branches)),
+            Verdict::Met => match self.answer(id, &plan, &branches).await? {
+                Ok(answer) => (State::Succeeded, answer),
+                Err(status) => (State::Failed, failure(&status, &MetadataMap::new())),
+            },
+            Verdict::Failed => (State::Failed, failed(id, &plan, &standing, &branches)),
             Verdict::Expired => (State::Expired, expired(&plan, &standing)),
             Verdict::Cancelled => (State::Cancelled, cancelled()),
         };
         let listed = plan.total == 0;
+        let branches = if listed { branches } else { Vec::new() };
+        // Those that expired with the gather count for nobody, and have ended.
+        let expired = branches.iter().filter(|branch| !in_time(branch, id));
+        let expired = expired.filter(|branch| is_terminal(branch.state())).count();
+        let expired = u32::try_from(expired).unwrap_or(u32::MAX);
+        let retry_of = plan.retry_of.clone();
         let report = GatherReport {
             plan: Some(plan),
             decided_by,
-            branches: if listed { branches } else { Vec::new() },
-            succeeded: if listed { 0 } else { standing.succeeded },
-            failed: if listed { 0 } else { standing.failed },
+            branches,
+            succeeded: standing.succeeded,
+            failed: standing.failed.saturating_add(expired),
         };
-        let outcome = Outcome { gather: Some(Box::new(report)), ..outcome };
+        let outcome = Outcome { gather: Some(Box::new(report)), retry_of, ..outcome };
         Ok(bounded(state, outcome, self.record_bytes))
     }
-
-    async fn answer(
-        &self,
-        id: &JobId,
-        plan: &GatherPlan,
-        branches: &[FinishedJob],
-    ) -> Result<Outcome, StoreError> {
-        match plan.rule.as_ref().and_then(|rule| rule.answer.as_ref()) {
-            Some(Answer::Primary(name)) => {
-                let primary = plan.branches.iter().position(|branch| branch.name == *name);
-                let primary = primary.and_then(|index| branches.get(index));
-                Ok(primary.and_then(|branch| branch.outcome.clone()).unwrap_or_default())
-            }
-            Some(Answer::Merge(true)) => self.merged(id, &plan.tenant, branches).await,
-            Some(Answer::Merge(false)) | None => Ok(Outcome {
-                result: Some(Kind::Response(Bytes::new())),
-                response_type: LIST_TYPE.to_owned(),
-                ..Outcome::default()
-            }),
-        }
-    }
-
-    /// The answers one after the other, which is how Protobuf merges messages.
-    async fn merged(
-        &self,
-        id: &JobId,
-        tenant: &str,
-        branches: &[FinishedJob],
-    ) -> Result<Outcome, StoreError> {
-        let (mut all, mut response_type) = (BytesMut::new(), String::new());
-        for outcome in branches.iter().filter_map(|branch| branch.outcome.as_ref()) {
-            let part = match &outcome.result {
-                Some(Kind::Response(part)) => part.clone(),
-                Some(Kind::ResponseRef(at)) => self.fetch(at).await?,
-                Some(Kind::Error(_)) | None => continue,
-            };
-            all.extend_from_slice(&part);
-            response_type.clone_from(&outcome.response_type);
-        }
-        let all = all.freeze();
-        let result = match &self.payloads {
-            // Half of a record is left for the report.
-            Some(payloads) if all.len() > self.record_bytes / 2 => {
-                let key = payload::answer_key(tenant, id, &Token::random().to_string());
-                Kind::ResponseRef(payloads.put(&key, all).await.map_err(unavailable)?)
-            }
-            _ => Kind::Response(all),
-        };
-        Ok(Outcome { result: Some(result), response_type, ..Outcome::default() })
-    }
-
-    async fn fetch(&self, at: &PayloadRef) -> Result<Bytes, StoreError> {
-        let payloads = self.payloads.as_ref();
-        let payloads =
-            payloads.ok_or_else(|| StoreError("there is no payload store".to_owned()))?;
-        payloads.get(at).await.map_err(unavailable)
-    }
-}
-
-fn unavailable(error: PayloadError) -> StoreError {
-    StoreError(error.to_string())
 }
 
 /// What was needed, and what there was.
@@ -134,13 +80,12 @@ fn expired(plan: &GatherPlan, standing: &Standing) -> Outcome {
 }
 
 /// The first failure, in the order of the branches, gives the code.
-fn failed(plan: &GatherPlan, standing: &Standing, branches: &[FinishedJob]) -> Outcome {
+fn failed(id: &JobId, plan: &GatherPlan, standing: &Standing, branches: &[FinishedJob]) -> Outcome {
     let rule = plan.rule.clone().unwrap_or_default();
     let Standing { total, succeeded, failed, .. } = standing;
     let first = branches.iter().enumerate().find_map(|(index, ended)| {
         let code = gather::code(ended.state(), ended.outcome.as_ref());
-        let is_failure = crate::record::is_terminal(ended.state())
-            && !gather::is_success(&rule, ended.state(), code);
+        let is_failure = in_time(ended, id) && !gather::is_success(&rule, ended.state(), code);
         is_failure.then_some((index, code, ended))
     });
     let (name, code, why) = match first {
@@ -167,6 +112,10 @@ fn failed(plan: &GatherPlan, standing: &Standing, branches: &[FinishedJob]) -> O
         ],
     );
     failure(&status, &MetadataMap::new())
+}
+
+fn in_time(branch: &FinishedJob, gather: &JobId) -> bool {
+    is_terminal(branch.state()) && branch.completed_at < gather.expires_at().0
 }
 
 fn message(ended: &FinishedJob) -> String {
@@ -206,12 +155,8 @@ fn bounded(state: State, mut outcome: Outcome, most: usize) -> (State, Outcome) 
     }
     let message = "the answer is larger than may be stored; the branches have theirs";
     let status = error::status(Code::ResourceExhausted, reason::RESPONSE_TOO_LARGE, message);
-    let refused = refused(&status, outcome.gather);
-    (State::Failed, refused)
-}
-
-fn refused(status: &Status, gather: Option<Box<GatherReport>>) -> Outcome {
-    Outcome { gather, ..failure(status, &MetadataMap::new()) }
+    let Outcome { gather, retry_of, .. } = outcome;
+    (State::Failed, Outcome { gather, retry_of, ..failure(&status, &MetadataMap::new()) })
 }
 
 fn each_branch(outcome: &mut Outcome, mut change: impl FnMut(&mut Outcome)) {

@@ -60,7 +60,7 @@ fn plan(need: u32) -> GatherPlan {
         branches: vec![branch("a"), branch("b")],
         expires_at: START.plus(HOUR * 2).0,
         callback: None,
-        total: 0,
+        ..GatherPlan::default()
     }
 }
 

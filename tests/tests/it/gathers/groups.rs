@@ -17,7 +17,7 @@ use tokio::time::advance;
 use tonic::Status;
 
 /// One queue for all.
-fn world() -> World {
+pub(crate) fn world() -> World {
     let mut plan = Plan::new(Way::Queues, &["w"], need(0));
     plan.route = |route| {
         route.fan_out = None;
@@ -26,16 +26,20 @@ fn world() -> World {
     plan.build()
 }
 
-fn jobs(count: usize) -> Vec<SubmitRequest> {
+pub(crate) fn jobs(count: usize) -> Vec<SubmitRequest> {
     vec![SubmitRequest { method: METHOD.into(), ..plain() }; count]
 }
 
-async fn batch(world: &World, count: usize, group: Group) -> Result<SubmitBatchResponse, Status> {
+pub(crate) async fn batch(
+    world: &World,
+    count: usize,
+    group: Group,
+) -> Result<SubmitBatchResponse, Status> {
     let request = SubmitBatchRequest { jobs: jobs(count), group: Some(group) };
     world.service.submit_batch(world.asking(request)).await.map(tonic::Response::into_inner)
 }
 
-fn accepted(response: &SubmitBatchResponse) -> Vec<String> {
+pub(crate) fn accepted(response: &SubmitBatchResponse) -> Vec<String> {
     let id = |result: &queuebridge_proto::v1::SubmitResult| match &result.result {
         Some(submit_result::Result::Job(job)) => job.id.clone(),
         other => panic!("{other:?}"),
@@ -44,7 +48,7 @@ fn accepted(response: &SubmitBatchResponse) -> Vec<String> {
 }
 
 /// All jobs of a group in several batches.
-async fn submit(world: &World, total: usize, group: Group) -> (String, Vec<String>) {
+pub(crate) async fn submit(world: &World, total: usize, group: Group) -> (String, Vec<String>) {
     let (mut id, mut ids) = (String::new(), Vec::new());
     for first in (0..total).step_by(1000) {
         let group = Group {
@@ -60,7 +64,7 @@ async fn submit(world: &World, total: usize, group: Group) -> (String, Vec<Strin
     (id, ids)
 }
 
-async fn work_all(world: &World) {
+pub(crate) async fn work_all(world: &World) {
     while world.station("w").queue.counts().visible > 0 {
         world.work("w").await;
     }

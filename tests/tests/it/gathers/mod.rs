@@ -1,10 +1,14 @@
 //! Jobs with branches: over a topic and over queues of their own, the same promises.
 
+mod ends;
 mod groups;
+mod late;
 mod losses;
+mod members;
 mod rules;
 mod scripted;
 mod simulation;
+mod telling;
 mod transport;
 mod world;
 

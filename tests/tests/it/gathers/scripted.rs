@@ -42,6 +42,12 @@ impl Script {
         self.calls.lock().unwrap().iter().filter(|(called, ..)| called == branch).count()
     }
 
+    /// Whether a branch was called with this request.
+    pub(crate) fn was_called(&self, branch: &str, request: &[u8]) -> bool {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().any(|(called, _, with)| called == branch && with == request)
+    }
+
     pub(crate) fn methods(&self) -> Vec<(String, String)> {
         let calls = self.calls.lock().unwrap();
         calls.iter().map(|(branch, method, _)| (branch.clone(), method.clone())).collect()

@@ -5,15 +5,18 @@ use super::scripted::Act;
 use super::world::{Plan, Way, World, webhook};
 use super::*;
 use crate::chaos::{Random, Unreliable, UnreliableOutbox};
+use queuebridge_gateway::config::{Guarantee, RouteConfig};
 use queuebridge_local::LoopbackSource;
 use queuebridge_proto::gather::{Decision, Standing, code, decide, is_success};
 use queuebridge_proto::time::{CLOCK_SKEW, duration_to_proto};
+use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::gather::branch_ids;
 use queuebridge_store::testing::Fault;
 use queuebridge_store::{GatherStore, Record, ResultStore};
 use queuebridge_worker::Runner;
 use queuebridge_worker::host::poller::{self, PollerSettings};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,19 +25,64 @@ use tonic::Status;
 
 const GATHERS: u64 = 12;
 const EXPIRY: Duration = Duration::from_secs(1800);
+/// A retention that is over before many a step is repeated.
+const SHORT: Duration = Duration::from_secs(3);
 
-fn rule(random: &Random, branches: u64) -> GatherRule {
-    let deadline = match random.below(3) {
-        0 => None,
-        _ => Some(duration_to_proto(secs(1 + random.below(900)))),
-    };
+/// A gather of the story, and what was done to it.
+struct Case {
+    id: String,
+    request: SubmitRequest,
+    names: Vec<String>,
+    cancelled: bool,
+    /// It was deleted, or its retention is short.
+    gone: bool,
+}
+
+impl Case {
+    fn rule(&self) -> &GatherRule {
+        self.request.gather.as_ref().unwrap()
+    }
+}
+
+fn rule(random: &Random, names: &[String], deadline: Option<u64>, claimed: bool) -> GatherRule {
+    let any = |random: &Random| names[pick(random, names.len())].clone();
     GatherRule {
-        need: u32::try_from(random.below(branches + 1)).unwrap(),
-        deadline,
+        need: u32::try_from(pick(random, names.len() + 1)).unwrap(),
+        deadline: deadline.map(|seconds| duration_to_proto(secs(seconds))),
         partial: random.below(3) == 0,
         success_codes: if random.below(3) == 0 { vec![0, 5] } else { vec![] },
-        cancel_rest: random.below(3) == 0,
+        cancel_rest: claimed && random.below(3) == 0,
+        answer: match random.below(4) {
+            0 => Some(Answer::Primary(any(random))),
+            1 => Some(Answer::Merge(true)),
+            _ => None,
+        },
         ..GatherRule::default()
+    }
+}
+
+fn pick(random: &Random, of: usize) -> usize {
+    usize::try_from(random.below(of as u64)).unwrap()
+}
+
+fn request(random: &Random, number: u64, all: &[&str], claimed: bool) -> SubmitRequest {
+    let names = all.iter().filter(|_| random.below(4) > 0).map(|name| (*name).to_owned());
+    let mut names: Vec<String> = names.collect();
+    if names.is_empty() {
+        names = all.iter().map(|name| (*name).to_owned()).collect();
+    }
+    let deadline = (random.below(3) > 0).then(|| 1 + random.below(900));
+    let delay = if random.below(3) == 0 { random.below(deadline.unwrap_or(300)) } else { 0 };
+    let retention = if random.below(4) == 0 { SHORT } else { secs(86_400) };
+    SubmitRequest {
+        gather: Some(rule(random, &names, deadline, claimed)),
+        branches: names,
+        delay: Some(duration_to_proto(secs(delay))),
+        result_retention: Some(duration_to_proto(retention)),
+        callback: webhook(),
+        request: number.to_be_bytes().to_vec().into(),
+        request_id: format!("r{number}"),
+        ..plain()
     }
 }
 
@@ -62,12 +110,12 @@ async fn workers(
     }
 }
 
-/// As a client with patience: the same request id until it is accepted.
-async fn submit(world: &World, number: u64, request: SubmitRequest) -> Option<String> {
-    let request = SubmitRequest { request_id: format!("r{number}"), ..request };
+/// As a client with patience: until there is another answer than that nobody can know.
+async fn patiently<T>(mut call: impl AsyncFnMut() -> Result<T, Status>) -> Option<T> {
     for _ in 0..30 {
-        match world.submit(request.clone()).await {
-            Ok(job) => return Some(job.id),
+        match call().await {
+            Ok(answer) => return Some(answer),
+            Err(status) if status.code() == Code::NotFound => return None,
             Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
         }
         sleep(secs(1)).await;
@@ -76,23 +124,55 @@ async fn submit(world: &World, number: u64, request: SubmitRequest) -> Option<St
 }
 
 /// What the rule says of the records as they are in the end.
-fn expected(rule: &GatherRule, records: &[Option<Record>], deadline: UnixMillis) -> State {
-    let mut standing =
-        Standing { total: u32::try_from(records.len()).unwrap(), ..Standing::default() };
-    for record in records.iter().flatten() {
-        if !record.is_terminal() || record.completed_at.unwrap() >= deadline {
-            continue;
-        }
-        if is_success(rule, record.state, code(record.state, record.outcome.as_ref())) {
-            standing.succeeded += 1;
-        } else {
-            standing.failed += 1;
+fn expected(case: &Case, records: &[Option<Record>], deadline: UnixMillis) -> State {
+    let (rule, total) = (case.rule(), u32::try_from(records.len()).unwrap());
+    let mut standing = Standing { total, ..Standing::default() };
+    for (name, record) in case.names.iter().zip(records) {
+        let in_time = |record: &&Record| record.completed_at.is_some_and(|at| at < deadline);
+        let Some(record) = record.as_ref().filter(in_time) else { continue };
+        let success = is_success(rule, record.state, code(record.state, record.outcome.as_ref()));
+        standing.succeeded += u32::from(success);
+        standing.failed += u32::from(!success);
+        if rule.answer == Some(Answer::Primary(name.clone())) {
+            standing.primary = Some(success && record.state == State::Succeeded);
         }
     }
     match decide(rule, &standing, true) {
         Some(Decision::Met) => State::Succeeded,
         Some(Decision::Failed) => State::Failed,
         None => State::Expired,
+    }
+}
+
+/// Whoever is told that it is cancelled can rely on it that nothing starts any more.
+async fn cancel(world: &World, case: &mut Case) {
+    let cancelled = patiently(async || world.cancel(&case.id).await).await;
+    if cancelled.is_none_or(|job| job.state() != State::Cancelled) {
+        return;
+    }
+    case.cancelled = true;
+    for (branch, record) in case.names.iter().zip(records(world, &case.id).await) {
+        let record = record.expect("a cancelled branch has a record");
+        if record.state == State::Cancelled && record.attempt == 0 {
+            assert!(!world.script.was_called(branch, &case.request.request));
+        }
+    }
+}
+
+/// What is stored of the branches, whatever the faults.
+async fn records(world: &World, id: &str) -> Vec<Option<Record>> {
+    let (id, now) = (JobId::parse_trusted(id).unwrap(), world.clock.now());
+    loop {
+        let Ok(Some(plan)) = world.store.plan(&id, now).await else { continue };
+        let mut records = Vec::new();
+        for branch in branch_ids(&id, &plan) {
+            records.push(loop {
+                if let Ok(record) = world.store.get(&branch, now).await {
+                    break record;
+                }
+            });
+        }
+        return records;
     }
 }
 
@@ -103,11 +183,8 @@ async fn run(seed: u64) {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let way = if random.below(2) == 0 { Way::Topic } else { Way::Queues };
     let mut plan = Plan::new(way, &names, need(0));
-    plan.route = |route| {
-        route.default_expiry = EXPIRY;
-        route.default_retention = secs(86_400);
-        route.max_attempts = 3;
-    };
+    let claimed = !seed.is_multiple_of(4);
+    plan.route = if claimed { claimed_route } else { unclaimed_route };
     plan.between = Box::new(move |index, queue| {
         let random = Random::new(seed.wrapping_add(index as u64).wrapping_mul(101));
         Arc::new(Unreliable { queue, random })
@@ -137,59 +214,88 @@ async fn run(seed: u64) {
             }
         },
     ));
+    let told = RefCell::new(HashSet::new());
+    let telling = async {
+        loop {
+            let (ids, _) = world.tell().await;
+            told.borrow_mut().extend(ids);
+            sleep(secs(1)).await;
+        }
+    };
     let story = async {
-        let mut gathers: Vec<(String, GatherRule)> = Vec::new();
+        let mut cases: Vec<Case> = Vec::new();
         let mut seen: HashMap<String, State> = HashMap::new();
         for number in 0..GATHERS {
-            let rule = rule(&random, count);
-            let request =
-                SubmitRequest { gather: Some(rule.clone()), callback: webhook(), ..plain() };
-            if let Some(id) = submit(&world, number, request).await {
-                gathers.push((id, rule));
+            let request = request(&random, number, &names, claimed);
+            if let Some(job) = patiently(async || world.submit(request.clone()).await).await {
+                let gone = request.result_retention == Some(duration_to_proto(SHORT));
+                let names = request.branches.clone();
+                cases.push(Case { id: job.id, request, names, cancelled: false, gone });
             }
             sleep(Duration::from_millis(random.below(60_000))).await;
-            for (id, _) in &gathers {
-                if let Ok(job) = world.get(id).await
+            for case in &mut cases {
+                if let Ok(job) = world.get(&case.id).await
                     && job.outcome.is_some()
                 {
-                    let first = *seen.entry(id.clone()).or_insert(job.state());
+                    let first = *seen.entry(case.id.clone()).or_insert(job.state());
                     assert_eq!(first, job.state(), "a verdict has changed");
+                    if random.below(6) == 0 {
+                        patiently(async || world.delete(&case.id).await).await;
+                        case.gone = true;
+                    }
+                } else if claimed && random.below(12) == 0 {
+                    cancel(&world, case).await;
                 }
             }
         }
         sleep(EXPIRY + secs(60)).await;
-        (gathers, seen)
+        (cases, seen)
     };
-    let (gathers, seen) = tokio::select! {
+    let (cases, seen) = tokio::select! {
         told = story => told,
         _ = working => unreachable!(),
+        () = telling => unreachable!(),
     };
     world.store.every(0, Fault::None);
     advance(EXPIRY + CLOCK_SKEW).await;
-    let (_, told) = world.callbacks().await;
-    let told: HashSet<String> = told.into_iter().collect();
-    for (id, rule) in gathers {
-        let job = world.get(&id).await.unwrap();
-        let parsed = JobId::parse_trusted(&id).unwrap();
-        let now = world.clock.now();
-        let plan = world.store.plan(&parsed, now).await.unwrap().unwrap();
-        let mut records = Vec::new();
-        for branch in branch_ids(&parsed, &plan) {
-            records.push(world.store.get(&branch, now).await.unwrap());
+    let mut told = told.into_inner();
+    told.extend(world.tell_all().await);
+    for case in cases {
+        let Case { id, names, .. } = &case;
+        assert!(told.contains(id), "seed {seed}: nobody is told of {id}");
+        let records = records(&world, id).await;
+        for (name, record) in names.iter().zip(&records) {
+            let never = |of: &&Record| of.state == State::Cancelled && of.attempt == 0;
+            if record.as_ref().is_some_and(|record| never(&record)) {
+                assert!(!world.script.was_called(name, &case.request.request), "seed {seed}");
+            }
         }
-        let expected = expected(&rule, &records, parsed.expires_at());
-        assert_eq!(job.state(), expected, "seed {seed}: {rule:?} {:?}", states(&job));
-        assert!(seen.get(&id).is_none_or(|seen| *seen == job.state()));
+        if case.gone {
+            continue;
+        }
+        let job = world.get(id).await.unwrap();
+        let parsed = JobId::parse_trusted(id).unwrap();
+        let expected = match case.cancelled {
+            true => State::Cancelled,
+            false => expected(&case, &records, parsed.expires_at()),
+        };
+        let (rule, shown) = (case.rule(), states(&job));
+        assert_eq!(job.state(), expected, "seed {seed}: {rule:?} {shown:?}");
+        assert!(seen.get(id).is_none_or(|seen| *seen == job.state()));
         let listed: Vec<&str> = branches(&job).iter().map(|branch| branch.name.as_str()).collect();
-        assert_eq!(listed, names, "seed {seed}: a branch is missing");
-        let record = world.store.get(&parsed, now).await.unwrap().unwrap();
-        let report = record.outcome.unwrap().gather.unwrap();
-        assert_eq!(report.branches.len(), names.len());
-        // What a branch has decided is enqueued; the rest is the timer's.
-        if report.decided_by > 0 {
-            assert!(told.contains(&id), "seed {seed}: nobody is told of {id}");
-        }
+        assert_eq!(&listed, names, "seed {seed}: a branch is missing");
     }
+}
+
+fn claimed_route(route: &mut RouteConfig) {
+    route.default_expiry = EXPIRY;
+    route.default_retention = secs(86_400);
+    route.max_attempts = 3;
+}
+
+fn unclaimed_route(route: &mut RouteConfig) {
+    claimed_route(route);
+    route.guarantee = Guarantee::AtLeastOnce;
 }
 
 #[tokio::test(start_paused = true)]

@@ -204,3 +204,16 @@ async fn a_submission_may_name_its_branches() {
     let job = world.submit(two).await.unwrap();
     assert_eq!(states(&job), [("a", State::Accepted), ("c", State::Accepted)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_would_be_too_much_in_all_its_messages_is_stored_once() {
+    let names: Vec<String> = (0..20).map(|n| format!("b{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let request: Vec<u8> = (0..31_000).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
+    let world = Plan::new(Way::Queues, &names, need(0)).build();
+    let request = SubmitRequest { request: request.into(), ..plain() };
+    world.submit(request).await.unwrap();
+    let message = world.station("b0").queue.receive(1, Duration::ZERO).await.unwrap().remove(0);
+    let call = envelope::open(&message.body, &world.keys).unwrap();
+    assert!(matches!(call.payload, Some(Payload::RequestRef(_))));
+}

@@ -27,7 +27,8 @@ use queuebridge_proto::callback;
 use queuebridge_proto::v1::callback_message::Kind;
 use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::{
-    Callback, CancelRequest, GatherRule, GetResultRequest, Job, SubmitRequest, callback::Target,
+    Callback, CancelRequest, DeleteRequest, GatherRule, GetResultRequest, Job, SubmitRequest,
+    callback::Target,
 };
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing::Faulty;
@@ -61,6 +62,7 @@ pub(crate) struct World {
     pub(crate) keys: Keyring,
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Faulty<MemoryResultStore>>,
+    pub(crate) payloads: Arc<MemoryPayloadStore>,
     pub(crate) parking: Arc<Loopback>,
     pub(crate) callbacks: Arc<Loopback>,
     pub(crate) topic: Arc<LoopbackTopic>,
@@ -114,7 +116,8 @@ impl World {
         let keys = Keyring::single(&[1; 32]);
         let store = Arc::new(Faulty::new(Arc::new(MemoryResultStore::new(DAY * 10))));
         let payloads = Arc::new(MemoryPayloadStore::new(DAY * 10, clock));
-        let kept: Option<Arc<dyn PayloadStore>> = if plan.payloads { Some(payloads) } else { None };
+        let kept: Option<Arc<dyn PayloadStore>> =
+            if plan.payloads { Some(payloads.clone()) } else { None };
         let queue = |name: &str| {
             let config = if plan.fifo {
                 QueueConfig::fifo(&format!("{name}.fifo"), clock)
@@ -222,7 +225,7 @@ impl World {
             job_id_keys: keys.clone(),
             draining,
         });
-        Self { script, keys, clock, store, parking, callbacks, topic, stations, service }
+        Self { script, keys, clock, store, payloads, parking, callbacks, topic, stations, service }
     }
 
     pub(crate) async fn submit(&self, request: SubmitRequest) -> Result<Job, Status> {
@@ -238,6 +241,11 @@ impl World {
     pub(crate) async fn cancel(&self, id: &str) -> Result<Job, Status> {
         let request = CancelRequest { id: id.to_owned() };
         self.service.cancel(self.asking(request)).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn delete(&self, id: &str) -> Result<(), Status> {
+        let request = DeleteRequest { id: id.to_owned() };
+        self.service.delete(self.asking(request)).await.map(tonic::Response::into_inner)
     }
 
     pub(crate) fn asking<T>(&self, message: T) -> Request<T> {

@@ -1,6 +1,6 @@
 use super::*;
 use queuebridge_proto::error;
-use queuebridge_proto::v1::{Metadatum, metadatum::Value};
+use queuebridge_proto::v1::{Membership, Metadatum, metadatum::Value};
 use queuebridge_store::Clock;
 use queuebridge_store::memory::MemoryPayloadStore;
 use tokio::time::Instant;
@@ -40,6 +40,20 @@ fn the_new_job_is_as_the_old_one_was_and_names_it() {
         ..SubmitRequest::default()
     };
     assert_eq!(new, expected);
+}
+
+#[test]
+fn a_branch_is_replayed_as_a_gather_of_one_and_a_job_of_a_group_by_itself() {
+    let of = |group| {
+        let gather_method = "/a.B/All".into();
+        let of = Membership { gather_method, branch: "7".into(), group, ..Membership::default() };
+        let call = Call { membership: Some(Box::new(of)), ..call(None) };
+        let new = submission(&call, Bytes::new());
+        (new.method, new.gather, new.branches)
+    };
+    let rule = Some(GatherRule::default());
+    assert_eq!(of(false), ("/a.B/All".to_owned(), rule, vec!["7".to_owned()]));
+    assert_eq!(of(true), ("/a.B/C".to_owned(), None, vec![]));
 }
 
 #[tokio::test]

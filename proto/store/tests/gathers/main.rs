@@ -1,140 +1,21 @@
 //! The verdict of a gather: what it is, and that there is one.
 
+mod answers;
+mod late;
+mod sizes;
+mod subject;
+
 use proptest::prelude::*;
-use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::job_id::Claims;
-use queuebridge_proto::outcome::{failure, from_rpc_status};
+use queuebridge_proto::UnixMillis;
+use queuebridge_proto::error::reason;
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::outcome::Result as Kind;
-use queuebridge_proto::v1::{GatherPlan, GatherReport, GatherRule, Outcome, PlannedBranch, State};
-use queuebridge_proto::{JobId, Keyring, UnixMillis};
+use queuebridge_proto::v1::{GatherRule, State};
 use queuebridge_store::gather::{Cause, branch_ids};
-use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
-use queuebridge_store::{
-    Author, Clock, Completed, GatherStore, Gathers, PayloadStore, Record, ResultStore,
-};
-use std::sync::Arc;
-use std::time::Duration;
+use queuebridge_store::{PayloadStore, ResultStore};
+use subject::*;
 use tonic::Code;
-use tonic::metadata::MetadataMap;
-use tonic_types::StatusExt;
-
-const START: UnixMillis = UnixMillis(1_700_000_000_000);
-const HOUR: Duration = Duration::from_secs(3600);
-const SECOND: Duration = Duration::from_secs(1);
-
-struct Subject {
-    store: Arc<MemoryResultStore>,
-    payloads: Arc<MemoryPayloadStore>,
-    gathers: Gathers,
-    id: JobId,
-    plan: GatherPlan,
-}
-
-/// How a branch ends.
-#[derive(Clone, Debug)]
-enum End {
-    Ok(Vec<u8>),
-    Code(Code),
-}
-
-impl Subject {
-    async fn new(branches: usize, rule: GatherRule, expires: Duration) -> Self {
-        let store = Arc::new(MemoryResultStore::new(HOUR));
-        let payloads = Arc::new(MemoryPayloadStore::new(HOUR * 9, Clock::simulated(START)));
-        let claims = Claims {
-            uuid: uuid::Uuid::now_v7(),
-            tenant: "t",
-            method: "/a.B/C",
-            expires_at: START.plus(HOUR),
-            retention: HOUR * 3,
-            at_least_once: false,
-            reply_shard: None,
-        };
-        let id = JobId::mint_gather(&claims, &Keyring::single(&[1; 32]));
-        let branch = |n| PlannedBranch { name: format!("b{n}"), method: format!("/a.B/M{n}") };
-        let plan = GatherPlan {
-            rule: Some(rule),
-            tenant: "t".into(),
-            method: "/a.B/C".into(),
-            branches: (0..branches).map(branch).collect(),
-            expires_at: START.plus(expires).0,
-            callback: None,
-            total: 0,
-        };
-        store.open(&id, &plan, START).await.unwrap();
-        let gathers = Gathers {
-            results: store.clone(),
-            gathers: store.clone(),
-            payloads: Some(payloads.clone()),
-            record_bytes: 20_000,
-        };
-        Self { store, payloads, gathers, id, plan }
-    }
-
-    /// The branch ends, and whoever ran it looks.
-    async fn end(&self, branch: usize, end: End, at: UnixMillis) -> Option<Record> {
-        self.store_end(branch, end, at).await;
-        self.close(Cause::Branch(u32::try_from(branch).unwrap()), at).await
-    }
-
-    async fn store_end(&self, branch: usize, end: End, at: UnixMillis) {
-        let (state, outcome) = match end {
-            End::Ok(message) => {
-                let response_type = format!("a.R{branch}");
-                let result = Some(Kind::Response(message.into()));
-                (State::Succeeded, Outcome { result, response_type, ..Outcome::default() })
-            }
-            End::Code(code) => {
-                let status = error::status(code, "WHY", format!("branch {branch} says no"));
-                (State::Failed, failure(&status, &MetadataMap::new()))
-            }
-        };
-        let id = branch_ids(&self.id, &self.plan)[branch];
-        let stored =
-            self.store.complete(&id, "", Author::Unclaimed, state, outcome, at).await.unwrap();
-        assert_eq!(stored, Completed::Stored);
-    }
-
-    async fn close(&self, cause: Cause, now: UnixMillis) -> Option<Record> {
-        self.gathers.close(&self.id, cause, now).await.unwrap()
-    }
-}
-
-fn after(seconds: u64) -> UnixMillis {
-    START.plus(SECOND * u32::try_from(seconds).unwrap())
-}
-
-fn ok(byte: u8) -> End {
-    End::Ok(vec![byte])
-}
-
-fn all() -> GatherRule {
-    GatherRule::default()
-}
-
-fn report(record: &Record) -> &GatherReport {
-    record.outcome.as_ref().unwrap().gather.as_ref().unwrap()
-}
-
-fn states(record: &Record) -> Vec<State> {
-    report(record).branches.iter().map(queuebridge_proto::v1::FinishedJob::state).collect()
-}
-
-fn response(record: &Record) -> Vec<u8> {
-    match record.outcome.as_ref().unwrap().result.as_ref().unwrap() {
-        Kind::Response(message) => message.to_vec(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn refusal(record: &Record) -> (Code, String, String) {
-    let Some(Kind::Error(status)) = &record.outcome.as_ref().unwrap().result else { panic!() };
-    let status = from_rpc_status(status);
-    let reason = status.get_details_error_info().unwrap().reason;
-    (status.code(), reason, status.message().to_owned())
-}
 
 #[tokio::test]
 async fn all_lists_every_branch_once_the_last_has_succeeded() {
@@ -349,7 +230,7 @@ proptest! {
             let in_time = |want: bool| branches.iter().filter(|b| b.at < 3_600).filter(|b| match &b.end {
                 End::Ok(_) => want,
                 End::Code(Code::NotFound) => want != rule.success_codes.is_empty(),
-                End::Code(_) => !want,
+                End::Stored(_) | End::Code(_) => !want,
             }).count();
             let (good, bad) = (in_time(true), in_time(false));
             let need = if rule.need == 0 { branches.len() } else { rule.need as usize };
@@ -360,10 +241,16 @@ proptest! {
             } else {
                 State::Expired
             };
+            // In the report of a late look only what came in time has ended.
+            let report = report(&second);
+            prop_assert_eq!((report.succeeded as usize, report.failed as usize), (good, bad));
+            let ended = report.branches.iter().filter(|branch| branch.completed_at > 0);
+            prop_assert_eq!(ended.count(), good + bad);
             // An eager look may have found it met before a failure, or the other way
             // round; both can never be true of one set of branches.
-            assert_eq!((first.state, second.state), (expected, expected));
-            assert_eq!(states(&first).len(), branches.len());
-        });
+            prop_assert_eq!((first.state, second.state), (expected, expected));
+            prop_assert_eq!(states(&first).len(), branches.len());
+            Ok(())
+        })?;
     }
 }

@@ -1,0 +1,111 @@
+//! Answers whose parts are gone.
+
+use super::subject::*;
+use queuebridge_proto::error::reason;
+use queuebridge_proto::gather::MAX_MERGED_BYTES;
+use queuebridge_proto::v1::gather_rule::Answer;
+use queuebridge_proto::v1::{GatherPlan, GatherRule, PayloadRef, State};
+use queuebridge_store::gather::{Cause, branch_ids};
+use queuebridge_store::memory::MemoryResultStore;
+use queuebridge_store::testing::{Fault, Faulty};
+use queuebridge_store::{GatherStore, Gathers, PayloadStore, Record, ResultStore};
+use std::sync::Arc;
+use tonic::Code;
+
+fn rule(answer: Answer) -> GatherRule {
+    GatherRule { answer: Some(answer), ..all() }
+}
+
+async fn forget(s: &Subject, branch: usize) {
+    s.store.delete(&branch_ids(&s.id, &s.plan)[branch], after(1)).await.unwrap();
+}
+
+fn failed_with(verdict: &Record, code: Code, reason: &str) {
+    let (found, why, _) = refusal(verdict);
+    assert_eq!((verdict.state, found, why.as_str()), (State::Failed, code, reason));
+}
+
+#[tokio::test]
+async fn without_the_answer_that_it_is_to_have_a_gather_has_failed() {
+    for answer in [Answer::Primary("b0".into()), Answer::Merge(true)] {
+        let s = Subject::new(2, rule(answer), HOUR).await;
+        s.store_end(0, ok(1), after(1)).await;
+        forget(&s, 0).await;
+        let verdict = s.end(1, ok(2), after(2)).await.unwrap();
+        failed_with(&verdict, Code::NotFound, reason::RESULT_PURGED);
+        assert_eq!(states(&verdict), [State::Succeeded; 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_part_fails_the_merged_answer_and_leaves_nothing_open() {
+    let missing = PayloadRef { key: "t/answers/gone".into(), size: 1, ..PayloadRef::default() };
+    for stored in [true, false] {
+        let mut s = Subject::new(2, rule(Answer::Merge(true)), HOUR).await;
+        let there = s.payloads.put("t/answers/there", vec![1].into()).await.unwrap();
+        // Without a store, or with an object that is not the one that was stored.
+        if stored {
+            s.payloads.put("t/answers/there", vec![2].into()).await.unwrap();
+        } else {
+            s.gathers.payloads = None;
+        }
+        s.store_end(0, End::Stored(there), after(1)).await;
+        let verdict = s.end(1, ok(2), after(2)).await.unwrap();
+        failed_with(&verdict, Code::DataLoss, reason::PAYLOAD_LOST);
+    }
+    let s = Subject::new(1, rule(Answer::Merge(true)), HOUR).await;
+    let verdict = s.end(0, End::Stored(missing), after(1)).await.unwrap();
+    failed_with(&verdict, Code::DataLoss, reason::PAYLOAD_LOST);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_decides_nothing() {
+    let mut s = Subject::new(1, rule(Answer::Merge(true)), HOUR).await;
+    let at = s.payloads.put("t/answers/there", vec![1].into()).await.unwrap();
+    s.store_end(0, End::Stored(at), after(1)).await;
+    let faulty = Arc::new(Faulty::new(s.payloads.clone()));
+    faulty.script([Fault::LoseResponse]);
+    s.gathers.payloads = Some(faulty);
+    assert!(s.gathers.close(&s.id, Cause::Branch(0), after(2)).await.is_err());
+    let verdict = s.close(Cause::Branch(0), after(2)).await.unwrap();
+    assert_eq!(response(&verdict), [1]);
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_be_merged_is_not_even_fetched() {
+    let s = Subject::new(2, rule(Answer::Merge(true)), HOUR).await;
+    let most = PayloadRef { size: MAX_MERGED_BYTES, ..PayloadRef::default() };
+    s.store_end(0, End::Stored(most), after(1)).await;
+    let verdict = s.end(1, ok(2), after(2)).await.unwrap();
+    failed_with(&verdict, Code::ResourceExhausted, reason::RESPONSE_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_merged_answer_has_the_first_type_that_is_known() {
+    let s = Subject::new(2, rule(Answer::Merge(true)), HOUR).await;
+    s.store_end(1, ok(2), after(1)).await;
+    let verdict = s.end(0, ok(1), after(2)).await.unwrap();
+    assert_eq!(verdict.outcome.as_ref().unwrap().response_type, "a.R0");
+}
+
+#[tokio::test]
+async fn a_listed_code_counts_also_when_its_outcome_was_deleted() {
+    let s = Subject::new(2, GatherRule { success_codes: vec![0, 5], ..all() }, HOUR).await;
+    s.store_end(0, End::Code(Code::NotFound), after(1)).await;
+    s.store.add(&s.id, 0, true, after(1)).await.unwrap();
+    forget(&s, 0).await;
+    let verdict = s.end(1, ok(1), after(2)).await.unwrap();
+    assert_eq!(verdict.state, State::Succeeded);
+    assert_eq!((report(&verdict).succeeded, report(&verdict).failed), (2, 0));
+}
+
+#[tokio::test]
+async fn the_verdict_says_what_it_repeats() {
+    let s = Subject::new(1, all(), HOUR).await;
+    let fresh = Arc::new(MemoryResultStore::new(HOUR));
+    let plan = GatherPlan { retry_of: "old".into(), ..s.plan };
+    fresh.open(&s.id, &plan, START).await.unwrap();
+    let gathers = Gathers::new(fresh, None);
+    let verdict = gathers.close(&s.id, Cause::Cancelled, after(1)).await.unwrap().unwrap();
+    assert_eq!(verdict.outcome.unwrap().retry_of, "old");
+}
