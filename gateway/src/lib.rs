@@ -27,6 +27,7 @@ mod scatter;
 pub mod server;
 pub mod submission;
 pub mod submit;
+pub mod upstream;
 pub mod version;
 pub mod view;
 pub mod waiter;
