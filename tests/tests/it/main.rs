@@ -18,6 +18,7 @@ mod replies;
 mod runtime_api;
 mod simulation;
 mod store;
+mod upstreams;
 mod verdicts;
 mod waiting;
 mod watching;

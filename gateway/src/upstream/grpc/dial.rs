@@ -59,6 +59,14 @@ pub enum DialError {
 
 impl Dial {
     pub(super) fn new(url: &Uri) -> Result<Self, DialError> {
+        Self::trusting(url, roots_of_system)
+    }
+
+    /// The same with other roots than those of the system.
+    pub(super) fn trusting(
+        url: &Uri,
+        roots: impl FnOnce() -> RootCertStore,
+    ) -> Result<Self, DialError> {
         let host = url.host().ok_or(DialError::Url)?;
         // The host of a URL has brackets around an IPv6 address, a name has not.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -67,7 +75,7 @@ impl Dial {
         let tls = match secure {
             true => {
                 let name = ServerName::try_from(host.clone()).map_err(|_| DialError::Url)?;
-                Some((TlsConnector::from(tls_config()?), name))
+                Some((TlsConnector::from(tls_config(roots())?), name))
             }
             false => None,
         };
@@ -132,14 +140,18 @@ where
     Ok(requests)
 }
 
-/// The roots of the system; `SSL_CERT_FILE` names others.
-fn tls_config() -> Result<Arc<ClientConfig>, rustls::Error> {
+/// `SSL_CERT_FILE` names others.
+fn roots_of_system() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "a root certificate of the system cannot be read");
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
+    roots
+}
+
+fn tls_config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -59,9 +59,19 @@ impl GrpcServer {
             return Err(DialError::Url);
         };
         let (dial, breaker) = (Arc::new(Dial::new(url)?), Arc::new(breaker));
+        Ok(Self::over(scheme, authority, dial, connections, breaker))
+    }
+
+    fn over(
+        scheme: Scheme,
+        authority: Authority,
+        dial: Arc<Dial>,
+        connections: usize,
+        breaker: Arc<CircuitBreaker>,
+    ) -> Self {
         let connection = || Connection::new(dial.clone(), breaker.clone());
         let connections = std::iter::repeat_with(connection).take(connections.max(1)).collect();
-        Ok(Self { scheme, authority, connections, next: AtomicUsize::new(0) })
+        Self { scheme, authority, connections, next: AtomicUsize::new(0) }
     }
 
     /// Calls the server; see [`super::Upstream::attempt`].
@@ -124,3 +134,6 @@ async fn exchange(
     });
     Ok(answer::passed_on(head, deadline, stop))
 }
+
+#[cfg(test)]
+mod tests;
