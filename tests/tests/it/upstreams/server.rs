@@ -121,10 +121,9 @@ async fn the_first_message_comes_before_the_handler_ends() {
     drop(counted);
 }
 
-/// A server that reads nothing stops the caller after what the windows hold, and one
-/// whose answers nobody reads is stopped as well.
+/// A server whose answer nobody reads is stopped after what the windows hold.
 #[tokio::test]
-async fn a_slow_side_slows_the_other() {
+async fn a_slow_caller_slows_the_upstream() {
     let sent = Arc::new(Mutex::new(0usize));
     let count = sent.clone();
     let endless = Upright::new(tower::service_fn(move |_: Request<Body>| {
