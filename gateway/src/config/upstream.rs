@@ -159,7 +159,7 @@ fn grpc(text: &str) -> Option<UpstreamTarget> {
     let url: Uri = text.parse().ok()?;
     let scheme = matches!(url.scheme_str(), Some("http" | "https"));
     let authority = url.authority()?;
-    let plain = matches!(url.path(), "" | "/") && url.query().is_none();
+    let plain = url.path_and_query().is_none_or(|rest| matches!(rest.as_str(), "" | "/"));
     let right = scheme && plain && !authority.host().is_empty() && !text.contains('@');
     right.then(|| UpstreamTarget::grpc(url))
 }

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, request};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -46,12 +47,13 @@ struct Http<'a> {
 
 /// The document of a call.
 pub(super) fn of(parts: &request::Parts, body: &Bytes) -> Result<Vec<u8>, serde_json::Error> {
-    let path = parts.uri.path();
+    let rest = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     serde_json::to_vec(&Event {
         version: "2.0",
         route_key: "$default",
         raw_path: path,
-        raw_query_string: parts.uri.query().unwrap_or_default(),
+        raw_query_string: query,
         headers: headers(&parts.headers),
         request_context: Context {
             domain_name: DOMAIN,
