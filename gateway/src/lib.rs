@@ -34,6 +34,7 @@ pub mod server;
 pub mod submission;
 pub mod submit;
 pub mod typed;
+pub mod upstream;
 pub mod version;
 pub mod view;
 pub mod waiter;

@@ -2,7 +2,7 @@
 
 use crate::admission::Admission;
 use crate::callback::Callbacks;
-use crate::config::{CallbackConfig, Config, Destination, StoreConfig};
+use crate::config::{CallbackConfig, Config, Destination, StoreConfig, UpstreamTarget};
 use crate::descriptors::files::{self, FileMistake};
 use crate::descriptors::{DescriptorRegistry, Routed};
 use crate::front::{Cors, Front, Protocols};
@@ -19,6 +19,8 @@ use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
 use crate::submit::FrontDoor;
 use crate::typed::Typed;
+use crate::upstream::Upstream;
+use crate::upstream::grpc::DialError;
 use crate::view::Methods;
 use crate::waiter::Waiter;
 use futures_util::Stream;
@@ -31,6 +33,7 @@ use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::{Clock, Gathers, PayloadStore, RECORD_BYTES, Stores};
 use queuebridge_web::DescriptorError;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -120,6 +123,9 @@ pub enum ServeError {
     /// Files of descriptors have been broken since the configuration was checked.
     #[error("{0}")]
     DescriptorFiles(String),
+    /// An upstream cannot be used on this machine.
+    #[error("an upstream cannot be used: {0}")]
+    Upstream(#[from] DialError),
 }
 
 impl Gateway {
@@ -286,7 +292,7 @@ pub async fn run(
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
     let sdk = crate::aws::sdk_config().await;
-    let routes = aws_routes(&config, &sdk);
+    let routes = aws_routes(&config, &sdk)?;
     let stores = aws_stores(&config.store, &sdk);
     let replies = Arc::new(Replies::new(config.reply_queues));
     let settings = Settings {
@@ -331,10 +337,11 @@ fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {
     ServeError::DescriptorFiles(lines.join("\n"))
 }
 
-fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Routes {
+fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Result<Routes, DialError> {
     let sqs = aws_sdk_sqs::Client::new(sdk);
     let sns = aws_sdk_sns::Client::new(sdk);
     let mut batchers: HashMap<Destination, Batcher> = HashMap::new();
+    let mut upstreams: HashMap<UpstreamTarget, Upstream> = HashMap::new();
     let mut routes = Routes::new();
     for route in &config.routes {
         let mut batcher = |destination: Destination| {
@@ -354,11 +361,20 @@ fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Routes {
                 let queues = fan_out.branches.iter().filter_map(|branch| branch.queue.clone());
                 queues.map(|queue| batcher(Destination::Queue(queue))).collect()
             }
+            (Destination::None, _) => Vec::new(),
             (one, _) => vec![batcher(one.clone())],
         };
-        routes.push(route.clone(), each);
+        // Routes to the same service share its connections.
+        let upstream = match route.upstream.as_ref().map(|upstream| &upstream.target) {
+            None => None,
+            Some(target) => Some(match upstreams.entry(target.clone()) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(new) => new.insert(Upstream::new(target, sdk)?).clone(),
+            }),
+        };
+        routes.push(route.clone(), each, upstream);
     }
-    routes
+    Ok(routes)
 }
 
 fn aws_stores(config: &StoreConfig, sdk: &aws_config::SdkConfig) -> Stores {

@@ -89,6 +89,11 @@ impl Submission {
             let rule = "no route takes this method";
             return Err(error::refused_field(Code::NotFound, reason::NO_ROUTE, "method", rule));
         };
+        if !route.has_queue() {
+            let rule = "its route has an upstream and no queue: call the method itself";
+            let (code, reason) = (Code::FailedPrecondition, reason::NO_QUEUE);
+            return Err(error::refused_field(code, reason, "method", rule));
+        }
         check_metadata(&request.metadata)?;
         let config = &route.config;
         if config.max_request_bytes.is_some_and(|max| request.request.len() > max) {

@@ -20,6 +20,22 @@ pub mod reason {
     pub const MALFORMED_MESSAGE: &str = "MALFORMED_MESSAGE";
     /// No route takes the method.
     pub const NO_ROUTE: &str = "NO_ROUTE";
+    /// The method's route has no queue: all its calls go to an upstream.
+    pub const NO_QUEUE: &str = "NO_QUEUE";
+    /// The upstream cannot be reached, or its connection was lost.
+    pub const UPSTREAM_UNAVAILABLE: &str = "UPSTREAM_UNAVAILABLE";
+    /// The upstream's answer is none of gRPC.
+    pub const UPSTREAM_NOT_GRPC: &str = "UPSTREAM_NOT_GRPC";
+    /// The upstream function has as many calls as it may have.
+    pub const UPSTREAM_THROTTLED: &str = "UPSTREAM_THROTTLED";
+    /// The upstream function is not there, or the gateway may not invoke it.
+    pub const UPSTREAM_MISSING: &str = "UPSTREAM_MISSING";
+    /// The upstream function has ended without an answer.
+    pub const UPSTREAM_FAILED: &str = "UPSTREAM_FAILED";
+    /// The upstream takes whole requests, and the caller goes on sending.
+    pub const UPSTREAM_HALF_DUPLEX: &str = "UPSTREAM_HALF_DUPLEX";
+    /// The upstream did not answer within the caller's deadline.
+    pub const UPSTREAM_TIMED_OUT: &str = "UPSTREAM_TIMED_OUT";
     /// The request, or its metadata, is larger than the route allows.
     pub const PAYLOAD_TOO_LARGE: &str = "PAYLOAD_TOO_LARGE";
     /// The answer is larger than the worker may store.

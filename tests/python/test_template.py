@@ -46,12 +46,15 @@ def actions(text):
     loader = botocore.session.get_session()
     called = set(re.findall(r"\.([a-z_0-9]+)\(\)", text)) - NOT_AWS
     found = set()
-    for service in ["sqs", "sns", "dynamodb", "s3"]:
+    for service in ["sqs", "sns", "dynamodb", "s3", "lambda"]:
         for operation in loader.get_service_model(service).operation_names:
             if xform_name(operation) in called:
                 # The permission of a batch is that of its entries.
                 name = operation.removesuffix("Batch") if service in ["sqs", "sns"] else operation
                 found.add(f"{service}:{name}")
+    if "lambda:Invoke" in found:
+        # The one operation whose permission has another name.
+        found = found - {"lambda:Invoke"} | {"lambda:InvokeFunction"}
     if found & UPLOADS:
         found = found - UPLOADS | {"s3:PutObject"}
     return found

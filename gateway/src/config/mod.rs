@@ -18,6 +18,7 @@ mod route;
 mod show;
 mod size;
 mod suggest;
+mod upstream;
 mod values;
 mod variables;
 
@@ -30,6 +31,7 @@ pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
 pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
+pub use upstream::{UpstreamConfig, UpstreamTakes, UpstreamTarget};
 
 use queuebridge_proto::Keyring;
 use std::net::SocketAddr;

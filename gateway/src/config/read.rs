@@ -2,6 +2,7 @@
 
 use super::protocols;
 use super::reader::{Found, Reader, found};
+use super::upstream;
 use super::values::{bytes, text, time, whole, word};
 use super::{
     CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig,
@@ -24,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 const KEYS: &str = "\"id:base64[,id:base64...]\", the signing key first, \
                     each with an id from 0 to 255 and a secret of at least 16 bytes";
-const ROUTES: &str = "at least one [[route]] with `methods` and `queue` or `topic`";
+const ROUTES: &str = "at least one [[route]] with `methods` and `queue`, `topic` or `upstream`";
 
 pub(super) fn config(
     file: &str,
@@ -287,13 +288,16 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
             parsed
         }
     };
-    let branches = reader.has("branch");
-    let destination = destination(reader, branches);
+    let (branches, has_upstream) = (reader.has("branch"), reader.has("upstream"));
+    let of_jobs = upstream::keys_of_jobs(reader);
+    let upstream = upstream::read(reader);
+    let destination = destination(reader, branches, has_upstream);
     // The rest is read in any case, so that its mistakes are reported as well.
     let stand_in = Destination::Queue(String::new());
-    let complete = methods.is_some() && destination.is_some();
+    let complete = methods.is_some() && destination.is_some() && upstream.is_some() == has_upstream;
     let methods = methods.unwrap_or(MethodPattern::All);
     let mut route = RouteConfig::new(methods, destination.unwrap_or(stand_in));
+    route.upstream = upstream;
     let guarantees = [Guarantee::Claimed, Guarantee::AtLeastOnce].map(|g| (g.name(), g));
     reader.set("guarantee", &mut route.guarantee, word(&guarantees));
     let policies = [LeasePolicy::Retry, LeasePolicy::Fail, LeasePolicy::Hold];
@@ -314,6 +318,7 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     times(reader, &mut route);
     route.fan_out = fan_out::read(reader, &route);
     route.calls = calls::read(reader);
+    upstream::check(reader, &route, &of_jobs);
     if route.guarantee == Guarantee::AtLeastOnce && route.is_fifo() {
         let problem = "at_least_once keeps no order, and the destination is FIFO";
         reader.complain(reader.at("guarantee"), problem, "\"claimed\"");
@@ -321,7 +326,8 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
     complete.then_some(route)
 }
 
-fn destination(reader: &mut Reader, branches: bool) -> Option<Destination> {
+/// Where the jobs of a route go. It has none when all its calls go upstream.
+fn destination(reader: &mut Reader, branches: bool, upstream: bool) -> Option<Destination> {
     let is_topic = |t: &str| t.starts_with("arn:") && t.split(':').nth(2) == Some("sns");
     let (has_queue, queue) = name(reader, "queue", "the URL of an SQS queue", is_queue_url);
     let (has_topic, topic) = name(reader, "topic", "the ARN of an SNS topic", is_topic);
@@ -331,8 +337,9 @@ fn destination(reader: &mut Reader, branches: bool) -> Option<Destination> {
             None
         }
         (false, false) if branches => Some(Destination::Branches),
+        (false, false) if upstream => Some(Destination::None),
         (false, false) => {
-            reader.missing("queue", "a queue or a topic");
+            reader.missing("queue", "a queue, a topic or an upstream");
             None
         }
         _ => queue.map(Destination::Queue).or(topic.map(Destination::Topic)),

@@ -1,6 +1,6 @@
 //! What the configuration says about a set of methods.
 
-use super::{CallConfig, FanOut, MethodPattern};
+use super::{CallConfig, FanOut, MethodPattern, UpstreamConfig};
 use queuebridge_proto::v1::Callback;
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct RouteConfig {
     pub methods: MethodPattern,
     /// Where their messages go.
     pub destination: Destination,
+    /// The service that is called directly. Default: none; then all calls are jobs.
+    pub upstream: Option<UpstreamConfig>,
     /// What is promised. Default: claimed.
     pub guarantee: Guarantee,
     /// What a lease that ran out means; without a meaning for a route that is
@@ -67,6 +69,7 @@ impl RouteConfig {
         Self {
             methods,
             destination,
+            upstream: None,
             guarantee: Guarantee::Claimed,
             lease_policy: LeasePolicy::Retry,
             max_attempts: 5,
@@ -104,15 +107,17 @@ pub enum Destination {
     Topic(String),
     /// The queues of the route's branches, one for each.
     Branches,
+    /// Nowhere: all calls go to the route's upstream, and jobs are refused.
+    None,
 }
 
 impl Destination {
-    /// The URL or ARN; empty for the queues of branches.
+    /// The URL or ARN; empty for the queues of branches, and for none.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Self::Queue(name) | Self::Topic(name) => name,
-            Self::Branches => "",
+            Self::Branches | Self::None => "",
         }
     }
 

@@ -63,7 +63,14 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
     match &route.destination {
         Destination::Queue(url) => line(f, "queue", quoted(url))?,
         Destination::Topic(arn) => line(f, "topic", quoted(arn))?,
-        Destination::Branches => {}
+        Destination::Branches | Destination::None => {}
+    }
+    if let Some(upstream) = &route.upstream {
+        line(f, "upstream", &upstream.target)?;
+        line(f, "upstream_takes", quoted(upstream.takes.name()))?;
+    }
+    if route.destination == Destination::None {
+        return max_request_bytes(f, route);
     }
     line(f, "guarantee", quoted(route.guarantee.name()))?;
     if route.guarantee == Guarantee::Claimed {
@@ -86,11 +93,9 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
     ] {
         line(f, name, quoted(format_duration(time)))?;
     }
-    for (name, bytes) in [
-        ("max_request_bytes", route.max_request_bytes),
-        ("inline_request_bytes", route.inline_request_bytes),
-    ] {
-        bytes.map_or(Ok(()), |bytes| line(f, name, quoted(size::format(bytes))))?;
+    max_request_bytes(f, route)?;
+    if let Some(bytes) = route.inline_request_bytes {
+        line(f, "inline_request_bytes", quoted(size::format(bytes)))?;
     }
     show_calls(f, &route.calls)?;
     route.fan_out.as_ref().map_or(Ok(()), |fan_out| show_fan_out(f, fan_out))
@@ -107,6 +112,11 @@ fn show_calls(f: &mut fmt::Formatter<'_>, calls: &CallConfig) -> fmt::Result {
         line(f, "attach_within", quoted(format_duration(within)))?;
     }
     line(f, "deterministic", calls.deterministic)
+}
+
+fn max_request_bytes(f: &mut fmt::Formatter<'_>, route: &RouteConfig) -> fmt::Result {
+    let show = |bytes| line(f, "max_request_bytes", quoted(size::format(bytes)));
+    route.max_request_bytes.map_or(Ok(()), show)
 }
 
 fn show_fan_out(f: &mut fmt::Formatter<'_>, fan_out: &FanOut) -> fmt::Result {

@@ -115,7 +115,7 @@ fn is_any(code: &str, known: &[&str]) -> bool {
 
 /// Whether it is certain that nothing was sent, because no connection came to
 /// be. The SDK knows it and does not tell, so that its causes are asked.
-fn never_connected(error: &(dyn Error + 'static)) -> bool {
+pub(crate) fn never_connected(error: &(dyn Error + 'static)) -> bool {
     let kinds =
         [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable];
     let mut cause = Some(error);
@@ -132,7 +132,7 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The error with its causes, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(this) = cause {

@@ -1,7 +1,7 @@
 //! Publishing: the seam to queues and topics, and the batcher above it.
 
 pub mod batcher;
-mod classify;
+pub(crate) mod classify;
 pub mod sns;
 pub mod sqs;
 

@@ -35,7 +35,10 @@ fn routes() -> Routes {
         ..RouteConfig::new(pattern.parse().unwrap(), Destination::Queue("q".into()))
     };
     let topic = RouteConfig::new("/a.Topic/*".parse().unwrap(), Destination::Topic("arn".into()));
-    Routes::new()
+    let direct = RouteConfig::new("/a.Direct/*".parse().unwrap(), Destination::None);
+    let mut routes = Routes::new();
+    routes.push(direct, Vec::new(), None);
+    routes
         .with(route("/a.B/*", Some(100)), Arc::new(Nowhere { fifo: false }))
         .with(route("/a.Ordered/*", None), Arc::new(Nowhere { fifo: true }))
         .with(topic, Arc::new(Nowhere { fifo: false }))
@@ -90,6 +93,8 @@ fn methods_without_a_route_or_a_shape_are_refused() {
     }
     let unknown = SubmitRequest { method: "/x.Y/Z".into(), ..good() };
     refused(unknown, Code::NotFound, "NO_ROUTE", "method");
+    let direct = SubmitRequest { method: "/a.Direct/M".into(), ..good() };
+    refused(direct, Code::FailedPrecondition, "NO_QUEUE", "method");
 }
 
 #[test]

@@ -295,7 +295,11 @@ impl Stack {
                 fan_out: Some(of.fan_out.clone()),
                 ..route.clone()
             };
-            gateway_routes.push(config, made.publishers.into_iter().map(Batcher::new).collect());
+            gateway_routes.push(
+                config,
+                made.publishers.into_iter().map(Batcher::new).collect(),
+                None,
+            );
             lanes.extend(made.lanes);
         }
         let gateway_routes = gateway_routes.with(route, parts.publisher);

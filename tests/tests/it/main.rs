@@ -19,6 +19,7 @@ mod runtime_api;
 mod simulation;
 mod store;
 mod typed;
+mod upstreams;
 mod verdicts;
 mod waiting;
 mod watching;

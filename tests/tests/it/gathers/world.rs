@@ -184,7 +184,7 @@ impl World {
         };
         (plan.route)(&mut route);
         let mut routes = Routes::new();
-        routes.push(route, publishers.map(Batcher::new).collect());
+        routes.push(route, publishers.map(Batcher::new).collect(), None);
         let gathers = Gathers::new(store.clone(), kept.clone());
         let lookup = Arc::new(Lookup {
             store: store.clone(),

@@ -1,0 +1,162 @@
+//! Connecting to a server of HTTP/2, with or without TLS.
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use http::Uri;
+use http::uri::Scheme;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// A connection within a Region is made in milliseconds: past this time the host
+/// is not there.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Dead peers are found by TCP. HTTP/2 has pings for that, but common servers end
+/// connections whose client pings more often than every five minutes.
+const SILENCE: Duration = Duration::from_secs(30);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
+/// What was sent and is not acknowledged for this long goes to nobody.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+
+/// What an upstream may send on one stream before the caller has taken it: a slow
+/// caller costs the gateway no more than that.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all streams of a connection together. So large that it takes
+/// hundreds of callers who take nothing before they hold up the others.
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+/// Fewer and larger frames than the 16 KiB of the standard.
+const FRAME: u32 = 64 * 1024;
+/// Statuses with details may be large; more is not passed on by most anyway.
+const HEADERS: u32 = 256 * 1024;
+
+/// How one upstream is connected to.
+pub(super) struct Dial {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Why an upstream cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Not `http://host:port` or `https://host:port`.
+    #[error("the URL of the upstream is not http://host:port or https://host:port")]
+    Url,
+    /// The TLS library cannot work.
+    #[error("TLS cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Dial {
+    pub(super) fn new(url: &Uri) -> Result<Self, DialError> {
+        Self::trusting(url, roots_of_system)
+    }
+
+    /// The same with other roots than those of the system.
+    pub(super) fn trusting(
+        url: &Uri,
+        roots: impl FnOnce() -> RootCertStore,
+    ) -> Result<Self, DialError> {
+        let host = url.host().ok_or(DialError::Url)?;
+        // The host of a URL has brackets around an IPv6 address, a name has not.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let secure = url.scheme() == Some(&Scheme::HTTPS);
+        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let tls = match secure {
+            true => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| DialError::Url)?;
+                Some((TlsConnector::from(tls_config(roots())?), name))
+            }
+            false => None,
+        };
+        Ok(Self { host, port, tls })
+    }
+
+    /// Makes a connection, which lives until nobody holds what is returned nor a
+    /// stream of it.
+    pub(super) async fn connect(&self) -> io::Result<SendRequest<Bytes>> {
+        match timeout(CONNECT, self.open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in 2 s")),
+        }
+    }
+
+    async fn open(&self) -> io::Result<SendRequest<Bytes>> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        tune(&stream)?;
+        match &self.tls {
+            None => handshake(stream).await,
+            Some((tls, name)) => {
+                let stream = tls.connect(name.clone(), stream).await?;
+                let chosen = stream.get_ref().1.alpn_protocol();
+                if chosen.is_some_and(|chosen| chosen != b"h2") {
+                    return Err(io::Error::other("the server does not speak HTTP/2"));
+                }
+                handshake(stream).await
+            }
+        }
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probes = TcpKeepalive::new().with_time(SILENCE);
+    let probes = probes.with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&probes)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
+}
+
+async fn handshake<T>(stream: T) -> io::Result<SendRequest<Bytes>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_header_list_size(HEADERS);
+    let (requests, connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
+    tokio::spawn(async move {
+        // Each call on it learns of its end by itself.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to an upstream has ended");
+        }
+    });
+    Ok(requests)
+}
+
+/// `SSL_CERT_FILE` names others.
+fn roots_of_system() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a root certificate of the system cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    roots
+}
+
+fn tls_config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}

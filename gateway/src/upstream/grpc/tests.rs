@@ -1,0 +1,166 @@
+//! Against servers of bare HTTP/2, which can refuse what a server of gRPC would not.
+
+use super::*;
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::{self, SendResponse};
+use http_body_util::Full;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tonic::Code;
+
+/// What the server does with a request.
+type Deed = fn(Request<h2::RecvStream>, SendResponse<Bytes>);
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Serves connections one after the other.
+async fn plain(deed: Deed) -> SocketAddr {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            serve(stream, deed).await;
+        }
+    });
+    address
+}
+
+async fn serve<T: AsyncRead + AsyncWrite + Unpin>(stream: T, deed: Deed) {
+    let mut connection = server::handshake(stream).await.unwrap();
+    while let Some(Ok((request, answer))) = connection.accept().await {
+        deed(request, answer);
+    }
+}
+
+fn fine(_: Request<h2::RecvStream>, mut answer: SendResponse<Bytes>) {
+    let response = Response::builder().header("grpc-status", "0");
+    answer.send_response(response.body(()).unwrap(), true).unwrap();
+}
+
+fn server(address: SocketAddr) -> GrpcServer {
+    let url = format!("http://{address}").parse().unwrap();
+    GrpcServer::new(&url, 1, CircuitBreaker::default()).unwrap()
+}
+
+fn request() -> Request<Body> {
+    let body = Body::new(Full::new(Bytes::from_static(&[0; 5])));
+    Request::post("/a.B/C").header("content-type", "application/grpc").body(body).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_it_has_not_run() {
+    let address = plain(|_, mut answer| answer.send_reset(Reason::REFUSED_STREAM)).await;
+    let not_run = server(address).attempt(request()).await.unwrap_err();
+    assert_eq!(not_run.status.code(), Code::Unavailable);
+    // Its message may be on its way already.
+    assert!(not_run.request.is_none());
+}
+
+#[tokio::test]
+async fn what_a_server_resets_may_have_run() {
+    for (reset, code) in [
+        (Reason::CANCEL, Code::Cancelled),
+        (Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted),
+        (Reason::INTERNAL_ERROR, Code::Internal),
+    ] {
+        let deed: Deed = match reset {
+            Reason::CANCEL => |_, mut answer| answer.send_reset(Reason::CANCEL),
+            Reason::INTERNAL_ERROR => |_, mut answer| answer.send_reset(Reason::INTERNAL_ERROR),
+            _ => |_, mut answer| answer.send_reset(Reason::ENHANCE_YOUR_CALM),
+        };
+        let answer = server(plain(deed).await).attempt(request()).await.unwrap();
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), code);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_ends_is_replaced() {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = server::handshake(stream).await.unwrap();
+            // One call, and the connection ends as a server in maintenance ends it.
+            let Some(Ok((request, answer))) = connection.accept().await else { continue };
+            fine(request, answer);
+            connection.graceful_shutdown();
+            while connection.accept().await.is_some() {}
+        }
+    });
+    let server = server(address);
+    for _ in 0..20 {
+        // A call that meets the end may be refused, and never for anything else.
+        if let Err(not_run) = server.attempt(request()).await {
+            assert_eq!(not_run.status.code(), Code::Unavailable, "{:?}", not_run.status);
+        }
+    }
+    let answered = server.attempt(request()).await.is_ok();
+    assert!(answered || server.attempt(request()).await.is_ok());
+}
+
+fn fixture(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "../tests/fixtures/tls", name].iter().collect()
+}
+
+async fn secure(protocols: &[&[u8]]) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certificate = CertificateDer::from_pem_file(fixture("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve(stream, fine).await;
+            }
+        }
+    });
+    address
+}
+
+/// The server at this port, by its name or by another one.
+fn trusting(host: &str, address: SocketAddr, certificate: Option<&str>) -> GrpcServer {
+    let url: Uri = format!("https://{host}:{}", address.port()).parse().unwrap();
+    let roots = || {
+        let mut roots = RootCertStore::empty();
+        let certificate = certificate.map(|name| CertificateDer::from_pem_file(fixture(name)));
+        roots.add_parsable_certificates(certificate.map(Result::unwrap));
+        roots
+    };
+    let dial = Arc::new(Dial::trusting(&url, roots).unwrap());
+    let authority = url.authority().unwrap().clone();
+    GrpcServer::over(Scheme::HTTPS, authority, dial, 1, Arc::default())
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_servers_that_can_prove_their_name() {
+    let address = secure(&[b"h2"]).await;
+    let answer = trusting("localhost", address, Some("ca.pem")).attempt(request()).await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "0");
+    for (host, certificate) in [("localhost", None), ("127.0.0.1", Some("ca.pem"))] {
+        let server = trusting(host, address, certificate);
+        let not_run = server.attempt(request()).await.unwrap_err();
+        assert_eq!(not_run.status.code(), Code::Unavailable, "{host}");
+        assert!(not_run.request.is_some());
+    }
+    let old = trusting("localhost", secure(&[]).await, Some("ca.pem"));
+    assert!(old.attempt(request()).await.is_ok(), "one that does not negotiate is believed");
+}
