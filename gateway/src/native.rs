@@ -1,13 +1,17 @@
-//! Native gRPC: the gateway's own services, and behind them every routed method.
+//! Native gRPC: the gateway's own services, and behind them every routed method, which
+//! goes through its queue or directly to its upstream.
 
-use crate::config::MethodPattern;
+use crate::config::{MethodPattern, UpstreamTakes};
+use crate::descriptors::DescriptorRegistry;
 use crate::identity::Identity;
 use crate::route;
 use crate::typed::Typed;
+use crate::upstream::NotRun;
 use http::{Request, Response, StatusCode, header};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -32,6 +36,7 @@ pub(crate) struct Native {
     own: Routes,
     typed: Typed,
     routes: route::Routes,
+    descriptors: Arc<DescriptorRegistry>,
     identity: Identity,
 }
 
@@ -40,9 +45,24 @@ impl Native {
         own: Routes,
         typed: Typed,
         routes: route::Routes,
+        descriptors: Arc<DescriptorRegistry>,
         identity: Identity,
     ) -> Self {
-        Self { own: own.prepare(), typed, routes, identity }
+        Self { own: own.prepare(), typed, routes, descriptors, identity }
+    }
+
+    /// Whether a call goes to the upstream of its route. Of the kinds of methods only
+    /// descriptors tell; a method that is in none goes to the queue, which takes streams
+    /// as well.
+    fn goes_direct(&self, route: &route::Route, request: &Request<Body>) -> bool {
+        let Some(upstream) = &route.config.upstream else { return false };
+        match upstream.takes {
+            UpstreamTakes::All | UpstreamTakes::WhatItCan => true,
+            UpstreamTakes::Streams => {
+                let path = request.uri().path().trim_start_matches('/');
+                self.descriptors.descriptors().is_streaming(path) == Some(true)
+            }
+        }
     }
 
     fn is_own(&self, path: &str) -> bool {
@@ -75,9 +95,30 @@ impl Service<Request<Body>> for Native {
         if !is_grpc(&request) {
             return Box::pin(std::future::ready(Ok(not_grpc())));
         }
+        let route = self.routes.find(request.uri().path()).cloned();
+        let direct = route.filter(|route| self.goes_direct(route, &request));
         let typed = self.typed.clone();
-        Box::pin(async move { Ok(typed.call(request).await) })
+        Box::pin(async move {
+            Ok(match direct.as_deref().and_then(|route| route.upstream.as_ref().zip(Some(route))) {
+                None => typed.call(request).await,
+                Some((upstream, route)) if !route.has_queue() => upstream.call(request).await,
+                Some((upstream, route)) => match upstream.attempt(request).await {
+                    Ok(response) => response,
+                    Err(NotRun { request: Some(request), status }) if falls_back(route) => {
+                        tracing::debug!(%status, "a call goes to the queue instead");
+                        typed.call(*request).await
+                    }
+                    Err(NotRun { status, .. }) => status.into_http(),
+                },
+            })
+        })
     }
+}
+
+/// Whether what the upstream cannot do goes to the queue.
+fn falls_back(route: &route::Route) -> bool {
+    let upstream = route.config.upstream.as_ref();
+    upstream.is_some_and(|upstream| upstream.takes == UpstreamTakes::WhatItCan)
 }
 
 fn is_grpc(request: &Request<Body>) -> bool {

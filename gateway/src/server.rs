@@ -4,7 +4,7 @@ use crate::admission::Admission;
 use crate::callback::Callbacks;
 use crate::config::{CallbackConfig, Config, Destination, StoreConfig, UpstreamTarget};
 use crate::descriptors::files::{self, FileMistake};
-use crate::descriptors::{DescriptorRegistry, Routed};
+use crate::descriptors::{DescriptorRegistry, Routed, upstreams};
 use crate::front::{Cors, Front, Protocols};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, Parts};
@@ -39,6 +39,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -222,6 +223,12 @@ impl Gateway {
         }
         let routes = self.routes;
         let registry = self.settings.descriptors;
+        let descriptors = registry.clone();
+        // Ended with the gateway.
+        let mut learning = JoinSet::new();
+        for (name, upstream) in upstreams_of(&routes) {
+            learning.spawn(upstreams::keep(registry.clone(), name, upstream));
+        }
         let known = routes.clone();
         let routed: Routed = Arc::new(move |method| known.find(method).is_some());
         registry.open(&OWN_DESCRIPTORS, routed)?;
@@ -249,7 +256,8 @@ impl Gateway {
             .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
             .layer(MapResponseLayer::new(oversize::of_response))
             .layer(layer_fn(move |own| {
-                Native::new(own, typed.clone(), routes.clone(), identity.clone())
+                let (routes, identity) = (routes.clone(), identity.clone());
+                Native::new(own, typed.clone(), routes, descriptors.clone(), identity)
             }))
             .add_routes(own)
             .serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned());
@@ -330,6 +338,16 @@ pub async fn run(
         tracing::error!(%error, "keeping a reply shard failed");
     }
     served
+}
+
+/// The gRPC servers behind the routes, each once.
+fn upstreams_of(routes: &Routes) -> HashMap<String, Upstream> {
+    let direct = routes.iter().filter_map(|route| {
+        let target = &route.config.upstream.as_ref()?.target;
+        let UpstreamTarget::Grpc { url, .. } = target else { return None };
+        Some((url.to_string(), route.upstream.clone()?))
+    });
+    direct.collect()
 }
 
 fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {

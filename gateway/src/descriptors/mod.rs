@@ -4,6 +4,7 @@
 pub mod files;
 pub mod learn;
 mod snapshot;
+pub(crate) mod upstreams;
 
 pub use snapshot::Snapshot;
 

@@ -71,6 +71,13 @@ impl Descriptors {
         Some(self.methods.get(path)?.output.full_name())
     }
 
+    /// Whether a method, `package.Service/Method`, takes or gives a stream; `None` when
+    /// it is not known.
+    #[must_use]
+    pub fn is_streaming(&self, path: &str) -> Option<bool> {
+        Some(self.methods.get(path)?.kind != MethodKind::Unary)
+    }
+
     /// What is known of a method, `package.Service/Method`.
     pub(crate) fn method(&self, path: &str) -> Option<MethodDescriptor> {
         let method = self.methods.get(path)?;

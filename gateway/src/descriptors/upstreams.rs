@@ -1,0 +1,47 @@
+//! Learning, again and again, what the upstreams offer.
+
+use super::DescriptorRegistry;
+use super::learn::{Bounds, LearnError, learn};
+use crate::upstream::Upstream;
+use http::{Request, Response};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use tonic::Code;
+use tonic::body::Body;
+use tower::service_fn;
+
+/// How often a server that has told is asked again: it may have been replaced.
+const AGAIN: Duration = Duration::from_secs(300);
+/// How soon one that could not be asked is asked again.
+const SOON: Duration = Duration::from_secs(15);
+
+/// Asks a gRPC server for its descriptors, for as long as the task runs. What was learned
+/// stays when it cannot be asked any more.
+pub(crate) async fn keep(registry: Arc<DescriptorRegistry>, name: String, upstream: Upstream) {
+    loop {
+        let server = service_fn(|request: Request<Body>| {
+            let upstream = upstream.clone();
+            async move { Ok::<Response<Body>, Infallible>(upstream.call(request).await) }
+        });
+        let pause = match learn(server, Bounds::default()).await {
+            Ok(set) => match registry.replace(&name, &set) {
+                Ok(()) => AGAIN,
+                Err(error) => {
+                    tracing::warn!(upstream = name, %error, "descriptors could not be read");
+                    AGAIN
+                }
+            },
+            // Many servers have no reflection, and need none.
+            Err(LearnError::Refused { status, .. }) if status.code() == Code::Unimplemented => {
+                AGAIN
+            }
+            Err(error) => {
+                tracing::debug!(upstream = name, %error, "descriptors were not learned");
+                SOON
+            }
+        };
+        sleep(pause).await;
+    }
+}
