@@ -1,16 +1,16 @@
 //! Chunks of streams as items of their own.
 
+use super::DynamoResultStore;
 use super::arrow::Arrow;
-use super::item::{self, foreign};
-use super::{DynamoResultStore, unreachable};
+use super::item;
 use crate::result::StoreError;
 use crate::rules;
 use crate::stream::{Lane, StreamStore};
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use queuebridge_proto::v1::{StreamChunk, StreamMark};
 use queuebridge_proto::{JobId, UnixMillis};
-use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 /// 4 KiB of what it finds.
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(250);
-/// What BatchWriteItem takes at once.
-const BATCH: usize = 25;
+/// Chunks that are dropped at once.
+const AT_ONCE: usize = 16;
 
 #[async_trait]
 impl StreamStore for DynamoResultStore {
@@ -51,8 +51,10 @@ impl StreamStore for DynamoResultStore {
         let end = Instant::now() + wait;
         let mut pause = SHORTEST;
         loop {
-            if let Some(found) = self.read_item(key(job, lane, number)).await? {
-                let chunk = item::find_bytes(&found, "chunk")?.ok_or_else(|| foreign("chunk"))?;
+            // One that was dropped may still be there, empty.
+            if let Some(found) = self.read_item(key(job, lane, number)).await?
+                && let Some(chunk) = item::find_bytes(&found, "chunk")?
+            {
                 return item::decode(chunk).map(Some);
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -82,29 +84,17 @@ impl StreamStore for DynamoResultStore {
 
     async fn marked(&self, job: &JobId, lane: Lane) -> Result<Option<StreamMark>, StoreError> {
         let Some(found) = self.read_item(mark_key(job, lane)).await? else { return Ok(None) };
-        item::decode(item::find_bytes(&found, "mark")?.ok_or_else(|| foreign("mark"))?).map(Some)
+        item::find_bytes(&found, "mark")?.map(item::decode).transpose()
     }
 
     async fn delete(&self, job: &JobId, lane: Lane, chunks: u32) -> Result<(), StoreError> {
         let keys = (0..chunks).map(|number| key(job, lane, number));
-        let keys: Vec<AttributeValue> = keys.chain([mark_key(job, lane)]).collect();
-        for some in keys.chunks(BATCH) {
-            let delete = |key: &AttributeValue| {
-                let request = DeleteRequest::builder().key(item::PK, key.clone()).build();
-                // It has its key.
-                Some(WriteRequest::builder().delete_request(request.ok()?).build())
-            };
-            let mut left = HashMap::from([(
-                self.table.clone(),
-                some.iter().filter_map(delete).collect::<Vec<_>>(),
-            )]);
-            while !left.is_empty() {
-                let call = self.client.batch_write_item().set_request_items(Some(left));
-                left =
-                    call.send().await.map_err(unreachable)?.unprocessed_items.unwrap_or_default();
-            }
-        }
-        Ok(())
+        let emptied = keys.chain([mark_key(job, lane)]).map(|key| async {
+            // any ──▶ nothing in it, and soon not there any more
+            let empty = Arrow::always().set("ttl", item::number(1)).remove(&["chunk", "mark"]);
+            empty.silent().write_item(self, key).await.map(drop)
+        });
+        stream::iter(emptied).buffer_unordered(AT_ONCE).try_collect().await
     }
 }
 
