@@ -2,7 +2,10 @@
 //!
 //! | what was found | what is stored | verdict |
 //! |---|---|---|
-//! | handler answered OK | succeeded | ack |
+//! | handler answered OK, with one message or with a stream | succeeded | ack |
+//! | handler answered with a stream, without a claim or as a branch of several | failed, `NO_STREAM` | ack |
+//! | the request was a stream that broke off | cancelled | ack |
+//! | a part of a streamed answer could not be stored | failed, `STORE_UNAVAILABLE`; or as the handler's `UNAVAILABLE` | ack, or redeliver |
 //! | handler answered an error not in `retry_on` (also `UNIMPLEMENTED`: the method is unknown here) | failed | ack |
 //! | handler answered an error in `retry_on` | claim released | redeliver after the backoff |
 //! | … and the attempts are used up | failed, with that error | park |

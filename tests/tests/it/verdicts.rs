@@ -8,7 +8,7 @@ use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{Guarantee, PayloadRef, State};
 use queuebridge_store::testing::Fault;
-use queuebridge_store::{Cancelled, Lapsed, ResultStore, Token};
+use queuebridge_store::{Cancelled, Lane, Lapsed, ResultStore, StreamStore, Token};
 use queuebridge_worker::{Reason, RunnerSettings, Verdict};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
@@ -285,14 +285,32 @@ async fn at_least_once_claims_nothing_and_the_first_completion_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_answers_is_a_failure_that_says_so() {
+async fn a_stream_of_answers_rests_under_the_attempt_that_gave_it() {
     let worker = Worker::new();
     let count = v1::CountRequest { up_to: 2, pause: None };
     let (id, delivery) = worker.job("Count", &count, &Job::default());
     assert_eq!(worker.run(&delivery).await, Verdict::Ack);
-    assert_eq!(worker.ended(&id).await.1, Code::Unimplemented);
+    let record = worker.record(&id).await.unwrap();
+    assert_eq!(record.state, State::Succeeded);
+    let stream = record.outcome.unwrap().stream.unwrap();
+    assert_eq!((stream.chunks, stream.messages), (1, 2));
+    let lane = Lane::Answer(Token::from_bytes(stream.attempt[..].try_into().unwrap()));
+    let chunk = worker.store.read(&id, lane, 0, Duration::ZERO).await.unwrap().unwrap();
+    assert_eq!(chunk.messages.len(), 2);
     // One message is a stream, too.
     let (id, delivery) = worker.job("Sum", &v1::SumRequest { number: 7 }, &Job::default());
     assert_eq!(worker.run(&delivery).await, Verdict::Ack);
-    assert_eq!(worker.record(&id).await.unwrap().state, State::Succeeded);
+    let record = worker.record(&id).await.unwrap();
+    assert!(record.outcome.unwrap().stream.is_none(), "an answer of one message is one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_claim_a_stream_of_answers_is_a_failure_that_says_so() {
+    let worker = Worker::new();
+    let count = v1::CountRequest { up_to: 2, pause: None };
+    let job = Job { guarantee: Guarantee::AtLeastOnce, ..Job::default() };
+    let (id, delivery) = worker.job("Count", &count, &job);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    let (_, code, reason) = worker.ended(&id).await;
+    assert_eq!((code, reason.as_str()), (Code::Unimplemented, "NO_STREAM"));
 }

@@ -169,10 +169,9 @@ async fn a_deadline_ends_the_job_with_the_call() {
     let world = World::script(slow.script, modes(&[Mode::Sync])).await;
     let call = world.patient_call(with("sync", Some(Duration::from_millis(600))));
     let status = call.await.unwrap_err();
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::DeadlineExceeded, "DEADLINE_PASSED")
-    );
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    // Whoever notices it first: the worker, whose job has expired, or the gateway.
+    assert!(["DEADLINE_PASSED", "JOB_EXPIRED"].contains(&reason(&status).as_str()), "{status:?}");
     slow.started.recv().await.unwrap();
     // The second call is served: nothing of the first is in its way.
     slow.end.notify_one();
