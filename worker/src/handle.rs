@@ -15,7 +15,7 @@ use tonic::metadata::MetadataMap;
 
 /// What became of a call.
 pub(crate) enum Handled {
-    Answered(Answer),
+    Answered(Box<Answer>),
     Panicked,
     OutOfTime,
     Stopped,
@@ -65,7 +65,7 @@ pub(crate) async fn handle(
         // The handler first: one that is quick never starts a timer.
         biased;
         answer = AssertUnwindSafe(call).catch_unwind() => match answer {
-            Ok(answer) => Handled::Answered(answer),
+            Ok(answer) => Handled::Answered(Box::new(answer)),
             Err(_) => {
                 tracing::error!(job = %job.id, method = %job.method, "a handler panicked");
                 Handled::Panicked

@@ -52,7 +52,9 @@ fn with(
 ) -> Request<impl futures_util::Stream<Item = bytes::Bytes> + Send> {
     let mut request = Request::new(one("hello"));
     request.metadata_mut().insert("qb-mode", mode.parse().unwrap());
-    timeout.map(|timeout| request.set_timeout(timeout));
+    if let Some(timeout) = timeout {
+        request.set_timeout(timeout);
+    }
     request
 }
 
