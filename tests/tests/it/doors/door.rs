@@ -1,5 +1,6 @@
 //! The doors: what stands between a client and the worker binary.
 
+use super::gateway::Bridge;
 use super::{Reply, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -26,16 +27,26 @@ pub(super) enum Door {
     Url,
     UrlStream,
     Container,
+    /// The gateway's port: between it and the services there is a queue.
+    Gateway,
 }
 
-pub(super) const DOORS: [Door; 6] =
-    [Door::Alb, Door::AlbMultiValue, Door::HttpApi, Door::Url, Door::UrlStream, Door::Container];
+pub(super) const DOORS: [Door; 7] = [
+    Door::Alb,
+    Door::AlbMultiValue,
+    Door::HttpApi,
+    Door::Url,
+    Door::UrlStream,
+    Door::Container,
+    Door::Gateway,
+];
 
-/// The demo binary behind all doors.
+/// The demo services behind all doors.
 pub(super) struct House {
     buffered: Function,
     streaming: Function,
     pub(super) address: String,
+    gateway: Bridge,
     _server: Child,
 }
 
@@ -65,13 +76,15 @@ impl House {
         };
         // Read on, or the pipe fills.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        Self { buffered, streaming, address, _server: server }
+        let gateway = Bridge::new().await;
+        Self { buffered, streaming, address, gateway, _server: server }
     }
 
     /// Sends a request through a door.
     pub(super) async fn send(&self, door: Door, request: Request) -> Reply {
         match door {
             Door::Container => over_http(&self.address, request).await,
+            Door::Gateway => over_http(&self.gateway.address, request).await,
             Door::UrlStream => self.streamed(request).await,
             Door::Alb | Door::AlbMultiValue | Door::HttpApi | Door::Url => {
                 let answer = self.buffered.invoke(event(door, &request).to_string(), LONG).await;

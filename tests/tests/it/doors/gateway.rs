@@ -21,8 +21,8 @@ use tonic::Code;
 use tonic::transport::Endpoint;
 
 /// The embedded stack, which ends with the test.
-struct Bridge {
-    address: String,
+pub(super) struct Bridge {
+    pub(super) address: String,
     task: JoinHandle<()>,
 }
 
@@ -33,7 +33,7 @@ impl Drop for Bridge {
 }
 
 impl Bridge {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let sets = vec![queuebridge_demo::FILE_DESCRIPTOR_SET];
