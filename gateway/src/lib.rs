@@ -9,6 +9,7 @@ pub mod aws;
 pub mod callback;
 pub mod cli;
 pub mod config;
+mod deployment;
 pub mod descriptors;
 mod download;
 mod executions;

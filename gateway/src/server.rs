@@ -2,7 +2,8 @@
 
 use crate::admission::Admission;
 use crate::callback::Callbacks;
-use crate::config::{CallbackConfig, Config, Destination, StoreConfig, UpstreamTarget};
+use crate::config::{CallbackConfig, Config, UpstreamTarget};
+use crate::deployment;
 use crate::descriptors::files::{self, FileMistake};
 use crate::descriptors::{DescriptorRegistry, Routed, upstreams};
 use crate::front::{Cors, Front, Protocols};
@@ -13,7 +14,7 @@ use crate::native::Native;
 use crate::oversize;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
-use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
+use crate::publish::sqs::SqsPublisher;
 use crate::reflection;
 use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
@@ -28,12 +29,9 @@ use queuebridge_proto::Keyring;
 use queuebridge_proto::longrunning::operations_server::OperationsServer;
 use queuebridge_proto::v1::executions_server::ExecutionsServer;
 use queuebridge_proto::v1::jobs_server::JobsServer;
-use queuebridge_store::dynamodb::DynamoResultStore;
-use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{Clock, Gathers, PayloadStore, RECORD_BYTES, Stores};
+use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Stores};
 use queuebridge_web::DescriptorError;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -300,8 +298,8 @@ pub async fn run(
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
     let sdk = crate::aws::sdk_config().await;
-    let routes = aws_routes(&config, &sdk)?;
-    let stores = aws_stores(&config.store, &sdk);
+    let routes = deployment::routes(&config, &sdk)?;
+    let stores = deployment::stores(&config.store, &sdk);
     let replies = Arc::new(Replies::new(config.reply_queues));
     let settings = Settings {
         tenant: config.tenant,
@@ -353,55 +351,4 @@ fn upstreams_of(routes: &Routes) -> HashMap<String, Upstream> {
 fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     ServeError::DescriptorFiles(lines.join("\n"))
-}
-
-fn aws_routes(config: &Config, sdk: &aws_config::SdkConfig) -> Result<Routes, DialError> {
-    let sqs = aws_sdk_sqs::Client::new(sdk);
-    let sns = aws_sdk_sns::Client::new(sdk);
-    let mut batchers: HashMap<Destination, Batcher> = HashMap::new();
-    let mut upstreams: HashMap<UpstreamTarget, Upstream> = HashMap::new();
-    let mut routes = Routes::new();
-    for route in &config.routes {
-        let mut batcher = |destination: Destination| {
-            let publisher = || -> Arc<dyn Publisher> {
-                match &destination {
-                    Destination::Topic(arn) => {
-                        Arc::new(SnsPublisher::new(sns.clone(), arn.clone()))
-                    }
-                    queue => Arc::new(SqsPublisher::new(sqs.clone(), queue.name().to_owned())),
-                }
-            };
-            let batcher = || Batcher::new(publisher());
-            batchers.entry(destination.clone()).or_insert_with(batcher).clone()
-        };
-        let each = match (&route.destination, &route.fan_out) {
-            (Destination::Branches, Some(fan_out)) => {
-                let queues = fan_out.branches.iter().filter_map(|branch| branch.queue.clone());
-                queues.map(|queue| batcher(Destination::Queue(queue))).collect()
-            }
-            (Destination::None, _) => Vec::new(),
-            (one, _) => vec![batcher(one.clone())],
-        };
-        // Routes to the same service share its connections.
-        let upstream = match route.upstream.as_ref().map(|upstream| &upstream.target) {
-            None => None,
-            Some(target) => Some(match upstreams.entry(target.clone()) {
-                Entry::Occupied(known) => known.get().clone(),
-                Entry::Vacant(new) => new.insert(Upstream::new(target, sdk)?).clone(),
-            }),
-        };
-        routes.push(route.clone(), each, upstream);
-    }
-    Ok(routes)
-}
-
-fn aws_stores(config: &StoreConfig, sdk: &aws_config::SdkConfig) -> Stores {
-    let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
-    let store = DynamoResultStore::new(dynamodb, config.table.clone(), config.copies_survive);
-    let payloads = config.payload_bucket.as_ref().map(|bucket| {
-        let s3 = crate::aws::s3_client(sdk);
-        let store = S3PayloadStore::new(s3, bucket.clone(), config.payload_prefix.clone());
-        Arc::new(store) as Arc<dyn PayloadStore>
-    });
-    Stores::new(Arc::new(store), payloads)
 }
