@@ -26,6 +26,7 @@ use controls::Controls;
 use later::Later;
 use queuebridge_proto::metadata::from_metadata_map;
 use queuebridge_proto::raw::RawCodec;
+use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::{Metadatum, SubmitRequest};
 use queuebridge_proto::{JobId, MethodName};
 use std::future::Future;
@@ -41,6 +42,9 @@ use whole::Whole;
 
 /// The most bytes of a streamed answer that may be ahead of its caller.
 const WINDOW: u32 = 1024 * 1024;
+/// How long the result of a job is kept whose id nobody knows: as long as its caller may
+/// need to take it.
+const RETENTION: Duration = Duration::from_secs(120);
 /// What is kept back of the caller's deadline, so that a ticket arrives in time.
 const MARGIN: Duration = Duration::from_millis(100);
 /// So much before a deadline we say that it has passed: the server around us measures it,
@@ -203,6 +207,8 @@ impl Call {
             metadata,
             request_id: controls.request_id.clone(),
             ordering_key: controls.ordering_key.clone(),
+            result_retention: (sync && controls.request_id.is_empty())
+                .then(|| duration_to_proto(self.route.config.default_retention.min(RETENTION))),
             ..SubmitRequest::default()
         };
         self.jobs.door().prepare_call(caller, submission, shape)
