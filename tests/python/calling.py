@@ -8,6 +8,7 @@ from google.api_core import operation, operations_v1
 from google.api_core.future import polling
 from google.longrunning import operations_pb2
 from grpc_status import rpc_status
+from processes import until
 from queuebridge.demo.v1 import probe_pb2_grpc
 from queuebridge.v1 import jobs_pb2_grpc
 
@@ -74,11 +75,16 @@ class Calls(Bridge):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.here, cls.there = cls.place(), cls.place()
+        name = cls.queue.rsplit("/", 1)[1]
+        shard = cls.sqs.create_queue(QueueName=f"{name}-replies")["QueueUrl"]
+        # One gateway is told what happens, the other looks.
+        cls.here, cls.there = cls.place(QB_REPLIES_QUEUES=shard), cls.place()
+        until(lambda: cls.here.gateway.logged("reading a reply shard"), "the shard")
 
     @classmethod
-    def place(cls, *routes):
-        gateway = cls.new_gateway(QB_ROUTES=f"[{', '.join(routes or [cls.route()])}]")
+    def place(cls, *routes, **environment):
+        routes = f"[{', '.join(routes or [cls.route()])}]"
+        gateway = cls.new_gateway(QB_ROUTES=routes, **environment)
         place = Place(gateway)
         cls.addClassCleanup(place.channel.close)
         return place

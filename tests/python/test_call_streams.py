@@ -112,28 +112,50 @@ class Streams(Calls):
         self.assertEqual(self.finished(job.id).attempt, 1)
 
 
+    def test_a_large_stream_goes_on_at_once_when_its_gateway_was_killed(self):
+        """Its worker waits for a reader, and the next one is as good as the first."""
+        said = [probe_pb2.ChatRequest(payload=bytes([number]) * 100_000) for number in range(60)]
+        named = {"timeout": PATIENCE, "metadata": [request_id("large")]}
+        doomed = self.place()
+        first = doomed.probe.Chat(iter(said), **named)
+        self.assertEqual(next(first).number, 1)
+        doomed.gateway.stop(signal.SIGKILL)
+        answers = list(self.there.probe.Chat(iter(said), **named))
+        self.assertEqual(numbers(answers), up_to(60))
+        self.assertEqual([one.payload for one in answers], [one.payload for one in said])
+
+
 class Requests(Calls):
     """Requests that stay open while their handler runs."""
 
-    def started(self, place):
-        """A call whose request is open, and its job, which runs."""
+    def started(self, *begins):
+        """Calls, and their jobs, which run."""
         self.worker.stop()
+        calls, ids = [], []
+
+        def new():
+            peek = {"MessageAttributeNames": ["All"], "VisibilityTimeout": 0}
+            found = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10, **peek)
+            found = [each["MessageAttributes"]["qb-job"] for each in found.get("Messages", [])]
+            return {each["StringValue"] for each in found}.difference(ids)
+
+        for begin in begins:
+            calls.append(begin())
+            ids += until(new, "the job")
+        type(self).worker = self.new_worker()
+        for id in ids:
+            until(lambda: self.get(id).state == job_pb2.STATE_RUNNING, "the handler")
+        return calls, ids
+
+    def open_sum(self, place):
+        """A request that stays open, and how to begin its call."""
         said = Open(*(probe_pb2.SumRequest(number=number) for number in range(3)))
         self.addCleanup(said.close)
-        call = place.probe.Sum.future(iter(said), timeout=2 * PATIENCE)
-
-        def message():
-            peek = {"MessageAttributeNames": ["All"], "VisibilityTimeout": 0}
-            return self.sqs.receive_message(QueueUrl=self.queue, **peek).get("Messages")
-
-        [message] = until(message, "the job")
-        id = message["MessageAttributes"]["qb-job"]["StringValue"]
-        type(self).worker = self.new_worker()
-        until(lambda: self.get(id).state == job_pb2.STATE_RUNNING, "the handler")
-        return said, call, id
+        return said, lambda: place.probe.Sum.future(iter(said), timeout=4 * PATIENCE)
 
     def test_what_comes_later_is_part_of_the_request_also_after_the_worker_was_killed(self):
-        said, call, id = self.started(self.here)
+        said, begin = self.open_sum(self.here)
+        [call], [id] = self.started(begin)
         said.requests.put(probe_pb2.SumRequest(number=100))
         self.worker.stop(signal.SIGKILL)
         said.requests.put(probe_pb2.SumRequest(number=1000))
@@ -145,16 +167,20 @@ class Requests(Calls):
         self.assertEqual(self.finished(id).attempt, 2)
 
     def test_a_request_that_its_caller_breaks_off_is_never_taken_for_whole(self):
-        _, call, id = self.started(self.here)
+        [call], [id] = self.started(self.open_sum(self.here)[1])
         call.cancel()
         self.assertEqual(self.finished(id).state, job_pb2.STATE_CANCELLED)
 
-    def test_a_request_whose_gateway_is_killed_is_never_taken_for_whole(self):
+    def test_a_worker_notices_by_its_silence_that_a_gateway_is_gone(self):
         doomed = self.place()
-        _, call, id = self.started(doomed)
+        said = [probe_pb2.ChatRequest(payload=bytes(100_000)) for _ in range(60)]
+        named = {"timeout": 4 * PATIENCE, "metadata": [request_id("unread")]}
+        unread = lambda: doomed.probe.Chat(iter(said), **named)
+        calls, [open_one, unread] = self.started(self.open_sum(doomed)[1], unread)
         doomed.gateway.stop(signal.SIGKILL)
-        self.assertEqual(call.exception(PATIENCE).code(), grpc.StatusCode.UNAVAILABLE)
-        # Only its silence tells a worker that a gateway is gone.
-        self.assertEqual(self.finished(id).state, job_pb2.STATE_CANCELLED)
-        said = self.worker.logged("the gateway of an open stream is gone")
-        self.assertEqual(said["job"], id)
+        for call in calls:
+            self.assertEqual(call.exception(PATIENCE).code(), grpc.StatusCode.UNAVAILABLE)
+        # A request without an end is never taken for whole, and an answer that nobody
+        # reads is held back no longer.
+        self.assertEqual(self.finished(open_one).state, job_pb2.STATE_CANCELLED)
+        self.assertEqual(self.finished(unread).state, job_pb2.STATE_SUCCEEDED)

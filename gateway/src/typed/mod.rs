@@ -11,7 +11,7 @@ mod refusal;
 mod whole;
 
 use crate::config::{Abandoned, Guarantee, Mode, RouteConfig};
-use crate::follow::{Follow, Step};
+use crate::follow::{Follow, Step, WINDOW};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, deadline_of, trace_of};
 use crate::lookup::Found;
@@ -39,8 +39,6 @@ use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 use whole::Whole;
 
-/// The most bytes of a streamed answer that may be ahead of its caller.
-const WINDOW: u32 = 1024 * 1024;
 /// What is kept back of the caller's deadline, so that a ticket arrives in time.
 const MARGIN: Duration = Duration::from_millis(100);
 /// So much before a deadline we say that it has passed: the server around us measures it,
@@ -145,7 +143,7 @@ impl Call {
             }
         };
         let later = later.map(|stream| Later::start(&self.jobs, &caller.tenant, id, stream));
-        let follow = Follow::new(self.jobs.shared_lookup(), id, place, WINDOW);
+        let follow = Follow::new(self.jobs.shared_lookup(), id, place);
         self.answer(follow, ticket, Some(guard), later, &controls, deadline).await
     }
 
@@ -158,7 +156,7 @@ impl Call {
     ) -> Result<Response<Answers>, Status> {
         let place = self.jobs.waiter().subscribe(&ticket.id, Interest::Stream);
         let found = self.jobs.lookup().find(&ticket.id).await?;
-        let follow = Follow::new(self.jobs.shared_lookup(), ticket.id, place, 0).found(found)?;
+        let follow = Follow::new(self.jobs.shared_lookup(), ticket.id, place).found(found)?;
         self.answer(follow, ticket, None, None, controls, deadline).await
     }
 
