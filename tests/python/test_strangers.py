@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from processes import until
+from processes import Process, until
 from routeguide import route_guide_pb2, route_guide_pb2_grpc
 
 GUIDE = "routeguide.RouteGuide"
@@ -121,6 +121,20 @@ class Published(Strangers):
         answers = self.guide.RouteChat(notes(), timeout=PATIENCE)
         said = [answer.message for answer in answers]
         self.assertEqual(said, ["first", "first", "second", "first", "second", "third"])
+
+    def test_what_a_worker_brings_along_is_served_also_without_a_queue(self):
+        log, listen = self.dir / "served.log", {"QB_LISTEN": "127.0.0.1:0"}
+        server = Process(self.program, [], listen, log)
+        self.addCleanup(server.kill)
+        address = until(lambda: server.logged("listening"), "the server")["address"]
+        with grpc.insecure_channel(address) as channel:
+            request = health_pb2.HealthCheckRequest(service="routeguide.Closed")
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                request, timeout=PATIENCE, wait_for_ready=True
+            )
+            self.assertEqual(answer.status, health_pb2.HealthCheckResponse.NOT_SERVING)
+            services = ProtoReflectionDescriptorDatabase(channel).get_services()
+            self.assertIn(GUIDE, services)
 
 
 class Queued(Strangers):

@@ -6,5 +6,5 @@ use queuebridge_worker::{RunError, Worker};
 
 #[tokio::main]
 async fn main() -> Result<(), RunError> {
-    Worker::new(strangers::routes().await).run().await
+    Worker::new(strangers::routes().await).descriptors(strangers::ROUTE_GUIDE).run().await
 }
