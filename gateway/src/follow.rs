@@ -4,6 +4,7 @@
 //! job is tried again after some were handed on, the stream ends with `ABORTED`, unless
 //! its route says that every attempt gives the same messages, and then that is checked.
 
+mod heartbeat;
 mod prefix;
 mod reader;
 
@@ -23,6 +24,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+/// The most bytes of a streamed answer that a worker may be ahead of its reader.
+pub(crate) const WINDOW: u32 = 1024 * 1024;
 /// How long a chunk is waited for before anything else is looked at.
 const WAIT: Duration = Duration::from_secs(60);
 /// How long a chunk that must be there is waited for.
@@ -46,8 +49,6 @@ pub(crate) struct Follow {
     place: Place,
     /// When it is too late.
     until: Option<Instant>,
-    /// The most bytes that a worker may be ahead; 0: as many as it likes.
-    window: u32,
     deterministic: bool,
     /// Whom the messages are from, once there are some.
     reader: Option<Reader>,
@@ -58,13 +59,12 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    pub(crate) fn new(lookup: Arc<Lookup>, id: JobId, place: Place, window: u32) -> Self {
+    pub(crate) fn new(lookup: Arc<Lookup>, id: JobId, place: Place) -> Self {
         Self {
             lookup,
             id,
             place,
             until: None,
-            window,
             deterministic: false,
             reader: None,
             prefix: Prefix::default(),
@@ -204,7 +204,9 @@ impl Follow {
     }
 
     fn read(&self, attempt: Token) -> Reader {
-        Reader::new(self.lookup.clone(), self.id, attempt, self.window)
+        // Whose job has ended is ahead of nobody.
+        let window = if self.ended.is_some() { 0 } else { WINDOW };
+        Reader::new(self.lookup.clone(), self.id, attempt, window)
     }
 }
 

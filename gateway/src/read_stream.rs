@@ -29,8 +29,7 @@ pub(crate) async fn messages(
     };
     let place = jobs.waiter().subscribe(&id, Interest::Stream);
     let found = jobs.lookup().find(&id).await?;
-    let follow =
-        Follow::new(jobs.shared_lookup(), id, place, 0).from(from, attempt).found(found)?;
+    let follow = Follow::new(jobs.shared_lookup(), id, place).from(from, attempt).found(found)?;
     let reading = Some((follow, from));
     let messages = stream::unfold(reading, async |reading| {
         let (mut follow, number) = reading?;

@@ -69,6 +69,7 @@ class Bridge(unittest.TestCase):
 
     lease = "3s"
     attempts = 3
+    program = "queuebridge-demo"
 
     @classmethod
     def setUpClass(cls):
@@ -129,7 +130,7 @@ class Bridge(unittest.TestCase):
     @classmethod
     def new_worker(cls, **environment):
         log = cls.dir / f"worker-{next(cls.numbers)}.log"
-        worker = Worker({**cls.worker_environment, **environment}, log)
+        worker = Worker({**cls.worker_environment, **environment}, log, cls.program)
         cls.addClassCleanup(worker.kill)
         return worker
 

@@ -77,8 +77,8 @@ class Gateway(Process):
 
 
 class Worker(Process):
-    """The worker binary of the demo services, polling."""
+    """A worker binary, by default that of the demo services, polling."""
 
-    def __init__(self, environment, log):
-        super().__init__("queuebridge-demo", [], environment, log)
+    def __init__(self, environment, log, program="queuebridge-demo"):
+        super().__init__(program, [], environment, log)
         until(lambda: self.logged("polling"), "the worker")

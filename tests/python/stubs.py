@@ -21,7 +21,8 @@ SOURCES = [
     ),
     (
         ROOT / "tests/interop/proto",
-        [f"grpc/testing/{name}.proto" for name in ["empty", "messages", "test"]],
+        [f"grpc/testing/{name}.proto" for name in ["empty", "messages", "test"]]
+        + ["routeguide/route_guide.proto"],
     ),
 ]
 

@@ -115,6 +115,18 @@ async fn the_published_interoperability_cases_pass() {
 }
 
 #[tokio::test]
+async fn a_stub_calls_the_gateway_as_if_it_were_the_service() {
+    let _turn = TURN.lock().await;
+    modules(&["test_calls", "test_call_streams", "test_call_routes"], &[]).await;
+}
+
+#[tokio::test]
+async fn services_of_strangers_pass_unchanged() {
+    let _turn = TURN.lock().await;
+    modules(&["test_strangers"], &[]).await;
+}
+
+#[tokio::test]
 async fn clients_of_every_protocol_call_the_gateway() {
     let _turn = TURN.lock().await;
     modules(&["test_protocols"], &[]).await;

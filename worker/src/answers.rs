@@ -98,13 +98,15 @@ struct Writer<'a> {
     answer: StreamedAnswer,
     /// The sizes of the chunks that their reader has not taken yet.
     ahead: VecDeque<usize>,
+    /// When the reader that is gone was last heard of, once it is.
+    gone: Option<u64>,
 }
 
 impl<'a> Writer<'a> {
     fn new(job: &'a Job<'a>, initial: MetadataMap) -> Self {
         let attempt = Bytes::copy_from_slice(token(job).as_bytes());
         let answer = StreamedAnswer { attempt, ..StreamedAnswer::default() };
-        Self { job, initial, answer, ahead: VecDeque::new() }
+        Self { job, initial, answer, ahead: VecDeque::new(), gone: None }
     }
 
     /// Stores the messages as they come. While a chunk is on its way, those that come go
@@ -209,9 +211,14 @@ impl<'a> Writer<'a> {
             let taken = (mark.taken as usize).saturating_sub(first).min(self.ahead.len());
             self.ahead.drain(..taken);
             if taken == 0 {
+                if self.gone == Some(mark.seen_at) {
+                    self.ahead.clear();
+                    return Ok(());
+                }
                 let heard = begun.max(UnixMillis(mark.seen_at));
                 if heard.until(self.job.now()) > GONE {
                     tracing::warn!(job = %self.job.id, "nobody reads a stream any more");
+                    self.gone = Some(mark.seen_at);
                     self.ahead.clear();
                     return Ok(());
                 }

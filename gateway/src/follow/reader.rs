@@ -1,5 +1,6 @@
 //! Reading the streamed answer of one attempt.
 
+use super::heartbeat::Heartbeat;
 use crate::lookup::{Lookup, unreachable};
 use queuebridge_proto::JobId;
 use queuebridge_proto::v1::{StreamChunk, StreamMark};
@@ -19,16 +20,21 @@ pub(crate) struct Reader {
     window: usize,
     /// The bytes of the chunks that were read and not noted yet.
     unnoted: usize,
+    /// Where there is a window.
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Reader {
     pub(super) fn new(lookup: Arc<Lookup>, id: JobId, attempt: Token, window: u32) -> Self {
-        Self { lookup, id, attempt, next: 0, window: window as usize, unnoted: 0 }
+        let lane = Lane::Answer(attempt);
+        let heartbeat = (window > 0).then(|| Heartbeat::start(lookup.clone(), id, lane));
+        Self { lookup, id, attempt, next: 0, window: window as usize, unnoted: 0, heartbeat }
     }
 
     /// The next chunk, if it comes within `wait`. It may be dropped and asked again.
     pub(super) async fn read(&mut self, wait: Duration) -> Result<Option<StreamChunk>, Status> {
         let lane = Lane::Answer(self.attempt);
+        let _waiting = self.heartbeat.as_ref().map(Heartbeat::waiting);
         if self.window > 0 && self.unnoted * 2 >= self.window {
             let now = self.lookup.clock.now();
             let mark = StreamMark { taken: self.next, seen_at: now.0 };
@@ -43,6 +49,9 @@ impl Reader {
             Err(error) => return Err(self.lookup.lost(&self.id, &error).await),
         };
         self.next += 1;
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.taken(self.next);
+        }
         self.unnoted += chunk.messages.iter().map(bytes::Bytes::len).sum::<usize>();
         Ok(Some(chunk))
     }

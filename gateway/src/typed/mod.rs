@@ -11,7 +11,7 @@ mod refusal;
 mod whole;
 
 use crate::config::{Abandoned, Guarantee, Mode, RouteConfig};
-use crate::follow::{Follow, Step};
+use crate::follow::{Follow, Step, WINDOW};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, deadline_of, trace_of};
 use crate::lookup::Found;
@@ -40,8 +40,6 @@ use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 use whole::Whole;
 
-/// The most bytes of a streamed answer that may be ahead of its caller.
-const WINDOW: u32 = 1024 * 1024;
 /// How long the result of a job is kept whose id nobody knows: as long as its caller may
 /// need to take it.
 const RETENTION: Duration = Duration::from_secs(120);
@@ -149,7 +147,7 @@ impl Call {
             }
         };
         let later = later.map(|stream| Later::start(&self.jobs, &caller.tenant, id, stream));
-        let follow = Follow::new(self.jobs.shared_lookup(), id, place, WINDOW);
+        let follow = Follow::new(self.jobs.shared_lookup(), id, place);
         self.answer(follow, ticket, Some(guard), later, &controls, deadline).await
     }
 
@@ -162,7 +160,7 @@ impl Call {
     ) -> Result<Response<Answers>, Status> {
         let place = self.jobs.waiter().subscribe(&ticket.id, Interest::Stream);
         let found = self.jobs.lookup().find(&ticket.id).await?;
-        let follow = Follow::new(self.jobs.shared_lookup(), ticket.id, place, 0).found(found)?;
+        let follow = Follow::new(self.jobs.shared_lookup(), ticket.id, place).found(found)?;
         self.answer(follow, ticket, None, None, controls, deadline).await
     }
 

@@ -40,7 +40,8 @@ pub trait StreamStore: Send + Sync + 'static {
         wait: Duration,
     ) -> Result<Option<StreamChunk>, StoreError>;
 
-    /// Notes how far the gateway is; the last note counts.
+    /// Notes how far the gateway is; the last note counts. There may be several readers:
+    /// a note of less than was noted before changes nothing.
     async fn mark(
         &self,
         job: &JobId,

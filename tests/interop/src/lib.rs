@@ -16,6 +16,7 @@ pub mod direct;
 mod echo;
 mod payload;
 mod service;
+pub mod strangers;
 mod streams;
 #[cfg(test)]
 mod tests;

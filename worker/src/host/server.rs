@@ -2,6 +2,7 @@
 //! gRPC-Web and Connect on the same port.
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use queuebridge_web::{Descriptors, Limits, Web};
 use std::convert::Infallible;
@@ -16,12 +17,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
-use tower::{Service, layer::layer_fn};
+use tonic::{Code, Status};
+use tower::{Service, ServiceExt, layer::layer_fn};
 
 /// Connections that say nothing are probed after this time, which is shorter
 /// than the idle time-outs of common load balancers (60 s).
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+const REFLECTION_ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
 
 /// Why a server could not run.
 #[derive(Debug, thiserror::Error)]
@@ -81,10 +87,18 @@ pub async fn serve(
     for service in &services {
         health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
     }
-    let mut routes = routes.add_service(health_service);
+    // What the owner has brought along goes before ours.
+    let (owners, mut routes) = (routes.clone(), routes);
+    if !serves(&owners, HEALTH).await {
+        routes = routes.add_service(health_service);
+    }
     if !settings.descriptor_sets.is_empty() {
-        routes = routes.add_service(reflection(&settings)?.build_v1()?);
-        routes = routes.add_service(reflection(&settings)?.build_v1alpha()?);
+        if !serves(&owners, REFLECTION).await {
+            routes = routes.add_service(reflection(&settings)?.build_v1()?);
+        }
+        if !serves(&owners, REFLECTION_ALPHA).await {
+            routes = routes.add_service(reflection(&settings)?.build_v1alpha()?);
+        }
     }
     let descriptors = settings.descriptors.clone();
     let draining = CancellationToken::new();
@@ -112,6 +126,17 @@ pub async fn serve(
         () = drain => tracing::warn!("the drain time-out ended calls in hand"),
     }
     Ok(())
+}
+
+/// Whether there is such a method: a call without a message gets no further than that.
+async fn serves(routes: &Routes, method: &'static str) -> bool {
+    let call = Request::post(method).header(CONTENT_TYPE, "application/grpc");
+    let Ok(call) = call.body(Body::empty()) else { return false };
+    match routes.clone().oneshot(call).await {
+        Ok(answer) => Status::from_header_map(answer.headers())
+            .is_none_or(|status| status.code() != Code::Unimplemented),
+        Err(never) => match never {},
+    }
 }
 
 fn reflection(

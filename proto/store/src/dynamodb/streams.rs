@@ -73,9 +73,10 @@ impl StreamStore for DynamoResultStore {
         mark: StreamMark,
         _now: UnixMillis,
     ) -> Result<(), StoreError> {
-        // any ──▶ this note
-        let note = Arrow::always()
+        // no note, or one of no more ──▶ this note
+        let note = Arrow::new("attribute_not_exists(#taken) OR #taken <= :taken")
             .set("mark", item::message(&mark))
+            .set("taken", item::number(mark.taken.into()))
             .set("ttl", item::number(rules::stream_until(job).ceil_secs()))
             .silent();
         note.write_item(self, mark_key(job, lane)).await?.ok();
@@ -91,7 +92,8 @@ impl StreamStore for DynamoResultStore {
         let keys = (0..chunks).map(|number| key(job, lane, number));
         let emptied = keys.chain([mark_key(job, lane)]).map(|key| async {
             // any ──▶ nothing in it, and soon not there any more
-            let empty = Arrow::always().set("ttl", item::number(1)).remove(&["chunk", "mark"]);
+            let empty =
+                Arrow::always().set("ttl", item::number(1)).remove(&["chunk", "mark", "taken"]);
             empty.silent().write_item(self, key).await.map(drop)
         });
         stream::iter(emptied).buffer_unordered(AT_ONCE).try_collect().await

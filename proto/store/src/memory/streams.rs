@@ -133,7 +133,10 @@ impl StreamStore for MemoryResultStore {
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         let mut lanes = lock(&self.stream_shard(job).lanes);
-        lanes.written((job.uuid(), lane), rules::stream_until(job), now).mark = Some(mark);
+        let noted = &mut lanes.written((job.uuid(), lane), rules::stream_until(job), now).mark;
+        if noted.is_none_or(|noted| noted.taken <= mark.taken) {
+            *noted = Some(mark);
+        }
         Ok(())
     }
 

@@ -32,7 +32,7 @@ pub async fn conformance(store: Subject) {
             lanes_and_jobs_are_independent,
             a_reader_waits_for_what_comes,
             a_reader_waits_no_longer_than_it_wants,
-            the_last_mark_counts,
+            the_last_mark_counts_and_none_goes_back,
             a_deleted_lane_is_gone
     );
 }
@@ -106,14 +106,18 @@ mod cases {
         assert_eq!(s.read(&job(), Lane::Request, 0, wait).await.unwrap(), None);
     }
 
-    pub(super) async fn the_last_mark_counts(s: Subject) {
+    pub(super) async fn the_last_mark_counts_and_none_goes_back(s: Subject) {
         let job = job();
         assert_eq!(s.marked(&job, Lane::Request).await.unwrap(), None);
-        for taken in [1, 2] {
-            let mark = StreamMark { taken, seen_at: START.0 };
+        for (taken, later) in [(0, 0), (0, 1), (9, 2), (10, 3), (10, 4)] {
+            let mark = StreamMark { taken, seen_at: START.0 + later };
             s.mark(&job, Lane::Request, mark, START).await.unwrap();
             assert_eq!(s.marked(&job, Lane::Request).await.unwrap(), Some(mark));
         }
+        let slow = StreamMark { taken: 9, seen_at: START.0 + 5 };
+        s.mark(&job, Lane::Request, slow, START).await.unwrap();
+        let last = StreamMark { taken: 10, seen_at: START.0 + 4 };
+        assert_eq!(s.marked(&job, Lane::Request).await.unwrap(), Some(last));
     }
 
     pub(super) async fn a_deleted_lane_is_gone(s: Subject) {
