@@ -6,7 +6,7 @@ import threading
 
 import grpc
 from bridge import PROBE
-from calling import PATIENCE, Calls, mode
+from calling import PATIENCE, Calls, mode, request_id
 from processes import until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2
@@ -116,3 +116,15 @@ class Faults(Calls):
         for number in range(8):
             ran = len([one for _, one in accepted if one == number])
             self.assertGreaterEqual(self.executions(f"accepted-{number}"), ran)
+
+    def test_a_gateway_that_stops_ends_no_work(self):
+        doomed = self.place()
+        request = self.append("stopped", then_wait=15)
+        named = {"timeout": PATIENCE, "metadata": [request_id("stopped")]}
+        call = doomed.probe.Append.future(request, **named)
+        until(lambda: self.executions("stopped"), "the start")
+        self.assertEqual(self.gateway_environment["QB_DRAIN_TIMEOUT"], "10s")
+        self.assertEqual(doomed.gateway.stop(), 0)
+        self.assertEqual(call.exception(PATIENCE).code(), grpc.StatusCode.UNAVAILABLE)
+        self.assertEqual(self.there.probe.Append(request, **named), probe_pb2.AppendResponse())
+        self.assertEqual(self.executions("stopped"), 1)
