@@ -24,7 +24,34 @@ pub struct Admission {
 #[derive(Debug)]
 pub struct Place {
     _job: OwnedSemaphorePermit,
-    _kib: OwnedSemaphorePermit,
+    _kib: Option<OwnedSemaphorePermit>,
+}
+
+/// Room for a request that is still coming.
+#[derive(Debug)]
+pub struct Held {
+    kib: Arc<Semaphore>,
+    bytes: usize,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Room for so many bytes more.
+    ///
+    /// # Errors
+    /// As [`Admission::enter`].
+    pub fn add(&mut self, bytes: usize) -> Result<(), Status> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let more = kib(self.bytes).saturating_sub(kib(self.bytes - bytes.min(self.bytes)));
+        if more > 0 {
+            let more = self.kib.clone().try_acquire_many_owned(more).map_err(|_| overloaded())?;
+            match &mut self.room {
+                Some(room) => room.merge(more),
+                none => *none = Some(more),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Room for copies; dropped when they are sent.
@@ -47,9 +74,24 @@ impl Admission {
         let job = self.jobs.clone().try_acquire_owned();
         let kib = self.kib.clone().try_acquire_many_owned(kib(bytes));
         match (job, kib) {
-            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: kib }),
+            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: Some(kib) }),
             _ => Err(overloaded()),
         }
+    }
+
+    /// Room for a request that is still coming: nothing yet.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        Held { kib: self.kib.clone(), bytes: 0, room: None }
+    }
+
+    /// A place at once for a request that has come.
+    ///
+    /// # Errors
+    /// As [`Admission::enter`].
+    pub fn enter_with(&self, held: Held) -> Result<Place, Status> {
+        let job = self.jobs.clone().try_acquire_owned().map_err(|_| overloaded())?;
+        Ok(Place { _job: job, _kib: held.room })
     }
 
     /// Room for the copies of a submission that has a place already.
@@ -72,7 +114,7 @@ impl Admission {
         let job = self.jobs.clone().acquire_owned().await;
         let kib = self.kib.clone().acquire_many_owned(kib(bytes)).await;
         match (job, kib) {
-            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: kib }),
+            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: Some(kib) }),
             _ => Err(overloaded()),
         }
     }
@@ -92,6 +134,26 @@ pub fn overloaded() -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_still_coming_takes_room_as_well() {
+        let admission = Admission::new(2);
+        let mut held = admission.hold();
+        for _ in 0..100 {
+            held.add(100).unwrap();
+        }
+        assert_eq!(held.room.as_ref().unwrap().num_permits(), 10, "10,000 bytes");
+        let mut other = admission.hold();
+        other.add(200 * 1024 * 1024).unwrap();
+        assert!(held.add(100 * 1024 * 1024).is_err());
+        drop(other);
+        let mut held = admission.hold();
+        held.add(200 * 1024 * 1024).unwrap();
+        let place = admission.enter_with(held).unwrap();
+        assert!(admission.enter(100 * 1024 * 1024).is_err(), "until it is published");
+        drop(place);
+        assert!(admission.enter(100 * 1024 * 1024).is_ok());
+    }
 
     #[test]
     fn refuses_by_count_and_by_bytes_and_recovers() {

@@ -16,12 +16,12 @@ use bytes::Bytes;
 use prefix::Prefix;
 use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::v1::{Metadatum, Outcome, StreamedAnswer, outcome};
+use queuebridge_proto::v1::{Metadatum, Outcome, StreamedAnswer, job, outcome};
 use queuebridge_store::Token;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
 /// The most bytes of a streamed answer that a worker may be ahead of its reader.
@@ -47,8 +47,10 @@ pub(crate) struct Follow {
     lookup: Arc<Lookup>,
     id: JobId,
     place: Place,
-    /// When it is too late.
+    /// Until when something to come is waited for.
     until: Option<Instant>,
+    /// When it is too late for everything, also for what is there.
+    deadline: Option<Instant>,
     deterministic: bool,
     /// Whom the messages are from, once there are some.
     reader: Option<Reader>,
@@ -56,6 +58,8 @@ pub(crate) struct Follow {
     waiting: VecDeque<Bytes>,
     initial: Vec<Metadatum>,
     ended: Option<Arc<Found>>,
+    /// Another attempt was said to be under way.
+    unsure: bool,
 }
 
 impl Follow {
@@ -65,17 +69,24 @@ impl Follow {
             id,
             place,
             until: None,
+            deadline: None,
             deterministic: false,
             reader: None,
             prefix: Prefix::default(),
             waiting: VecDeque::new(),
             initial: Vec::new(),
             ended: None,
+            unsure: false,
         }
     }
 
     pub(crate) fn until(mut self, until: Option<Instant>) -> Self {
         self.until = until;
+        self
+    }
+
+    pub(crate) fn deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -101,6 +112,10 @@ impl Follow {
         &self.id
     }
 
+    pub(crate) fn lookup(&self) -> &Lookup {
+        &self.lookup
+    }
+
     /// The attempt whose messages are handed on.
     pub(crate) fn attempt(&self) -> Option<Token> {
         self.reader.as_ref().map(|reader| reader.attempt)
@@ -117,17 +132,29 @@ impl Follow {
     /// `ABORTED`/`STREAM_RETRIED`, `DATA_LOSS`/`PAYLOAD_LOST`, `UNAVAILABLE`.
     pub(crate) async fn step(&mut self) -> Result<Step, Status> {
         loop {
+            // Also where there is always something to read.
+            if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(Step::Late);
+            }
             while let Some(message) = self.waiting.pop_front() {
                 if self.prefix.hand_on(&message)? {
                     return Ok(Step::Message(message));
                 }
             }
             if let Some(ended) = self.ended.clone()
-                && self.is_read(&ended)?
+                && self.is_read(&ended).await?
             {
                 return Ok(Step::End(ended));
             }
-            let (ended, until) = (self.ended.is_some(), self.until);
+            if self.unsure && self.ended.is_none() {
+                // What cannot be asked now is found out by whoever polls.
+                if let Ok(found) = self.lookup.find(&self.id).await {
+                    self.take(Arc::new(found))?;
+                }
+                self.unsure = false;
+                continue;
+            }
+            let (ended, until, deadline) = (self.ended.is_some(), self.until, self.deadline);
             let wait = if ended { THERE } else { WAIT };
             let chunk = async {
                 match &mut self.reader {
@@ -149,11 +176,28 @@ impl Follow {
                     None => {}
                 },
                 event = self.place.event(until), if !ended => match event {
-                    Some(Event::Streaming(attempt)) => self.follow(attempt)?,
-                    Some(Event::Found(found)) => self.take(found)?,
+                    Some(event) => self.hear(event)?,
                     None => return Ok(Step::Late),
                 },
+                () = late(deadline), if ended => return Ok(Step::Late),
             }
+        }
+    }
+
+    /// What is heard may be late, or come a second time: before the messages of one
+    /// attempt are left for those of another, that is looked at.
+    fn hear(&mut self, event: Event) -> Result<(), Status> {
+        let said = match &event {
+            Event::Streaming(attempt) => Some(*attempt),
+            Event::Found(found) => found.token(),
+        };
+        if said.is_some() && self.attempt().is_some_and(|known| said != Some(known)) {
+            self.unsure = true;
+            return Ok(());
+        }
+        match event {
+            Event::Streaming(attempt) => self.follow(attempt),
+            Event::Found(found) => self.take(found),
         }
     }
 
@@ -173,18 +217,36 @@ impl Follow {
     }
 
     /// Whether all messages of the finished job were handed on.
-    fn is_read(&mut self, ended: &Found) -> Result<bool, Status> {
+    async fn is_read(&mut self, ended: &Found) -> Result<bool, Status> {
         let Found::Finished(record) = ended else { return Ok(true) };
         let outcome = record.outcome.as_ref();
         match outcome.and_then(|outcome| outcome.stream.as_deref()) {
             Some(stream) => {
                 self.follow(attempt_of(stream)?)?;
                 let read = self.reader.as_ref().is_some_and(|reader| reader.next >= stream.chunks);
-                if read && !self.prefix.is_complete() { Err(retried()) } else { Ok(read) }
+                let less = read && !self.prefix.is_complete();
+                // An attempt that has failed before it came so far is a failed one.
+                if less && !is_error(outcome) { Err(retried()) } else { Ok(read) }
             }
             None if self.prefix.is_empty() || is_error(outcome) => Ok(true),
-            None => Err(retried()),
+            None if self.attempt().is_some() && !self.deterministic => Err(retried()),
+            None => self.is_one_message(ended).await,
         }
+    }
+
+    /// A stream of one message is a single answer when its end comes with it. Whether that
+    /// is what was handed on before.
+    async fn is_one_message(&mut self, ended: &Found) -> Result<bool, Status> {
+        let job = self.lookup.show(&self.id, ended.clone()).await?;
+        let message = match job.outcome {
+            Some(job::Outcome::Response(answer)) if answer.size == answer.message.len() as u64 => {
+                answer.message
+            }
+            _ => return Err(retried()),
+        };
+        self.prefix.begin_again();
+        let is_new = self.prefix.hand_on(&message)?;
+        if !is_new && self.prefix.is_complete() { Ok(true) } else { Err(retried()) }
     }
 
     /// From now on the messages are those of this attempt.
@@ -207,6 +269,13 @@ impl Follow {
         // Whose job has ended is ahead of nobody.
         let window = if self.ended.is_some() { 0 } else { WINDOW };
         Reader::new(self.lookup.clone(), self.id, attempt, window)
+    }
+}
+
+async fn late(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -32,7 +32,7 @@ use queuebridge_proto::{JobId, Keyring};
 use std::future::ready;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -45,6 +45,9 @@ const ITEMS_AT_ONCE: usize = 256;
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(300);
 /// What is kept back of the caller's deadline, so that the answer arrives in time.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
+/// How often an abandoned job is tried to be cancelled.
+const ABANDON_TRIES: u32 = 4;
+const ABANDON_BACKOFF: Duration = Duration::from_millis(200);
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +65,8 @@ pub struct Parts {
     pub job_id_keys: Keyring,
     /// Fires when the gateway shuts down.
     pub draining: CancellationToken,
+    /// Fires when the shutdown is about to end what is still in hand by then.
+    pub closing: CancellationToken,
 }
 
 impl JobsService {
@@ -188,6 +193,28 @@ impl JobsService {
             self.0.door.tell(id).await?;
         }
         Ok(job)
+    }
+
+    /// Cancels a job that nobody waits for any more, with some patience: its caller is
+    /// gone, and cannot do it again.
+    pub(crate) async fn abandon(&self, id: &JobId) {
+        for attempt in 1.. {
+            match self.cancel_job(id).await {
+                Ok(_) => return,
+                Err(status) if status.code() == Code::Unavailable && attempt < ABANDON_TRIES => {
+                    sleep(ABANDON_BACKOFF * attempt).await;
+                }
+                Err(status) => {
+                    tracing::warn!(job = %id, %status, "an abandoned job was not cancelled");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Fires when the shutdown is about to end what is in hand.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
     }
 
     pub(crate) fn lookup(&self) -> &Lookup {

@@ -5,6 +5,7 @@
 //! [`lookup`] and [`waiter`] are the way back.
 
 pub mod admission;
+mod attach;
 pub mod aws;
 pub mod callback;
 pub mod cli;

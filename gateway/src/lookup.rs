@@ -4,7 +4,8 @@
 //! its work expiry (and the clock skew) is stored as expired before that is
 //! said.
 
-use crate::follow;
+mod streams;
+
 use crate::view::{self, Methods};
 use bytes::Bytes;
 use prost::Message;
@@ -14,8 +15,8 @@ use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{Job, PayloadRef, State};
 use queuebridge_proto::{JobId, JobIdError, Keyring, UnixMillis, outcome};
 use queuebridge_store::{
-    Author, Cancelled, Clock, Deleted, Gathers, Lane, PayloadError, PayloadStore, Record,
-    ResultStore, StoreError, StreamStore, payload,
+    Author, Cancelled, Clock, Deleted, Gathers, PayloadError, PayloadStore, Record, ResultStore,
+    StoreError, StreamStore, Token, payload,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -63,6 +64,15 @@ impl Found {
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Finished(_) | Self::Purged)
+    }
+
+    /// The attempt that is under way.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Self::Underway(record) => record.token,
+            _ => None,
+        }
     }
 }
 
@@ -203,7 +213,10 @@ impl Lookup {
                 };
                 // First the payloads: if one stays, the caller can try again.
                 self.delete_payloads(id, tenant, &record, spent).await?;
-                self.delete_stream(id, &record).await?;
+                self.delete_answers(id, tenant, &record).await?;
+                if spent && !id.is_gather() {
+                    self.delete_requests(id, tenant).await?;
+                }
                 match self.store.delete(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
                     Deleted::Deleted => Ok(()),
                     Deleted::NotFinished => Err(not_finished()),
@@ -219,29 +232,15 @@ impl Lookup {
         record: &Record,
         request_too: bool,
     ) -> Result<(), Status> {
-        let Some(payloads) = &self.payloads else { return Ok(()) };
         let answer = record.outcome.as_ref().and_then(|outcome| match &outcome.result {
             Some(Kind::ResponseRef(at)) => Some(at.key.clone()),
             _ => None,
         });
         let request = request_too.then(|| payload::request_key(tenant, id));
         for key in answer.into_iter().chain(request) {
-            if let Err(error) = payloads.delete(&key).await {
-                tracing::warn!(job = %id, %error, "a payload was not deleted");
-                return Err(unavailable("the payload store cannot be reached"));
-            }
+            self.delete_payload(id, &key).await?;
         }
         Ok(())
-    }
-
-    /// What the caller has sent later stays, as the rest of the request does.
-    async fn delete_stream(&self, id: &JobId, record: &Record) -> Result<(), Status> {
-        let outcome = record.outcome.as_ref();
-        let Some(stream) = outcome.and_then(|outcome| outcome.stream.as_deref()) else {
-            return Ok(());
-        };
-        let lane = Lane::Answer(follow::attempt_of(stream)?);
-        self.streams.delete(id, lane, stream.chunks).await.map_err(|e| unreachable(&e))
     }
 
     async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {

@@ -4,6 +4,7 @@
 use crate::config::{MethodPattern, UpstreamTakes};
 use crate::descriptors::DescriptorRegistry;
 use crate::identity::Identity;
+use crate::oversize;
 use crate::route;
 use crate::typed::Typed;
 use crate::upstream::NotRun;
@@ -90,7 +91,8 @@ impl Service<Request<Body>> for Native {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         request.extensions_mut().insert(self.identity.clone());
         if self.is_own(request.uri().path()) {
-            return Box::pin(self.own.call(request));
+            let answered = self.own.call(request);
+            return Box::pin(async { answered.await.map(oversize::of_response) });
         }
         if !is_grpc(&request) {
             return Box::pin(std::future::ready(Ok(not_grpc())));

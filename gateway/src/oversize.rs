@@ -1,9 +1,12 @@
 //! Messages beyond the server's limit, refused as the contract has it.
 //!
 //! Tonic stops reading them before any service sees them, with `OUT_OF_RANGE` and
-//! no details; nothing else here answers with that code.
+//! no details; the gateway's own services do not answer with that code, and what others
+//! say with it is theirs.
 
 use crate::submission::too_large;
+use queuebridge_proto::JobId;
+use queuebridge_proto::error::{self, reason};
 use tonic::{Code, Status};
 
 /// What the status of an unreadable message becomes.
@@ -31,10 +34,17 @@ pub(crate) fn of_response<B>(mut response: http::Response<B>) -> http::Response<
     response
 }
 
+/// What is said of an answer that is larger than a message of ours may be.
+pub(crate) fn too_large_answer(id: &JobId, size: u64) -> Status {
+    let message = format!("the answer of {size} bytes is larger than this gateway's messages");
+    let facts = [("job_id", id.to_string())];
+    let reason = reason::RESPONSE_TOO_LARGE;
+    error::do_not_retry(error::status_with(Code::ResourceExhausted, reason, message, facts))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use queuebridge_proto::error::reason;
     use tonic_types::StatusExt;
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::follow::{Follow, Step};
 use crate::jobs::JobsService;
 use crate::lookup::{Found, purged};
+use crate::oversize::too_large_answer as too_large;
 use crate::waiter::Interest;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -10,6 +11,7 @@ use futures_util::stream::{self, BoxStream};
 use queuebridge_proto::JobId;
 use queuebridge_proto::error;
 use queuebridge_proto::v1::ReadStreamResponse;
+use queuebridge_proto::v1::job::Outcome;
 use queuebridge_store::Token;
 use tonic::Status;
 
@@ -42,9 +44,28 @@ pub(crate) async fn messages(
                 Some((Ok(response), Some((follow, number + 1))))
             }
             Ok(Step::End(found)) if matches!(*found, Found::Purged) => Some((Err(purged()), None)),
+            // A stream of one message, whose end came with it.
+            Ok(Step::End(found)) if number == 0 => Some((single(&follow, &found).await?, None)),
             Ok(Step::End(_) | Step::Late) => None,
             Err(status) => Some((Err(status), None)),
         }
     });
     Ok(messages.boxed())
+}
+
+/// The answer of a job that has given one message and no stream.
+async fn single(follow: &Follow, found: &Found) -> Option<Result<ReadStreamResponse, Status>> {
+    let job = match follow.lookup().show(follow.id(), found.clone()).await {
+        Ok(job) => job,
+        Err(status) => return Some(Err(status)),
+    };
+    match job.outcome {
+        Some(Outcome::Response(_)) if job.stream.is_some() => None,
+        Some(Outcome::Response(answer)) if answer.size == answer.message.len() as u64 => {
+            let message = answer.message;
+            Some(Ok(ReadStreamResponse { number: 0, message, attempt: Bytes::new() }))
+        }
+        Some(Outcome::Response(answer)) => Some(Err(too_large(follow.id(), answer.size))),
+        _ => None,
+    }
 }

@@ -11,7 +11,6 @@ use crate::identity::Identity;
 use crate::jobs::{JobsService, Parts};
 use crate::lookup::Lookup;
 use crate::native::Native;
-use crate::oversize;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::sqs::SqsPublisher;
@@ -42,7 +41,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tower::layer::layer_fn;
-use tower::util::MapResponseLayer;
 
 /// Connections that say nothing are probed after this time, which is shorter
 /// than the idle time-outs of common load balancers (60 s).
@@ -50,6 +48,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a job may have around its response: both metadata of 8 KiB, and the rest.
 const AROUND_A_RESPONSE: usize = 32 * 1024;
+/// So much before the end of the drain time-out calls in hand are answered, whatever
+/// there is to say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 4096;
 
@@ -100,6 +101,7 @@ pub struct Gateway {
     service: JobsService,
     waiter: Waiter,
     draining: CancellationToken,
+    closing: CancellationToken,
 }
 
 /// Why a gateway could not run.
@@ -131,7 +133,7 @@ impl Gateway {
     /// A gateway over its routes and stores.
     #[must_use]
     pub fn new(settings: Settings, routes: Routes, stores: Stores, clock: Clock) -> Self {
-        let draining = CancellationToken::new();
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let methods = Methods::default();
         for route in routes.iter() {
             methods.learn(&route.config.methods.to_string());
@@ -177,8 +179,9 @@ impl Gateway {
             waiter: waiter.clone(),
             job_id_keys: settings.job_id_keys.clone(),
             draining: draining.clone(),
+            closing: closing.clone(),
         });
-        Self { settings, routes, service, waiter, draining }
+        Self { settings, routes, service, waiter, draining, closing }
     }
 
     /// Where finished jobs may be announced to those who wait here.
@@ -252,7 +255,6 @@ impl Gateway {
             .max_concurrent_streams(Some(MAX_STREAMS))
             // Outermost: what is below it speaks native gRPC only.
             .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
-            .layer(MapResponseLayer::new(oversize::of_response))
             .layer(layer_fn(move |own| {
                 let (routes, identity) = (routes.clone(), identity.clone());
                 Native::new(own, typed.clone(), routes, descriptors.clone(), identity)
@@ -270,7 +272,12 @@ impl Gateway {
             }
             health.set_service_status("", not_serving).await;
             draining.cancel();
-            tokio::time::sleep(self.settings.drain_timeout).await;
+            // Whoever still waits for the answer to a call is told before it is cut off.
+            let timeout = self.settings.drain_timeout;
+            let last_words = LAST_WORDS.min(timeout / 4);
+            tokio::time::sleep(timeout.saturating_sub(last_words)).await;
+            self.closing.cancel();
+            tokio::time::sleep(last_words).await;
         };
         tokio::select! {
             served = server => served?,

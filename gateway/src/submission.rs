@@ -9,7 +9,7 @@ use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::duration_from_proto;
 use queuebridge_proto::v1::submit_request::Expiry;
 use queuebridge_proto::v1::{Callback, Metadatum, SubmitRequest};
-use queuebridge_proto::{JobId, Keyring, MethodName, UnixMillis, metadata};
+use queuebridge_proto::{JobId, Keyring, MethodName, UnixMillis, framing, metadata};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -68,6 +68,8 @@ pub struct CallShape {
     /// The caller's deadline, which is the work expiry: nobody wants the work later, and
     /// the caller decides what is tried again.
     pub deadline: Option<Duration>,
+    /// For how long the same call without a request id attaches to its job.
+    pub attach_within: Option<Duration>,
 }
 
 impl Submission {
@@ -95,6 +97,9 @@ impl Submission {
             return Err(error::refused_field(code, reason, "method", rule));
         }
         check_metadata(&request.metadata)?;
+        if request.request_stream && framing::split(request.request.clone()).is_none() {
+            return Err(error::invalid_field("request", "not the messages of a stream"));
+        }
         let config = &route.config;
         if config.max_request_bytes.is_some_and(|max| request.request.len() > max) {
             return Err(too_large("request", "larger than its route allows"));
@@ -136,7 +141,7 @@ impl Submission {
             callback: request.callback.or_else(|| config.callback.clone()),
             fan_out,
             member: None,
-            shape: CallShape::default(),
+            shape: CallShape { stream: request.request_stream, ..CallShape::default() },
             route,
         })
     }

@@ -135,12 +135,13 @@ impl FrontDoor {
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
         let Prepared { id, job } = prepared;
-        match job.request_id.clone() {
-            None => {
+        match (job.request_id.clone(), job.shape.attach_within) {
+            (Some(request_id), _) => self.submit_once(caller, id, job, &request_id, trace).await,
+            (None, Some(within)) => self.submit_or_attach(caller, id, job, within, trace).await,
+            (None, None) => {
                 let attached = !job.job_id.is_empty();
                 self.publish(caller, &id, job, trace, attached).await
             }
-            Some(request_id) => self.submit_once(caller, id, job, &request_id, trace).await,
         }
     }
 
@@ -154,24 +155,47 @@ impl FrontDoor {
         request_id: &str,
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
-        // A refusal must come before the record, which would use the request_id up.
-        let limit = job.route.limits().message_bytes;
-        let size = || self.size_of(&self.call(caller, &id, &job, trace.clone()), &job);
-        if self.payloads.is_none() && size() > limit {
-            return Err(too_large("request", "larger than its queue's messages may be"));
-        }
+        self.check_size(caller, &id, &job, trace.as_ref())?;
         let key = request_key(&caller.tenant, job.method.as_str(), request_id);
         let digest = digest(job.method.as_str(), &job.request);
         let now = self.clock.now();
         let accepted = self.submissions.accept(&key, &id, &digest, now).await;
         let accepted = accepted.map_err(unreachable)?;
+        if matches!(&accepted, Accepted::Existing { digest: known, .. } if *known != digest) {
+            let rule = "was used with another request of this method";
+            let reason = reason::REQUEST_ID_REUSED;
+            return Err(error::refused_field(Code::AlreadyExists, reason, "request_id", rule));
+        }
+        self.submit_as(caller, &key, (id, accepted), job, trace).await
+    }
+
+    /// A refusal must come before the record, which would use the request id up.
+    pub(crate) fn check_size(
+        &self,
+        caller: &Identity,
+        id: &JobId,
+        job: &Submission,
+        trace: Option<&TraceContext>,
+    ) -> Result<(), Status> {
+        let limit = job.route.limits().message_bytes;
+        let size = || self.size_of(&self.call(caller, id, job, trace.cloned()), job);
+        if self.payloads.is_none() && size() > limit {
+            return Err(too_large("request", "larger than its queue's messages may be"));
+        }
+        Ok(())
+    }
+
+    /// Submits under what stands in the store, or attaches to it.
+    pub(crate) async fn submit_as(
+        &self,
+        caller: &Identity,
+        key: &RequestKey,
+        (id, accepted): (JobId, Accepted),
+        job: Submission,
+        trace: Option<TraceContext>,
+    ) -> Result<Ticket, Status> {
         let (id, attached) = match accepted {
             Accepted::New => (id, false),
-            Accepted::Existing { digest: known, .. } if known != digest => {
-                let rule = "was used with another request of this method";
-                let reason = reason::REQUEST_ID_REUSED;
-                return Err(error::refused_field(Code::AlreadyExists, reason, "request_id", rule));
-            }
             Accepted::Existing { job: known, published: true, .. } => {
                 return Ok(ticket(known, &job, true));
             }
@@ -179,14 +203,14 @@ impl FrontDoor {
             Accepted::Existing { job: known, published: false, .. } => (known, true),
         };
         let ticket = self.publish(caller, &id, job, trace, attached).await?;
-        if let Err(error) = self.submissions.mark_published(&key, self.clock.now()).await {
+        if let Err(error) = self.submissions.mark_published(key, self.clock.now()).await {
             // Harmless: a repeat publishes once more, and the claim absorbs it.
             tracing::warn!(job = %ticket.id, %error, "could not note that a job is published");
         }
         Ok(ticket)
     }
 
-    async fn publish(
+    pub(crate) async fn publish(
         &self,
         caller: &Identity,
         id: &JobId,

@@ -49,6 +49,20 @@ struct Subscription {
     polled: bool,
 }
 
+impl Subscription {
+    /// Tells everyone, unless the end of the job is known already: what is announced late
+    /// must not hide it from those who have not heard of it yet.
+    fn tell(&self, news: News) {
+        self.news.send_if_modified(|known| {
+            let over = matches!(known, News::Found(found) if found.is_final());
+            if !over {
+                *known = news;
+            }
+            !over
+        });
+    }
+}
+
 #[derive(Clone, Debug)]
 enum News {
     /// Nothing is known.
@@ -122,10 +136,16 @@ impl Waiter {
         Place { news, id: *id, interest, waiter: self.clone(), asked: false }
     }
 
+    /// How many jobs are waited for.
+    #[must_use]
+    pub fn job_count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Says that a job has changed: whoever waits for it looks.
     pub fn look(&self, job: Uuid) {
         if let Some(subscription) = self.lock().get(&job) {
-            subscription.news.send_replace(News::Look);
+            subscription.tell(News::Look);
         }
     }
 
@@ -134,7 +154,7 @@ impl Waiter {
         let Ok(job) = Uuid::from_slice(&announcement.job) else { return };
         if let Some(subscription) = self.lock().get(&job) {
             let attempt = <[u8; 16]>::try_from(&announcement.streaming[..]);
-            subscription.news.send_replace(match (announcement.finished, attempt) {
+            subscription.tell(match (announcement.finished, attempt) {
                 (Some(finished), _) => {
                     News::Found(Arc::new(Found::Finished(Record::of_finished(finished))))
                 }
@@ -191,11 +211,13 @@ impl Waiter {
             let Some(subscription) = all.get(&id.uuid()) else { return };
             let Ok(found) = found else { continue };
             let heeded = subscription.watchers + subscription.followers > 0;
-            let changed = heeded && known != Some(found.version());
-            if found.is_final() || changed {
-                known = Some(found.version());
+            // An attempt that was given back is not counted, so that the next one has its
+            // number, but another token.
+            let stands = Some((found.version(), found.token()));
+            if found.is_final() || (heeded && known != stands) {
+                known = stands;
                 let last = found.is_final();
-                subscription.news.send_replace(News::Found(Arc::new(found)));
+                subscription.tell(News::Found(Arc::new(found)));
                 if last {
                     return;
                 }

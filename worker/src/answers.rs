@@ -24,15 +24,15 @@ use tonic::{Code, Status, Streaming};
 
 /// A chunk is closed at this size: what DynamoDB reads in 16 units.
 const CHUNK: usize = 64 * 1024;
-/// How often a chunk is offered to the store.
+/// How often a chunk is offered to its store.
 const TRIES: u32 = 4;
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Between two looks how far a slow reader is.
 const LOOK: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_millis(200);
-/// A reader that has not been heard of for so long is gone, and is not waited for.
-/// Readers are heard of every twenty seconds while they are slow.
+/// A reader that has not been heard of for so long is gone, and is not waited for until
+/// it is heard of again. Readers are heard of every twenty seconds while they are slow.
 const GONE: Duration = Duration::from_secs(70);
 
 /// Takes in what a handler answers.
@@ -96,7 +96,9 @@ struct Writer<'a> {
     job: &'a Job<'a>,
     initial: MetadataMap,
     answer: StreamedAnswer,
-    /// The sizes of the chunks that their reader has not taken yet.
+    /// The weight of all messages.
+    weight: usize,
+    /// The weights of the chunks that their reader has not taken yet.
     ahead: VecDeque<usize>,
     /// When the reader that is gone was last heard of, once it is.
     gone: Option<u64>,
@@ -106,7 +108,7 @@ impl<'a> Writer<'a> {
     fn new(job: &'a Job<'a>, initial: MetadataMap) -> Self {
         let attempt = Bytes::copy_from_slice(token(job).as_bytes());
         let answer = StreamedAnswer { attempt, ..StreamedAnswer::default() };
-        Self { job, initial, answer, ahead: VecDeque::new(), gone: None }
+        Self { job, initial, answer, weight: 0, ahead: VecDeque::new(), gone: None }
     }
 
     /// Stores the messages as they come. While a chunk is on its way, those that come go
@@ -116,7 +118,7 @@ impl<'a> Writer<'a> {
         first: Vec<Bytes>,
         answers: &mut Streaming<Bytes>,
     ) -> Result<MetadataMap, Status> {
-        let mut ready = Ready { size: size_of(&first), messages: first, end: None };
+        let mut ready = Ready { weight: weight_of(&first), messages: first, end: None };
         loop {
             ready.take_what_is_there(answers);
             if ready.messages.is_empty() {
@@ -128,7 +130,7 @@ impl<'a> Writer<'a> {
                 continue;
             }
             let messages = std::mem::take(&mut ready.messages);
-            ready.size = 0;
+            ready.weight = 0;
             let mut stored = std::pin::pin!(self.store(messages));
             loop {
                 tokio::select! {
@@ -143,17 +145,18 @@ impl<'a> Writer<'a> {
     /// Stores the next chunk.
     async fn store(&mut self, messages: Vec<Bytes>) -> Result<(), Status> {
         let job = self.job;
-        let (count, size) = (messages.len(), size_of(&messages));
-        self.answer.size += size as u64;
-        if self.answer.size > job.runner.settings.max_response_bytes as u64 {
-            let message = format!("the answer of over {} bytes is too large", self.answer.size);
+        let (count, weight) = (messages.len(), weight_of(&messages));
+        let size: usize = messages.iter().map(Bytes::len).sum();
+        self.weight += weight;
+        if self.weight > job.runner.settings.max_response_bytes {
+            let message = format!("the answer of over {} bytes is too large", self.weight);
             return Err(error::status(
                 Code::ResourceExhausted,
                 reason::RESPONSE_TOO_LARGE,
                 message,
             ));
         }
-        self.make_room().await?;
+        self.make_room().await;
         let number = self.answer.chunks;
         let initial_metadata =
             if number == 0 { from_metadata_map(&self.initial) } else { Vec::new() };
@@ -171,7 +174,8 @@ impl<'a> Writer<'a> {
         }
         self.answer.chunks += 1;
         self.answer.messages += count as u64;
-        self.ahead.push_back(size);
+        self.answer.size += size as u64;
+        self.ahead.push_back(weight);
         if number == 0 {
             announce::streaming(job, token(job)).await;
         }
@@ -179,7 +183,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Puts what no record can hold into the payload store.
-    async fn placed(&self, chunk: StreamChunk, number: u32) -> Result<StreamChunk, Status> {
+    async fn placed(&mut self, chunk: StreamChunk, number: u32) -> Result<StreamChunk, Status> {
         let runner = self.job.runner;
         if chunk.encoded_len() <= runner.settings.record_bytes {
             return Ok(chunk);
@@ -194,18 +198,32 @@ impl<'a> Writer<'a> {
         };
         let part = format!("{}-{number}", token(self.job));
         let key = payload::answer_key(&self.job.call.tenant, &self.job.id, &part);
-        stream::placed(chunk, payloads, &key).await.map_err(|error| unstored(&error))
+        self.answer.stored.push(number);
+        let mut attempt = 1;
+        loop {
+            match stream::placed(chunk.clone(), payloads, &key).await {
+                Ok(placed) => return Ok(placed),
+                Err(error) if attempt >= TRIES => return Err(unstored(&error)),
+                Err(_) => sleep(backoff(attempt, BACKOFF, BACKOFF_MAX, random())).await,
+            }
+            attempt += 1;
+        }
     }
 
     /// Waits until there is not too much ahead of whoever reads along.
-    async fn make_room(&mut self) -> Result<(), Status> {
+    async fn make_room(&mut self) {
         let window = self.job.call.stream_window as usize;
         let mut pause = LOOK;
         let begun = self.job.now();
         while window > 0 && self.ahead.iter().sum::<usize>() >= window {
             let lane = Lane::Answer(token(self.job));
             let mark = self.job.runner.streams.marked(&self.job.id, lane).await;
-            let mark = mark.map_err(|error| unstored(&error))?.unwrap_or_default();
+            // Not to know it is no reason to fail: it is asked again.
+            let mark = mark.unwrap_or_else(|error| {
+                tracing::warn!(job = %self.job.id, %error, "the reader of a stream was not found");
+                None
+            });
+            let mark = mark.unwrap_or_default();
             // The first chunk that is still ahead of the reader.
             let first = self.answer.chunks as usize - self.ahead.len();
             let taken = (mark.taken as usize).saturating_sub(first).min(self.ahead.len());
@@ -213,20 +231,19 @@ impl<'a> Writer<'a> {
             if taken == 0 {
                 if self.gone == Some(mark.seen_at) {
                     self.ahead.clear();
-                    return Ok(());
+                    return;
                 }
                 let heard = begun.max(UnixMillis(mark.seen_at));
                 if heard.until(self.job.now()) > GONE {
                     tracing::warn!(job = %self.job.id, "nobody reads a stream any more");
                     self.gone = Some(mark.seen_at);
                     self.ahead.clear();
-                    return Ok(());
+                    return;
                 }
                 sleep(pause).await;
                 pause = (pause * 2).min(LOOK_MAX);
             }
         }
-        Ok(())
     }
 
     /// What the job has come to.
@@ -246,20 +263,20 @@ impl<'a> Writer<'a> {
 /// Messages that are waiting for their chunk.
 struct Ready {
     messages: Vec<Bytes>,
-    size: usize,
+    weight: usize,
     /// How the handler has ended, once it has.
     end: Option<Result<(), Status>>,
 }
 
 impl Ready {
     fn wants_more(&self) -> bool {
-        self.end.is_none() && self.size < CHUNK
+        self.end.is_none() && self.weight < CHUNK
     }
 
     fn push(&mut self, next: Result<Option<Bytes>, Status>) {
         match next {
             Ok(Some(message)) => {
-                self.size += message.len();
+                self.weight += stream::weight(&message);
                 self.messages.push(message);
             }
             Ok(None) => self.end = Some(Ok(())),
@@ -277,8 +294,8 @@ impl Ready {
     }
 }
 
-fn size_of(messages: &[Bytes]) -> usize {
-    messages.iter().map(Bytes::len).sum()
+fn weight_of(messages: &[Bytes]) -> usize {
+    messages.iter().map(stream::weight).sum()
 }
 
 /// [`Job::takes_stream`] says that there is one.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use queuebridge_proto::v1::{StreamChunk, StreamEnd};
 use queuebridge_proto::{JobId, UnixMillis};
-use queuebridge_store::{Clock, Lane, PayloadStore, StreamStore};
+use queuebridge_store::{Clock, Lane, PayloadError, PayloadStore, StreamStore};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -106,14 +106,22 @@ impl Inbox {
         loop {
             match self.streams.read(&self.job, Lane::Request, self.next, LOOK).await {
                 Ok(Some(chunk)) => {
-                    self.next += 1;
                     self.heard = self.clock.now();
-                    return queuebridge_store::stream::fetched(chunk, self.payloads.as_ref())
-                        .await
-                        .inspect_err(|error| {
+                    match queuebridge_store::stream::fetched(chunk, self.payloads.as_ref()).await {
+                        Ok(chunk) => {
+                            self.next += 1;
+                            return Some(chunk);
+                        }
+                        // It is there, and cannot be had at this moment.
+                        Err(error @ PayloadError::Unavailable(_)) if self.payloads.is_some() => {
+                            tracing::warn!(job = %self.job, %error, "a stream could not be read");
+                            sleep(BACKOFF).await;
+                        }
+                        Err(error) => {
                             tracing::warn!(job = %self.job, %error, "a part of a request is lost");
-                        })
-                        .ok();
+                            return None;
+                        }
+                    }
                 }
                 Ok(None) => {
                     if let Ok(Some(mark)) = self.streams.marked(&self.job, Lane::Request).await {

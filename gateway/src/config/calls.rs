@@ -18,10 +18,17 @@ pub struct CallConfig {
     /// How long a caller without a deadline waits in the mode `auto`. Default: 30 s.
     pub budget: Duration,
     /// What becomes of the job of a caller that goes away. Default: in the mode `sync` it
-    /// is cancelled, in `auto` it is finished.
+    /// is cancelled, in `auto` it is finished; and it is finished when the caller may come
+    /// back for it, by a request id or within `attach_within`.
     pub when_abandoned: Option<Abandoned>,
     /// For how long a call that is the same as an earlier one attaches to its job,
     /// although it has no request id. Default: never.
+    ///
+    /// The same are calls of one tenant to one method with the same request and the same
+    /// metadata for the handler, what belongs to the trace of a call left aside. A job that
+    /// has ended without success is not given to another call: that starts a new one, as
+    /// its client wants to. Each such call writes and reads the store once more, and is
+    /// sent when its request is complete: there are no open streams on such a route.
     pub attach_within: Option<Duration>,
     /// Whether another attempt gives the same stream of answers, message by message: then
     /// a stream goes on with it. Default: no; then it ends with `ABORTED`.

@@ -4,10 +4,16 @@ use super::heartbeat::Heartbeat;
 use crate::lookup::{Lookup, unreachable};
 use queuebridge_proto::JobId;
 use queuebridge_proto::v1::{StreamChunk, StreamMark};
-use queuebridge_store::{Lane, Token, stream};
+use queuebridge_store::{Lane, PayloadError, Token, stream};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::sleep;
 use tonic::Status;
+
+/// How often a store is asked that does not answer: a stream that has run for an hour is
+/// worth some patience.
+const TRIES: u32 = 5;
+const BACKOFF: Duration = Duration::from_millis(100);
 
 /// Reads chunk after chunk, and says how far it is where a worker wants to know.
 pub(crate) struct Reader {
@@ -18,23 +24,48 @@ pub(crate) struct Reader {
     /// The number of the next chunk.
     pub(crate) next: u32,
     window: usize,
-    /// The bytes of the chunks that were read and not noted yet.
+    /// The weight of the chunks that were read and not noted yet.
     unnoted: usize,
     /// Where there is a window.
     heartbeat: Option<Heartbeat>,
+    /// How often the stores have not answered, one time after the other.
+    failures: u32,
 }
 
 impl Reader {
     pub(super) fn new(lookup: Arc<Lookup>, id: JobId, attempt: Token, window: u32) -> Self {
         let lane = Lane::Answer(attempt);
         let heartbeat = (window > 0).then(|| Heartbeat::start(lookup.clone(), id, lane));
-        Self { lookup, id, attempt, next: 0, window: window as usize, unnoted: 0, heartbeat }
+        let window = window as usize;
+        Self { lookup, id, attempt, next: 0, window, unnoted: 0, heartbeat, failures: 0 }
     }
 
     /// The next chunk, if it comes within `wait`. It may be dropped and asked again.
     pub(super) async fn read(&mut self, wait: Duration) -> Result<Option<StreamChunk>, Status> {
-        let lane = Lane::Answer(self.attempt);
         let _waiting = self.heartbeat.as_ref().map(Heartbeat::waiting);
+        loop {
+            let failure = match self.try_read(wait).await {
+                Ok(Ok(read)) => {
+                    self.failures = 0;
+                    return Ok(read);
+                }
+                Ok(Err(lost)) => return Err(self.lookup.lost(&self.id, &lost).await),
+                Err(failure) => failure,
+            };
+            self.failures += 1;
+            if self.failures >= TRIES {
+                return Err(failure);
+            }
+            sleep(BACKOFF * self.failures).await;
+        }
+    }
+
+    /// Fails outside when a store does not answer, and inside when the chunk is lost.
+    async fn try_read(
+        &mut self,
+        wait: Duration,
+    ) -> Result<Result<Option<StreamChunk>, PayloadError>, Status> {
+        let lane = Lane::Answer(self.attempt);
         if self.window > 0 && self.unnoted * 2 >= self.window {
             let now = self.lookup.clock.now();
             let mark = StreamMark { taken: self.next, seen_at: now.0 };
@@ -43,16 +74,19 @@ impl Reader {
             self.unnoted = 0;
         }
         let chunk = self.lookup.streams.read(&self.id, lane, self.next, wait).await;
-        let Some(chunk) = chunk.map_err(|error| unreachable(&error))? else { return Ok(None) };
+        let Some(chunk) = chunk.map_err(|error| unreachable(&error))? else { return Ok(Ok(None)) };
         let chunk = match stream::fetched(chunk, self.lookup.payloads.as_ref()).await {
             Ok(chunk) => chunk,
-            Err(error) => return Err(self.lookup.lost(&self.id, &error).await),
+            Err(error @ PayloadError::Unavailable(_)) => {
+                return Err(self.lookup.lost(&self.id, &error).await);
+            }
+            Err(error) => return Ok(Err(error)),
         };
         self.next += 1;
         if let Some(heartbeat) = &self.heartbeat {
             heartbeat.taken(self.next);
         }
-        self.unnoted += chunk.messages.iter().map(bytes::Bytes::len).sum::<usize>();
-        Ok(Some(chunk))
+        self.unnoted += chunk.messages.iter().map(stream::weight).sum::<usize>();
+        Ok(Ok(Some(chunk)))
     }
 }

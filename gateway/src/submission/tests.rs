@@ -196,3 +196,17 @@ fn a_replay_names_a_job_of_its_caller() {
         invalid(of(&bad), "retry_of");
     }
 }
+
+#[test]
+fn a_request_that_says_to_be_a_stream_is_one() {
+    let of = |request: &'static [u8]| {
+        let request = Bytes::from_static(request);
+        check(SubmitRequest { request, request_stream: true, ..good() })
+    };
+    for stream in [&b""[..], b"\0\0\0\0", b"\0\0\0\x01a\0\0\0\0"] {
+        assert!(of(stream).unwrap().shape.stream, "{stream:?}");
+    }
+    for other in [&b"a"[..], b"\0\0\0\x02a"] {
+        assert_eq!(of(other).err().unwrap().code(), Code::InvalidArgument, "{other:?}");
+    }
+}

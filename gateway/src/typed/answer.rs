@@ -3,9 +3,9 @@
 use super::later::Later;
 use super::{Follow, Found, Guard, Step, Ticket, refusal};
 use crate::jobs::JobsService;
+use crate::oversize::too_large_answer;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::metadata::to_metadata_map;
 use queuebridge_proto::outcome::from_rpc_status;
 use queuebridge_proto::v1::job::Outcome;
@@ -43,15 +43,14 @@ impl Answer {
                 Ok(with(initial, all))
             }
             Step::End(found) => {
-                let ended = self.ended(found).await;
                 self.finish();
-                let (initial, message, trailing) = ended?;
+                let (initial, message, trailing) = self.ended(found, true).await?;
                 let message = message.into_iter().map(Ok);
                 // Tonic sends the metadata of a status, also of one that is OK.
                 let end = (!trailing.is_empty()).then(|| Err(ok(trailing)));
                 Ok(with(initial, stream::iter(message.chain(end)).boxed()))
             }
-            Step::Late => Err(self.late()),
+            Step::Late => Err(self.unanswered(refusal::too_late())),
         }
     }
 
@@ -61,66 +60,79 @@ impl Answer {
         }
         let next = match self.step().await {
             Ok(Step::Message(message)) => return Some(Ok(message)),
-            Ok(Step::End(found)) => match self.ended(found).await {
-                Ok((_, _, trailing)) => ok(trailing),
-                Err(status) => status,
-            },
-            Ok(Step::Late) => self.late(),
+            Ok(Step::End(found)) => {
+                self.finish();
+                match self.ended(found, false).await {
+                    Ok((_, _, trailing)) => ok(trailing),
+                    Err(status) => status,
+                }
+            }
+            Ok(Step::Late) => self.unanswered(refusal::too_late()),
             Err(status) => status,
         };
         self.over = true;
-        self.finish();
         Some(Err(next))
     }
 
     async fn step(&mut self) -> Result<Step, Status> {
-        match &self.later {
-            None => self.follow.step().await,
-            Some(later) => tokio::select! {
-                step = self.follow.step() => step,
-                status = later.failed() => Err(status),
-            },
+        let Self { jobs, follow, later, .. } = self;
+        let failed = async {
+            match later {
+                Some(later) => later.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // Before the end of the job, which follows from it.
+            status = failed => Err(status),
+            step = follow.step() => step,
+            () = jobs.closing().cancelled() => Err(self.unanswered(refusal::draining())),
         }
     }
 
     /// What the finished job has come to: an error, or initial metadata, the one message
-    /// unless it was a stream, and trailing metadata.
+    /// unless it was a stream, and trailing metadata. `first`: nothing was said before.
     async fn ended(
         &self,
         found: std::sync::Arc<Found>,
+        first: bool,
     ) -> Result<(MetadataMap, Option<Bytes>, MetadataMap), Status> {
         let id = self.follow.id();
         let job = self.jobs.lookup().show(id, Found::clone(&found)).await?;
         let Job { initial_metadata, trailing_metadata, outcome, stream, .. } = job;
         let message = match outcome {
             Some(Outcome::Error(status)) => {
-                return Err(failed(&status, &initial_metadata, &trailing_metadata));
+                let initial = if first { &initial_metadata[..] } else { &[] };
+                return Err(failed(&status, initial, &trailing_metadata));
             }
             Some(Outcome::Response(_)) if stream.is_some() => None,
             Some(Outcome::Response(answer)) if answer.size == answer.message.len() as u64 => {
                 Some(answer.message)
             }
-            Some(Outcome::Response(answer)) => return Err(too_large(id, answer.size)),
+            Some(Outcome::Response(answer)) => return Err(too_large_answer(id, answer.size)),
             None => return Err(Status::internal("a finished job without an outcome")),
         };
         Ok((to_metadata_map(&initial_metadata), message, to_metadata_map(&trailing_metadata)))
     }
 
-    /// The time is over.
-    fn late(&mut self) -> Status {
-        match self.ticket.take() {
-            // The work goes on.
+    /// The wait is over. Either the work goes on, or nobody wants it any more, and it is
+    /// cancelled with the rest of this.
+    fn unanswered(&mut self, otherwise: Status) -> Status {
+        // Without its caller half of a request stays half of one.
+        let whole = self.later.as_ref().is_none_or(Later::is_whole);
+        match self.ticket.take().filter(|_| whole) {
             Some(ticket) => {
                 if let Some(guard) = self.guard.take() {
                     guard.done();
                 }
                 refusal::ticket(self.follow.id(), &ticket.method)
             }
-            None => refusal::too_late(),
+            None => otherwise,
         }
     }
 
-    /// There is nothing to cancel any more.
+    /// The job is over: there is nothing to cancel any more.
     fn finish(&mut self) {
         if let Some(guard) = self.guard.take() {
             guard.done();
@@ -154,11 +166,4 @@ fn failed(status: &tonic_types::Status, initial: &[Metadatum], trailing: &[Metad
     let both: Vec<Metadatum> = initial.iter().chain(trailing).cloned().collect();
     *status.metadata_mut() = to_metadata_map(&both);
     status
-}
-
-fn too_large(id: &queuebridge_proto::JobId, size: u64) -> Status {
-    let message = format!("the answer of {size} bytes is larger than this gateway's messages");
-    let facts = [("job_id", id.to_string())];
-    let reason = reason::RESPONSE_TOO_LARGE;
-    error::do_not_retry(error::status_with(Code::ResourceExhausted, reason, message, facts))
 }

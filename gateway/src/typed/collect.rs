@@ -5,6 +5,7 @@
 //! sent as it is by then, and what follows goes after it: whether its caller is slow, or
 //! waits for a first answer, makes no difference then.
 
+use crate::admission::Held;
 use crate::oversize;
 use crate::submission::too_large;
 use bytes::Bytes;
@@ -12,12 +13,12 @@ use futures_util::FutureExt;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::framing;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, Streaming};
 
-/// How long an open request is waited for.
+/// How long an open request is waited for, however often something comes.
 const MOMENT: Duration = Duration::from_millis(50);
-/// How long it is waited for where it cannot be sent before its end.
+/// How long its next message is waited for where it cannot be sent before its end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// An open request is sent when this much of it is there.
 const ENOUGH: usize = 256 * 1024;
@@ -49,22 +50,24 @@ impl Collected {
     }
 }
 
-/// Takes in what comes. With `may_open` a request need not be complete.
+/// Takes in what comes, as far as there is room for it. With `may_open` a request need not
+/// be complete.
 ///
 /// # Errors
 /// `RESOURCE_EXHAUSTED`, `UNIMPLEMENTED`/`NO_STREAM`, and what the caller's side says.
 pub(super) async fn collect(
     stream: &mut Streaming<Bytes>,
     may_open: bool,
+    held: &mut Held,
 ) -> Result<Collected, Status> {
     let mut collected = Collected { messages: Vec::new(), open: false };
-    let mut size = 0;
+    let (mut size, moment) = (0, Instant::now() + MOMENT);
     loop {
         let next = match stream.message().now_or_never() {
             Some(next) => next,
             None => {
-                let wait = if may_open { MOMENT } else { PATIENCE };
-                match timeout(wait, stream.message()).await {
+                let end = if may_open { moment } else { Instant::now() + PATIENCE };
+                match timeout_at(end, stream.message()).await {
                     Ok(next) => next,
                     Err(_) if may_open => {
                         collected.open = true;
@@ -77,6 +80,7 @@ pub(super) async fn collect(
         match next.map_err(oversize::of_message)? {
             Some(message) => {
                 size += framing::PREFIX + message.len();
+                held.add(framing::PREFIX + message.len())?;
                 collected.messages.push(message);
             }
             None => return Ok(collected),

@@ -1,7 +1,6 @@
 //! What a caller sends after its call was accepted: it goes to the stream store, from
 //! where the handler's worker fetches it.
 
-use super::collect::MOST;
 use crate::jobs::JobsService;
 use crate::submission::too_large;
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use prost::Message;
 use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::v1::{StreamChunk, StreamEnd, StreamMark};
-use queuebridge_store::{Lane, RECORD_BYTES, payload, stream};
+use queuebridge_store::{Lane, PayloadStore, RECORD_BYTES, payload, stream};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -26,43 +25,65 @@ const TRIES: u32 = 4;
 const BACKOFF: Duration = Duration::from_millis(200);
 
 /// The rest of a request, on its way. Dropped before [`Later::finish`], the request is
-/// broken off.
+/// broken off, unless all of it was passed on.
 pub(super) struct Later {
-    failure: watch::Receiver<Option<Status>>,
+    passed: watch::Receiver<Passed>,
     finished: CancellationToken,
     gone: DropGuard,
 }
 
+/// How far a request was passed on.
+#[derive(Clone)]
+enum Passed {
+    Partly,
+    Whole,
+    /// It cannot be.
+    Failed(Status),
+}
+
 impl Later {
-    /// Passes on what comes.
+    /// Passes on what comes, of which at most `most` bytes.
     pub(super) fn start(
         jobs: &JobsService,
         tenant: &Arc<str>,
         id: JobId,
         stream: Streaming<Bytes>,
+        most: usize,
     ) -> Self {
-        let (failing, failure) = watch::channel(None);
+        let (passing, passed) = watch::channel(Passed::Partly);
         let (gone, finished) = (CancellationToken::new(), CancellationToken::new());
-        let sender = Sender { jobs: jobs.clone(), tenant: tenant.clone(), id, next: 0, size: 0 };
+        let jobs = jobs.clone();
+        let sender = Sender { jobs, tenant: tenant.clone(), id, next: 0, weight: 0, most };
         let (is_gone, is_finished) = (gone.clone(), finished.clone());
         tokio::spawn(async move {
             tokio::select! {
                 // The job is over; what would come is for nobody.
                 () = is_finished.cancelled() => {}
-                () = sender.run(stream, is_gone, failing) => {}
+                () = sender.run(stream, is_gone, passing) => {}
             }
         });
-        Self { failure, finished, gone: gone.drop_guard() }
+        Self { passed, finished, gone: gone.drop_guard() }
     }
 
     /// Why the request cannot be passed on, as soon as that is so.
     pub(super) async fn failed(&self) -> Status {
-        let mut failure = self.failure.clone();
-        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|status| status.clone());
-        match failed {
+        let mut passed = self.passed.clone();
+        let status = {
+            let failed = passed.wait_for(|passed| matches!(passed, Passed::Failed(_))).await;
+            match failed.as_deref() {
+                Ok(Passed::Failed(status)) => Some(status.clone()),
+                _ => None,
+            }
+        };
+        match status {
             Some(status) => status,
             None => std::future::pending().await,
         }
+    }
+
+    /// Whether the caller is not needed any more.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(*self.passed.borrow(), Passed::Whole)
     }
 
     /// The job is over.
@@ -77,7 +98,9 @@ struct Sender {
     tenant: Arc<str>,
     id: JobId,
     next: u32,
-    size: usize,
+    /// Of what was passed on so far.
+    weight: usize,
+    most: usize,
 }
 
 impl Sender {
@@ -85,47 +108,49 @@ impl Sender {
         mut self,
         mut stream: Streaming<Bytes>,
         gone: CancellationToken,
-        failing: watch::Sender<Option<Status>>,
+        passing: watch::Sender<Passed>,
     ) {
         let sent = tokio::select! {
             sent = self.pass_on(&mut stream) => sent,
             // The caller has left in the middle.
             () = gone.cancelled() => Err(None),
         };
-        let Err(failure) = sent else { return };
+        let Err(failure) = sent else {
+            passing.send_replace(Passed::Whole);
+            return;
+        };
+        // First, so that the caller does not learn only that its job was cancelled.
+        if let Some(status) = failure {
+            passing.send_replace(Passed::Failed(status));
+        }
         let broken = StreamChunk { end: StreamEnd::Aborted as i32, ..StreamChunk::default() };
         // The worker learns it by its next look; one that cannot be told notices that
         // nobody is there.
         let _ = self.append(broken).await;
-        if let Err(status) = self.jobs.cancel_job(&self.id).await {
-            tracing::warn!(job = %self.id, %status, "a job whose request broke off was not cancelled");
-        }
-        if let Some(status) = failure {
-            failing.send_replace(Some(status));
-        }
+        self.jobs.abandon(&self.id).await;
     }
 
     /// Passes on all there is to the end. Fails with a status, or with nothing when the
     /// caller is gone and hears no status.
-    async fn pass_on(&mut self, stream: &mut Streaming<Bytes>) -> Result<(), Option<Status>> {
+    async fn pass_on(&mut self, requests: &mut Streaming<Bytes>) -> Result<(), Option<Status>> {
         let mut heartbeat = Instant::now() + HEARTBEAT;
         loop {
             let next = tokio::select! {
-                next = stream.message() => next,
+                next = requests.message() => next,
                 () = sleep_until(heartbeat) => {
                     self.beat().await;
                     heartbeat = Instant::now() + HEARTBEAT;
                     continue;
                 }
             };
-            let (mut messages, mut size) = (Vec::new(), 0);
+            let (mut messages, mut weight) = (Vec::new(), 0);
             let mut end = StreamEnd::Unspecified;
             let mut next = Some(next);
             // What has come meanwhile goes along.
             while let Some(come) = next {
                 match come {
                     Ok(Some(message)) => {
-                        size += message.len();
+                        weight += stream::weight(&message);
                         messages.push(message);
                     }
                     Ok(None) => end = StreamEnd::Closed,
@@ -134,12 +159,12 @@ impl Sender {
                     }
                     Err(_) => return Err(None),
                 }
-                let more = end == StreamEnd::Unspecified && size < CHUNK;
-                next = if more { stream.message().now_or_never() } else { None };
+                let more = end == StreamEnd::Unspecified && weight < CHUNK;
+                next = if more { requests.message().now_or_never() } else { None };
             }
-            self.size += size;
-            if self.size > MOST {
-                return Err(Some(too_large("request", "a stream of more than 64 MiB")));
+            self.weight += weight;
+            if self.weight > self.most {
+                return Err(Some(too_large("request", "the stream is longer than it may be")));
             }
             let chunk = StreamChunk { messages, end: end as i32, ..StreamChunk::default() };
             self.append(chunk).await.map_err(Some)?;
@@ -154,9 +179,11 @@ impl Sender {
         let lookup = self.jobs.lookup();
         let chunk = match &lookup.payloads {
             Some(payloads) if chunk.encoded_len() > RECORD_BYTES => {
-                let key = payload::request_key(&self.tenant, &self.id);
-                let key = format!("{key}-{}", self.next);
-                stream::placed(chunk, payloads, &key).await.map_err(|error| unstored(&error))?
+                let key = payload::later_key(&self.tenant, &self.id, self.next);
+                placed(chunk, payloads, &key).await?
+            }
+            None if chunk.encoded_len() > RECORD_BYTES => {
+                return Err(too_large("request", "a message is larger than may be stored"));
             }
             _ => chunk,
         };
@@ -181,6 +208,22 @@ impl Sender {
         if let Err(error) = lookup.streams.mark(&self.id, Lane::Request, mark, now).await {
             tracing::warn!(job = %self.id, %error, "an open stream could not be noted");
         }
+    }
+}
+
+async fn placed(
+    chunk: StreamChunk,
+    payloads: &Arc<dyn PayloadStore>,
+    key: &str,
+) -> Result<StreamChunk, Status> {
+    let mut attempt = 1;
+    loop {
+        match stream::placed(chunk.clone(), payloads, key).await {
+            Ok(placed) => return Ok(placed),
+            Err(error) if attempt >= TRIES => return Err(unstored(&error)),
+            Err(_) => sleep(BACKOFF * attempt).await,
+        }
+        attempt += 1;
     }
 }
 

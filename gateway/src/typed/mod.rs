@@ -21,7 +21,7 @@ use crate::submit::{Prepared, Ticket};
 use crate::waiter::Interest;
 use answer::{Answer, Answers};
 use bytes::Bytes;
-use collect::{Collected, collect};
+use collect::{Collected, MOST, collect};
 use controls::Controls;
 use later::Later;
 use queuebridge_proto::metadata::from_metadata_map;
@@ -40,8 +40,8 @@ use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 use whole::Whole;
 
-/// How long the result of a job is kept whose id nobody knows: as long as its caller may
-/// need to take it.
+/// How long the result of a job is kept whose id nobody knows, beyond the time that its
+/// caller has to take it.
 const RETENTION: Duration = Duration::from_secs(120);
 /// What is kept back of the caller's deadline, so that a ticket arrives in time.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -51,19 +51,21 @@ const EARLIER: Duration = Duration::from_millis(5);
 
 /// Answers direct calls. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Typed {
+pub struct Typed {
     jobs: JobsService,
     /// The largest message.
     most: usize,
 }
 
 impl Typed {
-    pub(crate) fn new(jobs: JobsService, most: usize) -> Self {
+    /// Answers calls by jobs, with messages of at most `most` bytes.
+    #[must_use]
+    pub fn new(jobs: JobsService, most: usize) -> Self {
         Self { jobs, most }
     }
 
-    /// Answers one call.
-    pub(crate) async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
+    /// Answers one call, whose extensions say who the caller is.
+    pub async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
         let path = request.uri().path();
         let Some(route) = self.jobs.door().routes.find(path).cloned() else {
             return refusal::no_route().into_http();
@@ -121,12 +123,13 @@ impl Call {
         let deadline = deadline_of(&metadata).map(|time| self.begun + earlier(time));
         let controls = Controls::take(&mut metadata, &self.route.config)?;
         let may_open = self.may_open(&controls);
-        let collecting = collect(&mut stream, may_open);
-        let collected = match deadline {
-            Some(end) => timeout_at(end, collecting).await.map_err(|_| refusal::too_late())??,
-            None => collecting.await?,
-        };
-        let admitted = self.jobs.door().admission.enter(collected.size())?;
+        let admission = &self.jobs.door().admission;
+        let mut held = admission.hold();
+        let collected = collect(&mut stream, may_open, &mut held);
+        let collected = in_time(deadline, collected).await?;
+        let admitted = admission.enter_with(held)?;
+        let most = self.route.config.max_request_bytes.map_or(MOST, |most| most.min(MOST));
+        let left = most.saturating_sub(collected.size());
         let later = collected.open.then_some(stream);
         let metadata = from_metadata_map(&metadata);
         let prepared = self.prepare(&caller, &controls, collected, metadata, deadline)?;
@@ -139,14 +142,20 @@ impl Call {
         let id = *prepared.id();
         let place = self.jobs.waiter().subscribe(&id, Interest::Stream);
         let guard = Guard::new(self.jobs.clone(), id, self.is_cancelled(&controls));
-        let ticket = match self.jobs.accept(&caller, prepared, trace, admitted).await {
+        let accepting = self.jobs.accept(&caller, prepared, trace, admitted);
+        let accepted = match deadline {
+            // What is taken too late is abandoned like what nobody waits for.
+            Some(end) => timeout_at(end, accepting).await.map_err(|_| refusal::too_late())?,
+            None => accepting.await,
+        };
+        let ticket = match accepted {
             Ok(ticket) if !ticket.attached => ticket,
             other => {
                 guard.done();
                 return self.attach(other?, &controls, deadline).await;
             }
         };
-        let later = later.map(|stream| Later::start(&self.jobs, &caller.tenant, id, stream));
+        let later = later.map(|stream| Later::start(&self.jobs, &caller.tenant, id, stream, left));
         let follow = Follow::new(self.jobs.shared_lookup(), id, place);
         self.answer(follow, ticket, Some(guard), later, &controls, deadline).await
     }
@@ -159,7 +168,7 @@ impl Call {
         deadline: Option<Instant>,
     ) -> Result<Response<Answers>, Status> {
         let place = self.jobs.waiter().subscribe(&ticket.id, Interest::Stream);
-        let found = self.jobs.lookup().find(&ticket.id).await?;
+        let found = in_time(deadline, self.jobs.lookup().find(&ticket.id)).await?;
         let follow = Follow::new(self.jobs.shared_lookup(), ticket.id, place).found(found)?;
         self.answer(follow, ticket, None, None, controls, deadline).await
     }
@@ -175,7 +184,8 @@ impl Call {
     ) -> Result<Response<Answers>, Status> {
         let until = self.until(controls, deadline);
         let deterministic = self.route.config.calls.deterministic;
-        let follow = follow.until(Some(until)).deterministic(deterministic);
+        let follow = follow.until(Some(until)).deadline(deadline.map(|_| until));
+        let follow = follow.deterministic(deterministic);
         let ticket = (controls.mode == Mode::Auto).then_some(ticket);
         let answer = Answer { jobs: self.jobs, follow, guard, later, ticket, over: false };
         answer.begin().await
@@ -198,6 +208,7 @@ impl Call {
             open,
             window: if controls.mode == Mode::Async { 0 } else { WINDOW },
             deadline: sync.then(|| deadline.map_or(self.route.config.default_expiry, left)),
+            attach_within: self.route.config.calls.attach_within,
         };
         let submission = SubmitRequest {
             method: self.method.to_string(),
@@ -205,11 +216,19 @@ impl Call {
             metadata,
             request_id: controls.request_id.clone(),
             ordering_key: controls.ordering_key.clone(),
-            result_retention: (sync && controls.request_id.is_empty())
-                .then(|| duration_to_proto(self.route.config.default_retention.min(RETENTION))),
+            result_retention: shape.deadline.filter(|_| !self.is_shared(controls)).map(|left| {
+                // Who reads slowly may take the last of it at its deadline.
+                let needed = left.saturating_add(RETENTION);
+                duration_to_proto(self.route.config.default_retention.min(needed))
+            }),
             ..SubmitRequest::default()
         };
         self.jobs.door().prepare_call(caller, submission, shape)
+    }
+
+    /// Whether a later call may lead to the job of this one.
+    fn is_shared(&self, controls: &Controls) -> bool {
+        !controls.request_id.is_empty() || self.route.config.calls.attach_within.is_some()
     }
 
     /// Whether the request may be sent before it is complete. An open one cannot be told
@@ -217,7 +236,7 @@ impl Call {
     fn may_open(&self, controls: &Controls) -> bool {
         let RouteConfig { fan_out, guarantee, .. } = &self.route.config;
         controls.mode != Mode::Async
-            && controls.request_id.is_empty()
+            && !self.is_shared(controls)
             && fan_out.is_none()
             && *guarantee == Guarantee::Claimed
     }
@@ -228,7 +247,8 @@ impl Call {
         claimed
             && match self.route.config.calls.when_abandoned {
                 Some(abandoned) => abandoned == Abandoned::Cancel,
-                None => controls.mode == Mode::Sync,
+                // Who can come back for its job wants to find it.
+                None => controls.mode == Mode::Sync && !self.is_shared(controls),
             }
     }
 
@@ -245,6 +265,17 @@ impl Call {
             // The expiry ends the job, and with it the wait, by itself.
             (_, None) => self.begun + config.default_expiry + Duration::from_secs(10),
         }
+    }
+}
+
+/// What comes before the caller's deadline.
+async fn in_time<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    match deadline {
+        Some(end) => timeout_at(end, work).await.map_err(|_| refusal::too_late())?,
+        None => work.await,
     }
 }
 
@@ -272,10 +303,6 @@ impl Drop for Guard {
             return;
         }
         let (jobs, id) = (self.jobs.clone(), self.id);
-        tokio::spawn(async move {
-            if let Err(status) = jobs.cancel_job(&id).await {
-                tracing::warn!(job = %id, %status, "an abandoned job was not cancelled");
-            }
-        });
+        tokio::spawn(async move { jobs.abandon(&id).await });
     }
 }

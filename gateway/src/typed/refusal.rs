@@ -21,6 +21,12 @@ pub(super) fn too_late() -> Status {
     error::status(Code::DeadlineExceeded, reason::DEADLINE_PASSED, message)
 }
 
+/// The gateway shuts down before there is an answer.
+pub(super) fn draining() -> Status {
+    let message = "the gateway is shutting down, and has no answer yet";
+    error::status(Code::Unavailable, reason::DRAINING, message)
+}
+
 /// The work goes on, and this is the operation to follow.
 pub(super) fn ticket(id: &JobId, method: &str) -> Status {
     let message = "the work goes on; its operation is in the details";

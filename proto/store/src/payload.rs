@@ -42,6 +42,12 @@ pub fn request_key(tenant: &str, job: &JobId) -> String {
     format!("{tenant}/requests/{}", job.uuid())
 }
 
+/// The key of what a caller has sent after its job was accepted: of one chunk.
+#[must_use]
+pub fn later_key(tenant: &str, job: &JobId, chunk: u32) -> String {
+    format!("{}-{chunk}", request_key(tenant, job))
+}
+
 /// The key of a job's answer. `attempt` keeps the answers of two attempts apart.
 #[must_use]
 pub fn answer_key(tenant: &str, job: &JobId, attempt: &str) -> String {

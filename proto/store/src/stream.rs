@@ -10,6 +10,7 @@ use crate::payload::{PayloadError, PayloadStore};
 use crate::record::Token;
 use crate::result::StoreError;
 use async_trait::async_trait;
+use bytes::Bytes;
 use prost::Message;
 use queuebridge_proto::v1::{StreamChunk, StreamMark};
 use queuebridge_proto::{JobId, UnixMillis};
@@ -55,6 +56,16 @@ pub trait StreamStore: Send + Sync + 'static {
 
     /// Drops the first `chunks` chunks of a lane, and its note.
     async fn delete(&self, job: &JobId, lane: Lane, chunks: u32) -> Result<(), StoreError>;
+}
+
+/// What a message weighs beyond its bytes: one without any is carried and kept as well.
+const EACH: usize = 32;
+
+/// What a message counts for wherever a stream is cut into chunks, held back or bounded.
+/// Writers and readers have to count alike, or one waits for the other in vain.
+#[must_use]
+pub fn weight(message: &Bytes) -> usize {
+    EACH + message.len()
 }
 
 /// One direction of a job's messages.

@@ -8,7 +8,7 @@ use queuebridge_proto::{JobId, UnixMillis};
 /// `request_id`.
 pub type RequestKey = [u8; 32];
 
-/// Remembers idempotent submissions. Both methods are safe to repeat.
+/// Remembers idempotent submissions. All methods are safe to repeat.
 #[async_trait]
 pub trait SubmissionStore: Send + Sync + 'static {
     /// Records an idempotent submission before it is published. The first one
@@ -21,6 +21,10 @@ pub trait SubmissionStore: Send + Sync + 'static {
         digest: &[u8; 32],
         now: UnixMillis,
     ) -> Result<Accepted, StoreError>;
+
+    /// What `accept` would find under `key`; nothing is recorded.
+    async fn find(&self, key: &RequestKey, now: UnixMillis)
+    -> Result<Option<Accepted>, StoreError>;
 
     /// Notes that the job accepted under `key` is in its queue, so that repeats
     /// need not publish it again. Losing this call costs a duplicate message,

@@ -76,6 +76,7 @@ fn gateway(worker: &Worker) -> JobsService {
         lookup,
         job_id_keys: worker.keys.clone(),
         draining,
+        closing: CancellationToken::new(),
     })
 }
 

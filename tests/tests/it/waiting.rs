@@ -1,19 +1,21 @@
 //! Looking jobs up, and waiting for them, in simulated time.
 
 use crate::fixture::{Job, START, Worker, append, sleep_for};
-use queuebridge_gateway::lookup::Lookup;
+use bytes::Bytes;
+use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::view::Methods;
-use queuebridge_gateway::waiter::Waiter;
-use queuebridge_proto::UnixMillis;
+use queuebridge_gateway::waiter::{Interest, Waiter};
 use queuebridge_proto::time::CLOCK_SKEW;
-use queuebridge_proto::v1::State;
+use queuebridge_proto::v1::{Announcement, FinishedJob, State};
+use queuebridge_proto::{UnixMillis, outcome};
 use queuebridge_store::{Gathers, ResultStore};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, advance, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
+use tonic::metadata::MetadataMap;
 use tonic_types::StatusExt;
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
@@ -87,6 +89,29 @@ async fn a_lost_announcement_costs_time_and_not_the_answer() {
     let (_, job) = tokio::join!(worker.run(&delivery), wait);
     assert_eq!(state(&job.unwrap()), State::Succeeded);
     assert!(begun.elapsed() < secs(11), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_word_of_a_stream_does_not_hide_the_end() {
+    let worker = Worker::new();
+    let gateway = gateway(&worker);
+    let (id, _) = worker.job("Append", &append("x"), &Job::default());
+    let job = Bytes::copy_from_slice(id.uuid().as_bytes());
+    let place = gateway.waiter.subscribe(&id, Interest::End);
+    let outcome = outcome::success(Bytes::new(), &MetadataMap::new(), &MetadataMap::new());
+    let finished = FinishedJob {
+        state: State::Succeeded as i32,
+        completed_at: worker.clock.now().0,
+        outcome: Some(outcome),
+        ..FinishedJob::default()
+    };
+    let told = Announcement { job: job.clone(), finished: Some(finished), ..Default::default() };
+    gateway.waiter.announced(told);
+    let streaming = Bytes::from_static(&[1; 16]);
+    gateway.waiter.announced(Announcement { job, finished: None, streaming });
+    let begun = Instant::now();
+    let job = place.finished(Found::Pending, secs(60)).await.unwrap();
+    assert_eq!((state(&job), begun.elapsed()), (State::Succeeded, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

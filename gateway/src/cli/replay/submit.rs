@@ -58,6 +58,8 @@ pub(super) enum Stays {
     NoPayloadStore,
     #[error("its request: {0}")]
     Payload(#[from] PayloadError),
+    #[error("its request was a stream that was still open, and the message has its beginning only")]
+    OpenStream,
     #[error("its request of {0} bytes is larger than the gateway's messages may be")]
     TooLarge(u64),
     #[error("{}", Failure::Call(.0.clone()))]
@@ -95,6 +97,9 @@ impl Submitter {
     }
 
     async fn request_of(&self, call: &Call) -> Result<Bytes, Stays> {
+        if call.request_open {
+            return Err(Stays::OpenStream);
+        }
         match (&call.payload, &self.payloads) {
             (None, _) => Ok(Bytes::new()),
             (Some(Payload::Request(request)), _) => Ok(request.clone()),
@@ -165,6 +170,7 @@ fn submission(call: &Call, request: Bytes) -> SubmitRequest {
         ordering_key: call.ordering_key.clone(),
         request_id: format!("replay-{}", call.job_id),
         retry_of: call.job_id.clone(),
+        request_stream: call.request_stream,
         callback: call.callback.clone(),
         ..SubmitRequest::default()
     }

@@ -37,6 +37,16 @@ impl SubmissionStore for DynamoResultStore {
         }
     }
 
+    async fn find(
+        &self,
+        key: &RequestKey,
+        now: UnixMillis,
+    ) -> Result<Option<Accepted>, StoreError> {
+        let Some(found) = self.read_item(request_key(key)).await? else { return Ok(None) };
+        let rests = item::find_time(&found, "until")?.is_some_and(|until| until > now);
+        if rests { existing(&found).map(Some) } else { Ok(None) }
+    }
+
     async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {
         // this job's ──▶ this job's, published
         let mark = Arrow::new("#until > :now")

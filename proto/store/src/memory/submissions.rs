@@ -71,6 +71,19 @@ impl SubmissionStore for MemoryResultStore {
         Ok(Accepted::New)
     }
 
+    async fn find(
+        &self,
+        key: &RequestKey,
+        now: UnixMillis,
+    ) -> Result<Option<Accepted>, StoreError> {
+        let shard = lock(self.key_shard(key));
+        let known = shard.submissions.get(key).filter(|known| known.until > now);
+        Ok(known.map(|known| {
+            let Submission { job, digest, published, .. } = *known;
+            Accepted::Existing { job, digest, published }
+        }))
+    }
+
     async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {
         let mut shard = lock(self.key_shard(key));
         if let Some(known) = shard.submissions.get_mut(key).filter(|known| known.until > now) {

@@ -57,6 +57,12 @@ impl<S: ?Sized> Faulty<S> {
         Self { plan: Mutex::new(plan), inner }
     }
 
+    /// What is behind the connection.
+    #[must_use]
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
     /// Plans what the next calls meet, after what is planned already.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.plan().script.extend(faults);
@@ -125,6 +131,14 @@ impl<S: SubmissionStore + ?Sized> SubmissionStore for Faulty<S> {
         now: UnixMillis,
     ) -> Result<Accepted, StoreError> {
         self.call(store_error, self.inner.accept(key, job, digest, now)).await
+    }
+
+    async fn find(
+        &self,
+        key: &RequestKey,
+        now: UnixMillis,
+    ) -> Result<Option<Accepted>, StoreError> {
+        self.call(store_error, self.inner.find(key, now)).await
     }
 
     async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {

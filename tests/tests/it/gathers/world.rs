@@ -224,6 +224,7 @@ impl World {
             waiter,
             job_id_keys: keys.clone(),
             draining,
+            closing: CancellationToken::new(),
         });
         Self { script, keys, clock, store, payloads, parking, callbacks, topic, stations, service }
     }

@@ -84,6 +84,14 @@ async fn what_comes_before_an_error_arrives_and_so_does_the_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_code_of_a_handler_stays_what_it_is() {
+    let beyond = Script::new(|_| async { Err(Status::out_of_range("beyond the end")) });
+    let world = World::script(beyond, CallConfig::default()).await;
+    let status = world.run("").await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::OutOfRange, "beyond the end"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_holds_the_handler_back() {
     let made = Arc::new(AtomicUsize::new(0));
     let counter = made.clone();
@@ -132,6 +140,7 @@ async fn a_request_that_breaks_off_is_never_taken_for_a_whole_one() {
     let sum = Script::new(move |request| {
         let context = request.extensions().get::<JobContext>().cloned().unwrap();
         let ending = ending.clone();
+        ending.send("started").unwrap();
         async move {
             let mut messages = request.into_inner();
             let dropped = Dropped(ending.clone());
@@ -148,11 +157,11 @@ async fn a_request_that_breaks_off_is_never_taken_for_a_whole_one() {
     let mut request = Request::new(ReceiverStream::new(requests));
     let cancel = request.cancellation_handle();
     let mut call = std::pin::pin!(world.call(RUN, request));
-    // Long enough for the call to be sent while it is open.
     tokio::select! {
         answer = &mut call => panic!("{answer:?}"),
-        () = sleep(Duration::from_millis(500)) => cancel.cancel(),
+        started = ended.recv() => assert_eq!(started, Some("started")),
     }
+    cancel.cancel();
     let status = call.await.unwrap_err();
     assert_eq!(status.code(), Code::Cancelled);
     assert_eq!(timeout(PATIENCE, ended.recv()).await.unwrap(), Some("dropped"));

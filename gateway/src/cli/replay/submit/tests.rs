@@ -42,6 +42,16 @@ fn the_new_job_is_as_the_old_one_was_and_names_it() {
     assert_eq!(new, expected);
 }
 
+#[tokio::test]
+async fn a_stream_is_replayed_as_one_if_it_is_all_there() {
+    let whole = Call { request_stream: true, ..call(None) };
+    assert!(submission(&whole, Bytes::new()).request_stream);
+    assert!(submitter(None).request_of(&whole).await.is_ok());
+    let open = Call { request_open: true, ..whole };
+    let refused = submitter(None).request_of(&open).await;
+    assert!(matches!(refused, Err(Stays::OpenStream)), "{refused:?}");
+}
+
 #[test]
 fn a_branch_is_replayed_as_a_gather_of_one_and_a_job_of_a_group_by_itself() {
     let of = |group| {

@@ -35,6 +35,19 @@ pub(super) async fn a_published_submission_says_so(s: Subject) {
     }
 }
 
+pub(super) async fn what_was_submitted_is_found(s: Subject) {
+    let (key, first) = (key(), job());
+    let find = |now| s.submissions.find(&key, now);
+    assert_eq!(find(at(0)).await.unwrap(), None);
+    let accepted = s.submissions.accept(&key, &first, &[1; 32], at(0)).await.unwrap();
+    assert_eq!(accepted, Accepted::New, "a look leaves nothing behind");
+    assert_eq!(find(at(1)).await.unwrap(), Some(existing(first, false)));
+    s.submissions.mark_published(&key, at(1)).await.unwrap();
+    let end = EXPIRES.plus(CLOCK_SKEW).plus(RETENTION).plus(s.copies_survive);
+    assert_eq!(find(before(end)).await.unwrap(), Some(existing(first, true)));
+    assert_eq!(find(end).await.unwrap(), None);
+}
+
 pub(super) async fn keys_are_independent(s: Subject) {
     for key in [key(), key()] {
         let accepted = s.submissions.accept(&key, &job(), &[1; 32], at(0)).await.unwrap();

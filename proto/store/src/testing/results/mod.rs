@@ -111,6 +111,7 @@ where
         accept:
             the_first_submission_wins,
             a_published_submission_says_so,
+            what_was_submitted_is_found,
             keys_are_independent,
             a_key_is_free_again_after_its_tombstone,
             a_mark_without_a_submission_is_harmless;

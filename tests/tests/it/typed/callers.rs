@@ -1,0 +1,203 @@
+//! Callers that go on sending, go away, or come back, one by one, in simulated time.
+
+use super::bridge::{Bridge, Plan, found, modes, one, open};
+use super::world::{Script, messages, reason};
+use bytes::Bytes;
+use futures_util::future::join;
+use futures_util::stream::{self, StreamExt};
+use queuebridge_gateway::config::Mode;
+use queuebridge_proto::JobId;
+use queuebridge_proto::v1::State;
+use queuebridge_store::testing::Fault;
+use queuebridge_worker::JobContext;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Request, Response};
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Waits for the whole request, and says so.
+fn reading() -> (Script, mpsc::UnboundedReceiver<(JobId, usize)>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let script = Script::new(move |request| {
+        let context = request.extensions().get::<JobContext>().cloned().unwrap();
+        let tell = tell.clone();
+        async move {
+            tell.send((context.id, 0)).unwrap();
+            let mut requests = request.into_inner();
+            let mut count = 0;
+            while requests.message().await?.is_some() {
+                count += 1;
+            }
+            tell.send((context.id, count)).unwrap();
+            sleep(secs(30)).await;
+            Ok(Response::new(messages(["done"])))
+        }
+    });
+    (script, told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_is_given_only_for_work_that_can_go_on() {
+    for whole in [true, false] {
+        let (script, mut told) = reading();
+        let bridge = Bridge::new(script, modes(&[Mode::Auto]));
+        let story = async {
+            let (send, request) = open();
+            let call = bridge.call(request);
+            let rest = async {
+                sleep(secs(5)).await;
+                send.send(Bytes::from_static(b"second")).await.unwrap();
+                (!whole).then_some(send)
+            };
+            let (status, _open) = join(call, rest).await;
+            let status = status.unwrap_err();
+            assert_eq!(status.code(), Code::DeadlineExceeded);
+            let expected = if whole { "STILL_RUNNING" } else { "DEADLINE_PASSED" };
+            assert_eq!(reason(&status), expected);
+            let (id, _) = told.recv().await.unwrap();
+            sleep(secs(60)).await;
+            let state = if whole { State::Succeeded } else { State::Cancelled };
+            assert_eq!(found(&bridge, &id).await, state);
+        };
+        bridge.during(story).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_pauses_for_long_is_sent_before_its_end() {
+    let (script, mut told) = reading();
+    let bridge = Bridge::new(script, Plan::default());
+    let story = async {
+        let slow = stream::iter(0..500).then(|_| async {
+            sleep(Duration::from_millis(20)).await;
+            Bytes::from_static(b"tick")
+        });
+        let begun = Instant::now();
+        let started = async {
+            told.recv().await.unwrap();
+            begun.elapsed()
+        };
+        let (answer, started) = join(bridge.call(Request::new(slow)), started).await;
+        answer.unwrap();
+        assert!(started < secs(1), "{started:?}");
+        assert_eq!(told.recv().await.unwrap().1, 500);
+    };
+    bridge.during(story).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_request_is_bounded_as_its_route_says() {
+    let (script, mut told) = reading();
+    let bridge = Bridge::new(script, Plan { max_request_bytes: Some(1000), ..Plan::default() });
+    let story = async {
+        let (send, request) = open();
+        let more = async {
+            sleep(secs(1)).await;
+            for _ in 0..4 {
+                send.send(Bytes::from(vec![7; 400])).await.unwrap();
+            }
+            sleep(secs(60)).await;
+        };
+        let status = tokio::select! {
+            answer = bridge.call(request) => answer.unwrap_err(),
+            () = more => panic!("it was taken"),
+        };
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(reason(&status), "PAYLOAD_TOO_LARGE");
+        let (id, _) = told.recv().await.unwrap();
+        sleep(secs(20)).await;
+        assert_eq!(found(&bridge, &id).await, State::Cancelled);
+    };
+    bridge.during(story).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_message_that_nothing_can_hold_is_refused_as_too_large() {
+    let (script, _told) = reading();
+    let bridge = Bridge::new(script, Plan { payloads: false, ..Plan::default() });
+    let story = async {
+        let (send, request) = open();
+        let more = async {
+            sleep(secs(1)).await;
+            send.send(Bytes::from(vec![7; 500_000])).await.unwrap();
+            sleep(secs(60)).await;
+        };
+        let status = tokio::select! {
+            answer = bridge.call(request) => answer.unwrap_err(),
+            () = more => panic!("it was taken"),
+        };
+        assert_eq!(status.code(), Code::ResourceExhausted);
+    };
+    bridge.during(story).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_come_back_by_a_request_id_finds_its_job() {
+    let (script, mut told) = reading();
+    let bridge = Bridge::new(script, Plan::default());
+    let call = || {
+        let mut request = one();
+        request.metadata_mut().insert("qb-request-id", "order-17".parse().unwrap());
+        bridge.call(request)
+    };
+    let story = async {
+        assert!(timeout(secs(5), call()).await.is_err());
+        let answer: Vec<_> = call().await.unwrap().into_inner().collect().await;
+        assert_eq!(answer.into_iter().next().unwrap().unwrap(), "done");
+        let (first, second) = (told.recv().await.unwrap(), told.recv().await.unwrap());
+        assert_eq!((first.0, second.1), (second.0, 1));
+        assert!(told.try_recv().is_err(), "it ran once");
+    };
+    bridge.during(story).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_does_not_keep_an_abandoned_job_alive() {
+    let (script, mut told) = reading();
+    let bridge = Bridge::new(script, Plan::default());
+    let story = async {
+        let id = tokio::select! {
+            answer = bridge.call(one()) => panic!("{answer:?}"),
+            told = told.recv() => told.unwrap().0,
+        };
+        bridge.store.script([Fault::LoseRequest; 2]);
+        sleep(secs(15)).await;
+        assert_eq!(found(&bridge, &id).await, State::Cancelled);
+    };
+    bridge.during(story).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_answers_those_who_wait_before_it_ends() {
+    let (script, mut told) = reading();
+    let bridge = Bridge::new(script, modes(&[Mode::Sync, Mode::Auto]));
+    let call = |mode: &'static str| {
+        let mut request = one();
+        request.metadata_mut().insert("qb-mode", mode.parse().unwrap());
+        bridge.call(request)
+    };
+    let story = async {
+        let closing = async {
+            sleep(secs(3)).await;
+            bridge.closing.cancel();
+        };
+        let (sync, auto, ()) = tokio::join!(call("sync"), call("auto"), closing);
+        let (sync, auto) = (sync.unwrap_err(), auto.unwrap_err());
+        assert_eq!((sync.code(), reason(&sync).as_str()), (Code::Unavailable, "DRAINING"));
+        assert_eq!(reason(&auto), "STILL_RUNNING");
+        sleep(secs(60)).await;
+        let mut states = Vec::new();
+        while let Ok((id, count)) = told.try_recv() {
+            if count == 0 {
+                states.push(found(&bridge, &id).await);
+            }
+        }
+        states.sort_by_key(|state| *state as i32);
+        assert_eq!(states, [State::Succeeded, State::Cancelled]);
+    };
+    bridge.during(story).await;
+}
