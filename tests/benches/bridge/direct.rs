@@ -27,7 +27,7 @@ const KEEP_SECONDS: &str = "2";
 enum Call {
     /// One message each way, of so many bytes.
     Unary(usize),
-    /// One message, and a stream of answers.
+    /// One message, and a stream of answers; counted is the stream.
     Stream,
 }
 
