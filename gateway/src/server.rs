@@ -52,6 +52,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a job may have around its response: both metadata of 8 KiB, and the rest.
 const AROUND_A_RESPONSE: usize = 32 * 1024;
+/// Fewer and larger frames than the 16 KiB of the standard.
+const FRAME: u32 = 64 * 1024;
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 4096;
 
@@ -252,6 +254,7 @@ impl Gateway {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS))
+            .max_frame_size(Some(FRAME))
             // Outermost: what is below it speaks native gRPC only.
             .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
             .layer(MapResponseLayer::new(oversize::of_response))
