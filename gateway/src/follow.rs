@@ -92,6 +92,7 @@ impl Follow {
 
     pub(crate) fn deterministic(mut self, deterministic: bool) -> Self {
         self.deterministic = deterministic;
+        self.prefix = self.prefix.compared(deterministic);
         self
     }
 

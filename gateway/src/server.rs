@@ -51,6 +51,8 @@ const AROUND_A_RESPONSE: usize = 32 * 1024;
 /// So much before the end of the drain time-out calls in hand are answered, whatever
 /// there is to say.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Fewer and larger frames than the 16 KiB of the standard.
+const FRAME: u32 = 64 * 1024;
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 4096;
 
@@ -253,6 +255,7 @@ impl Gateway {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS))
+            .max_frame_size(Some(FRAME))
             // Outermost: what is below it speaks native gRPC only.
             .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
             .layer(layer_fn(move |own| {

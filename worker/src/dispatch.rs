@@ -13,6 +13,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 use crate::context::JobContext;
 use crate::next::Next;
+use crate::parting::Parting;
 use crate::requests::Requests;
 
 /// The headers of W3C Trace Context.
@@ -56,7 +57,7 @@ impl Dispatcher {
         let path = http::uri::PathAndQuery::try_from(method.as_str())
             .map_err(|_| Status::unimplemented("not a method"))?;
         // The answer's size is judged where it is stored, with a precise reason.
-        let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(usize::MAX);
+        let mut grpc = Grpc::new(Parting(self.0.clone())).max_decoding_message_size(usize::MAX);
         // The streaming call keeps initial and trailing metadata apart; the unary
         // one would merge them.
         let response = grpc.streaming(request, path, RawCodec).await?;

@@ -34,6 +34,7 @@ mod job;
 pub mod next;
 pub mod outbox;
 mod park;
+mod parting;
 mod progress;
 mod requests;
 pub mod runner;

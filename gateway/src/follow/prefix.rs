@@ -10,7 +10,10 @@ use tonic::Status;
 pub(super) struct Prefix {
     /// How many.
     count: u64,
-    /// Their lengths and bytes; `None` if they were handed on by somebody else.
+    /// Whether another attempt's messages will have to be the same.
+    compared: bool,
+    /// Their lengths and bytes; `None` if nobody will ask for them, or if they were
+    /// handed on by somebody else.
     digest: Option<Sha256>,
     /// How many of them are still to come again.
     again: u64,
@@ -22,6 +25,11 @@ impl Prefix {
     /// Messages that somebody else has handed on.
     pub(super) fn known(count: u64) -> Self {
         Self { count, again: count, ..Self::default() }
+    }
+
+    /// Before the first message: whether those of another attempt may follow.
+    pub(super) fn compared(self, compared: bool) -> Self {
+        Self { compared, ..self }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -45,7 +53,7 @@ impl Prefix {
     /// When another attempt does not say the same.
     pub(super) fn hand_on(&mut self, message: &Bytes) -> Result<bool, Status> {
         if self.again == 0 {
-            if self.count == 0 {
+            if self.count == 0 && self.compared {
                 self.digest = Some(Sha256::new());
             }
             self.count += 1;
@@ -82,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_same_messages_are_handed_on_once() {
-        let mut prefix = Prefix::default();
+        let mut prefix = Prefix::default().compared(true);
         assert_eq!(hand_on(&mut prefix, &["a", "b"]), Ok(vec![true, true]));
         prefix.begin_again();
         assert!(!prefix.is_complete());
@@ -97,7 +105,7 @@ mod tests {
     #[test]
     fn other_messages_are_an_error_and_so_are_other_borders() {
         for other in [["a", "x"], ["ab", ""], ["", "ab"]] {
-            let mut prefix = Prefix::default();
+            let mut prefix = Prefix::default().compared(true);
             assert!(hand_on(&mut prefix, &["a", "b"]).is_ok());
             prefix.begin_again();
             assert_eq!(hand_on(&mut prefix, &other), Err(Code::Aborted), "{other:?}");

@@ -35,7 +35,8 @@ impl Answer {
         match self.step().await? {
             Step::Message(first) => {
                 let initial = to_metadata_map(&self.follow.take_initial());
-                let rest = stream::unfold(self, async |mut answer| {
+                // Boxed: it is moved with every message.
+                let rest = stream::unfold(Box::new(self), async |mut answer| {
                     let next = answer.next().await?;
                     Some((next, answer))
                 });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
 just bench [ARGUMENTS]
-  --only LIST       of a, b, c, d, e, f, memory, with commas; default: all
+  --only LIST       of a, b, c, d, e, f, g, memory, with commas; default: all
   --seconds N       of each measurement; default 10
   --warm-up N       seconds before each measurement; default 2
   --rounds N        interleaved; their median is shown; default 3
@@ -16,7 +16,8 @@ just bench [ARGUMENTS]
 (a) a bare tonic echo, which b, c and d need, (b) embedded Submit, (c) embedded
 Submit and result, (d) Submit over an endpoint beside the bare AWS SDK, (e) from
 Submit to the answer by each way in which it finds its caller, (f) jobs with
-branches beside single ones.";
+branches beside single ones, (g) calls of methods beside the same service called
+without the bridge.";
 
 /// What can be asked for by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub(crate) enum Group {
     Endpoint,
     Answers,
     Branches,
+    Direct,
     Memory,
 }
 
@@ -41,9 +43,11 @@ impl FromStr for Group {
             "d" => Self::Endpoint,
             "e" => Self::Answers,
             "f" => Self::Branches,
+            "g" => Self::Direct,
             "memory" => Self::Memory,
             other => {
-                return Err(format!("--only knows a, b, c, d, e, f and memory, not {other}").into());
+                let known = "a, b, c, d, e, f, g and memory";
+                return Err(format!("--only knows {known}, not {other}").into());
             }
         })
     }

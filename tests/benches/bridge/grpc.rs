@@ -5,8 +5,8 @@ use crate::load::Caller;
 use bytes::Bytes;
 use prost::Message;
 use prost_types::Timestamp;
-use queuebridge_demo::v1::EchoRequest;
 use queuebridge_demo::v1::probe_client::ProbeClient;
+use queuebridge_demo::v1::{CountRequest, EchoRequest};
 use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{GetResultRequest, Job, State, SubmitRequest};
 use queuebridge_store::Clock;
@@ -17,15 +17,19 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 const METHOD: &str = "/queuebridge.demo.v1.Probe/Echo";
-const PAYLOAD_BYTES: usize = 256;
+pub(crate) const PAYLOAD_BYTES: usize = 256;
 const WAIT_SECONDS: i64 = 10;
 /// Between two looks of a caller who polls.
 const POLL: Duration = Duration::from_millis(5);
 
-/// The payload of every call and message.
+/// The payload of every call and message that has no size of its own.
 pub(crate) fn payload() -> Bytes {
+    payload_of(PAYLOAD_BYTES)
+}
+
+fn payload_of(size: usize) -> Bytes {
     // Not text, and not the same byte all over.
-    (0..=u8::MAX).cycle().take(PAYLOAD_BYTES).collect()
+    (0..=u8::MAX).cycle().take(size).collect()
 }
 
 /// Connections to one server.
@@ -47,7 +51,7 @@ impl Connections {
     }
 }
 
-/// (a) The bare call.
+/// (a) The bare call, and (g) the same call of the bridge.
 #[derive(Clone)]
 pub(crate) struct Echo {
     client: ProbeClient<Channel>,
@@ -56,7 +60,11 @@ pub(crate) struct Echo {
 
 impl Echo {
     pub(crate) fn new(channel: Channel) -> Self {
-        let request = EchoRequest { payload: payload(), ..EchoRequest::default() };
+        Self::of(channel, PAYLOAD_BYTES)
+    }
+
+    pub(crate) fn of(channel: Channel, bytes: usize) -> Self {
+        let request = EchoRequest { payload: payload_of(bytes), ..EchoRequest::default() };
         Self { client: ProbeClient::new(channel), request }
     }
 }
@@ -65,6 +73,31 @@ impl Caller for Echo {
     async fn call(&mut self) -> Result<u64, String> {
         self.client.echo(self.request.clone()).await.map_err(refused)?;
         Ok(1)
+    }
+}
+
+/// (g) A stream of so many answers.
+#[derive(Clone)]
+pub(crate) struct Count {
+    client: ProbeClient<Channel>,
+    up_to: u32,
+}
+
+impl Count {
+    pub(crate) fn new(channel: Channel, up_to: u32) -> Self {
+        Self { client: ProbeClient::new(channel), up_to }
+    }
+}
+
+impl Caller for Count {
+    async fn call(&mut self) -> Result<u64, String> {
+        let request = CountRequest { up_to: self.up_to, pause: None };
+        let mut answers = self.client.count(request).await.map_err(refused)?.into_inner();
+        let mut last = 0;
+        while let Some(answer) = answers.message().await.map_err(refused)? {
+            last = answer.number;
+        }
+        if last == self.up_to { Ok(1) } else { Err(format!("it ended at {last}")) }
     }
 }
 

@@ -10,6 +10,7 @@ mod answers;
 mod args;
 mod branches;
 mod child;
+mod direct;
 mod embedded;
 mod endpoint;
 mod endpoints;
@@ -87,6 +88,9 @@ async fn measure(given: &[String]) -> Result<(), Failure> {
     }
     if args.runs(Group::Branches) {
         branches::run(&args).await?;
+    }
+    if args.runs(Group::Direct) {
+        direct::run(&args, &mut targets).await?;
     }
     if args.runs(Group::Memory) {
         memory::run(&args, &mut targets).await?;

@@ -4,6 +4,7 @@ mod aws;
 mod counted;
 mod echo;
 mod gateway;
+mod upstream;
 
 use crate::Failure;
 use crate::child::Counters;
@@ -41,6 +42,11 @@ pub(crate) const QUEUES: &str = "queues";
 pub(crate) const BRIDGE: &str = "bridge";
 /// A worker at an endpoint: its URL, a table and a queue.
 pub(crate) const WORKER: &str = "worker";
+/// A gateway in front of a service that is called directly: its URL.
+pub(crate) const UPSTREAM: &str = "upstream";
+/// The embedded stack around the service of [`ECHO`], with expiry and retentions of so
+/// many seconds.
+pub(crate) const CALLED: &str = "called";
 /// A gateway over queues at an endpoint: its URL, and the queues' URLs. It
 /// counts requests to the queue, and the messages in them.
 pub(crate) const GATEWAY: &str = "gateway";
@@ -79,14 +85,18 @@ pub(crate) async fn run(role: &[String]) -> Result<(), Failure> {
             let routes = Routes::new(Probe::new(None).into_service());
             stack.serve_on(listener, routes, std::future::pending()).await?;
         }
+        [UPSTREAM, url] => {
+            let gateway = upstream::gateway(url)?;
+            let listener = announce(listener, || [0, 0])?;
+            gateway.serve(listener, std::future::pending()).await?;
+        }
+        [CALLED, seconds] => {
+            let routes = Routes::new(ProbeServer::new(BareEcho));
+            let listener = announce(listener, || [0, 0])?;
+            keeping(seconds)?.serve_on(listener, routes, std::future::pending()).await?;
+        }
         [STACK, keep @ ..] => {
-            let mut stack = Stack::default();
-            if let [seconds] = keep {
-                let keep = Duration::from_secs(seconds.parse()?);
-                stack.queue_retention = keep;
-                stack.default_expiry = keep;
-                stack.default_retention = keep;
-            }
+            let stack = keep.first().map_or_else(|| Ok(Stack::default()), |keep| keeping(keep))?;
             let (probe, started) = Counted::new(Probe::new(None).into_service());
             let listener = announce(listener, move || [started.get(), 0])?;
             stack.serve_on(listener, Routes::new(probe), std::future::pending()).await?;
@@ -99,6 +109,17 @@ pub(crate) async fn run(role: &[String]) -> Result<(), Failure> {
         other => return Err(format!("there is no server {other:?}").into()),
     }
     Ok(())
+}
+
+/// An embedded stack that keeps nothing for longer than so many seconds.
+fn keeping(seconds: &str) -> Result<Stack, Failure> {
+    let keep = Duration::from_secs(seconds.parse()?);
+    Ok(Stack {
+        queue_retention: keep,
+        default_expiry: keep,
+        default_retention: keep,
+        ..Stack::default()
+    })
 }
 
 /// None at all, if there are to be none.

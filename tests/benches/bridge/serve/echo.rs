@@ -2,24 +2,31 @@
 
 use queuebridge_demo::v1;
 use queuebridge_demo::v1::probe_server::Probe;
+use std::iter::Map;
+use std::ops::RangeInclusive;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Returns the payload, and that is all.
+/// Returns the payload, or counts, and that is all.
 pub(super) struct BareEcho;
+
+/// The numbers, without a box around them.
+type Numbers = Map<RangeInclusive<u32>, fn(u32) -> Result<v1::CountResponse, Status>>;
 
 type Answer<T> = Result<Response<T>, Status>;
 
 fn absent<T>() -> Answer<T> {
-    Err(Status::unimplemented("only Echo is measured"))
+    Err(Status::unimplemented("only Echo and Count are measured"))
 }
 
 #[tonic::async_trait]
 impl Probe for BareEcho {
-    type CountStream = tokio_stream::Empty<Result<v1::CountResponse, Status>>;
+    type CountStream = tokio_stream::Iter<Numbers>;
     type ChatStream = tokio_stream::Empty<Result<v1::ChatResponse, Status>>;
 
-    async fn count(&self, _: Request<v1::CountRequest>) -> Answer<Self::CountStream> {
-        absent()
+    async fn count(&self, request: Request<v1::CountRequest>) -> Answer<Self::CountStream> {
+        let numbers: Numbers =
+            (1..=request.get_ref().up_to).map(|number| Ok(v1::CountResponse { number }));
+        Ok(Response::new(tokio_stream::iter(numbers)))
     }
 
     async fn sum(&self, _: Request<Streaming<v1::SumRequest>>) -> Answer<v1::SumResponse> {

@@ -30,6 +30,13 @@ pub(super) async fn build(
         requests: AtomicU64::new(0),
         messages: AtomicU64::new(0),
     });
+    let route = RouteConfig::new(MethodPattern::All, Destination::Queue(first));
+    let routes = Routes::new().with(route, publisher.clone());
+    Ok((over(routes), publisher))
+}
+
+/// A gateway with these routes, and nothing that a measurement would notice.
+pub(super) fn over(routes: Routes) -> Gateway {
     let settings = Settings {
         tenant: "default".to_owned(),
         job_id_keys: Keyring::single(&[1; 32]),
@@ -42,10 +49,8 @@ pub(super) async fn build(
         cors_origins: Vec::new(),
         descriptors: Arc::default(),
     };
-    let route = RouteConfig::new(MethodPattern::All, Destination::Queue(first));
-    let routes = Routes::new().with(route, publisher.clone());
     let store = Arc::new(MemoryResultStore::new(Duration::from_secs(60)));
-    Ok((Gateway::new(settings, routes, Stores::new(store, None), Clock::system()), publisher))
+    Gateway::new(settings, routes, Stores::new(store, None), Clock::system())
 }
 
 /// Counts what it sends on, and takes the next queue when one is full enough.
