@@ -11,7 +11,7 @@ use queuebridge_gateway::config::{CallConfig, Destination, MethodPattern, Mode, 
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::jobs::{JobsService, Parts};
 use queuebridge_gateway::lookup::{Found, Lookup};
-use queuebridge_gateway::publish::Publisher;
+use queuebridge_gateway::publish::{Limits, Message as QueueMessage, PublishError, Publisher};
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) seed: Option<u64>,
     /// Whether there is a payload store.
     pub(crate) payloads: bool,
+    /// How long the queue takes to take a job.
+    pub(crate) queue_takes: Duration,
     /// What a route allows.
     pub(crate) max_request_bytes: Option<usize>,
 }
@@ -60,7 +62,8 @@ impl Default for Plan {
     fn default() -> Self {
         let settings = RunnerSettings { lease: LEASE, ..RunnerSettings::default() };
         let calls = CallConfig::default();
-        Self { calls, settings, seed: None, payloads: true, max_request_bytes: None }
+        let queue_takes = Duration::ZERO;
+        Self { calls, settings, seed: None, payloads: true, queue_takes, max_request_bytes: None }
     }
 }
 
@@ -102,7 +105,7 @@ impl Bridge {
         let (jobs, parking) = (queue("jobs").unwrap(), queue("parked").unwrap());
         let random = |salt| Random::new(plan.seed.unwrap_or(0).wrapping_mul(31) + salt);
         let publisher: Arc<dyn Publisher> = match plan.seed {
-            None => jobs.clone(),
+            None => Arc::new(Slow(jobs.clone(), plan.queue_takes)),
             Some(_) => Arc::new(Unreliable { queue: jobs.clone(), random: random(1) }),
         };
         let route = RouteConfig {
@@ -266,6 +269,21 @@ pub(crate) async fn found(bridge: &Bridge, id: &JobId) -> State {
 
 fn settings() -> PollerSettings {
     PollerSettings { concurrency: 64, drain_timeout: DAY }
+}
+
+/// A queue that takes its time.
+struct Slow(Arc<Loopback>, Duration);
+
+#[async_trait]
+impl Publisher for Slow {
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+
+    async fn publish(&self, batch: &[QueueMessage]) -> Vec<Result<(), PublishError>> {
+        sleep(self.1).await;
+        self.0.publish(batch).await
+    }
 }
 
 /// Announcements that are lost, late, and there twice.

@@ -9,7 +9,7 @@ use queuebridge_gateway::config::Mode;
 use queuebridge_proto::JobId;
 use queuebridge_proto::v1::State;
 use queuebridge_store::testing::Fault;
-use queuebridge_worker::JobContext;
+use queuebridge_worker::{JobContext, RunnerSettings};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -200,4 +200,48 @@ async fn a_shutdown_answers_those_who_wait_before_it_ends() {
         assert_eq!(states, [State::Succeeded, State::Cancelled]);
     };
     bridge.during(story).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_caller_waits_beyond_its_deadline_whatever_takes_so_long() {
+    let limit = secs(3);
+    let with_deadline = || {
+        let mut request = one();
+        request.set_timeout(limit);
+        request
+    };
+    // The queue.
+    let (script, _told) = reading();
+    let bridge = Bridge::new(script, Plan { queue_takes: secs(60), ..Plan::default() });
+    let begun = Instant::now();
+    let status = bridge.during(bridge.call(with_deadline())).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(begun.elapsed() <= limit, "{:?}", begun.elapsed());
+
+    // A stream that is there, and a caller that takes its time; and a store that does not
+    // give the last of it.
+    for stored in [true, false] {
+        let script = Script::new(|_| async {
+            let large = stream::iter(0..10).map(|_| Ok(Bytes::from(vec![7; 60_000])));
+            Ok(Response::new(large.boxed()))
+        });
+        let settings = RunnerSettings { record_bytes: 40_000, ..Plan::default().settings };
+        let bridge = Bridge::new(script, Plan { settings, ..Plan::default() });
+        let begun = Instant::now();
+        let story = async {
+            let mut answers = bridge.call(with_deadline()).await?.into_inner();
+            answers.message().await?;
+            sleep(Duration::from_millis(2900)).await;
+            if !stored {
+                bridge.payloads.every(1, Fault::LoseRequest);
+            }
+            while answers.message().await?.is_some() {
+                sleep(Duration::from_millis(if stored { 80 } else { 0 })).await;
+            }
+            Ok(())
+        };
+        let ended: Result<(), tonic::Status> = bridge.during(story).await;
+        assert_eq!(ended.unwrap_err().code(), Code::DeadlineExceeded);
+        assert!(begun.elapsed() <= limit + Duration::from_millis(100), "{:?}", begun.elapsed());
+    }
 }

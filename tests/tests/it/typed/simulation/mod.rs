@@ -22,6 +22,8 @@ use tonic::{Code, Request, Status, Streaming};
 const CALLS: u64 = 40;
 /// The expiry of a job whose caller has no deadline.
 const EXPIRY: Duration = Duration::from_secs(600);
+/// Within this time a caller that is gone is known to be, also where workers are lost.
+const SOON: Duration = Duration::from_secs(40);
 /// What a handler may be ahead: the window, a chunk on its way and one being filled, what
 /// the gateway has in hand, and the largest message in each of these places.
 const AHEAD: usize = (1 << 20) + 4 * (64 + 70) * 1024;
@@ -154,6 +156,17 @@ impl Run {
                 }
                 Err(status) => self.judge(&plan, told, status),
             }
+        }
+        if let [one, other] = &both[..]
+            && one.end.is_ok()
+            && other.end.is_ok()
+        {
+            assert_eq!(one.tags, other.tags, "seed {seed}: two jobs of one id: {plan:?}");
+        }
+        if both[0].left && !plan.auto {
+            sleep(SOON).await;
+            let running = self.stage.seen(plan.number).running;
+            assert_eq!(running, 0, "seed {seed}: the caller is gone and it runs: {plan:?}");
         }
         both.iter().any(|told| told.end.is_ok() && !told.left)
     }
