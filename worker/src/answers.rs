@@ -7,7 +7,7 @@ use crate::job::Job;
 use crate::next;
 use crate::runner::random;
 use crate::verdict::backoff;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
 use prost::Message;
 use queuebridge_proto::UnixMillis;
@@ -24,6 +24,8 @@ use tonic::{Code, Status, Streaming};
 
 /// A chunk is closed at this size: what DynamoDB reads in 16 units.
 const CHUNK: usize = 64 * 1024;
+/// Messages of this size are not worth a further copy.
+const SMALL: usize = 1024;
 /// How often a chunk is offered to its store.
 const TRIES: u32 = 4;
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -143,10 +145,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Stores the next chunk.
-    async fn store(&mut self, messages: Vec<Bytes>) -> Result<(), Status> {
+    async fn store(&mut self, mut messages: Vec<Bytes>) -> Result<(), Status> {
         let job = self.job;
         let (count, weight) = (messages.len(), weight_of(&messages));
         let size: usize = messages.iter().map(Bytes::len).sum();
+        put_together(&mut messages, size);
         self.weight += weight;
         if self.weight > job.runner.settings.max_response_bytes {
             let message = format!("the answer of over {} bytes is too large", self.weight);
@@ -291,6 +294,20 @@ impl Ready {
                 None => return,
             }
         }
+    }
+}
+
+/// Small messages share one piece of memory: each by itself takes several times its size
+/// for as long as a store in memory keeps it.
+fn put_together(messages: &mut [Bytes], size: usize) {
+    if size > messages.len() * SMALL {
+        return;
+    }
+    let mut all = BytesMut::with_capacity(size);
+    messages.iter().for_each(|message| all.put_slice(message));
+    let mut all = all.freeze();
+    for message in messages {
+        *message = all.split_to(message.len());
     }
 }
 
