@@ -51,6 +51,10 @@ const AROUND_A_RESPONSE: usize = 32 * 1024;
 /// So much before the end of the drain time-out calls in hand are answered, whatever
 /// there is to say.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What a connection may send ahead. Callers of many small messages need it: HTTP/2 servers
+/// end connections with too many small frames that were not read yet, and what is too many
+/// is counted by this.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// Fewer and larger frames than the 16 KiB of the standard.
 const FRAME: u32 = 64 * 1024;
 /// Calls that one connection may have open.
@@ -256,6 +260,7 @@ impl Gateway {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS))
             .max_frame_size(Some(FRAME))
+            .initial_connection_window_size(Some(CONNECTION_WINDOW))
             // Outermost: what is below it speaks native gRPC only.
             .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
             .layer(layer_fn(move |own| {

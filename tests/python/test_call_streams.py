@@ -67,7 +67,8 @@ class Streams(Calls):
 
     def test_the_first_message_comes_long_before_the_handler_ends(self):
         # A handler of two hours; ten messages are seen, and then nobody wants the rest.
-        reader, job = self.running(self.here, 72_000, 0.1, "first")
+        place = self.place(self.route(calls='when_abandoned = "cancel"'))
+        reader, job = self.running(place, 72_000, 0.1, "first")
         self.assertEqual(self.get(job.id, jobs=self.there.jobs).state, job_pb2.STATE_RUNNING)
         reader.call.cancel()
         self.assertEqual(reader.end()[1].code(), grpc.StatusCode.CANCELLED)
