@@ -34,7 +34,9 @@ class Branches(Bridge):
         cls.topic = cls.sns.create_topic(Name=cls.name)["TopicArn"]
         cls.queues, cls.dead = {}, {}
         for name in NAMES:
-            cls.queues[name], cls.dead[name] = cls.new_queue(name), cls.new_queue(f"{name}-dead")
+            # A killed worker's poll may still take a message at the emulator: not for long.
+            dead = cls.new_queue(f"{name}-dead", VisibilityTimeout="5")
+            cls.queues[name], cls.dead[name] = cls.new_queue(name), dead
             cls.subscribe(cls.topic, name, cls.queues[name], cls.dead[name])
         cls.callback_queue, cls.parked = cls.new_queue("callbacks"), cls.new_queue("parked")
         method = lambda name: f', method = "{IMAGES}{name.capitalize()}"'

@@ -31,11 +31,15 @@ impl Emulator {
         SHARED.get_or_init(Self::start).await
     }
 
+    /// One for the caller alone.
+    ///
+    /// # Panics
+    /// As [`Emulator::shared`].
     #[allow(
         clippy::disallowed_methods,
         reason = "this is the one module of the tests that reads it"
     )]
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL") {
             return Self { endpoint, _process: None };
         }

@@ -88,3 +88,22 @@ impl http_body::Body for Parted {
         if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use http_body_util::{BodyExt, StreamBody};
+
+    #[tokio::test]
+    async fn only_what_is_large_is_parted_and_nothing_is_lost() {
+        let frames = [10, LARGE, LARGE + 1, 3].map(|len| vec![1; len].into());
+        let data = stream::iter(frames.map(|data| Ok::<_, Status>(Frame::<Bytes>::data(data))));
+        let mut parted = Parted::new(Body::new(StreamBody::new(data)));
+        let mut seen = Vec::new();
+        while let Some(frame) = parted.frame().await {
+            seen.push(frame.unwrap().into_data().unwrap().len());
+        }
+        assert_eq!(seen, [10, LARGE, PREFIX, LARGE + 1 - PREFIX, 3]);
+    }
+}

@@ -113,6 +113,13 @@ mod tests {
     }
 
     #[test]
+    fn what_will_not_be_compared_is_not_digested() {
+        let mut prefix = Prefix::default();
+        assert_eq!(hand_on(&mut prefix, &["a", "b"]), Ok(vec![true, true]));
+        assert!(prefix.digest.is_none());
+    }
+
+    #[test]
     fn what_somebody_else_has_handed_on_is_left_out_unseen() {
         let mut prefix = Prefix::known(2);
         assert_eq!(hand_on(&mut prefix, &["x", "y", "z"]), Ok(vec![false, false, true]));

@@ -29,7 +29,12 @@ impl Kind {
 pub(crate) struct Running {
     kind: Kind,
     url: String,
-    _process: Option<Fauxqs>,
+    _process: Process,
+}
+
+enum Process {
+    Ministack(#[expect(dead_code, reason = "it ends when it is dropped")] Emulator),
+    Fauxqs(#[expect(dead_code, reason = "it ends when it is dropped")] Fauxqs),
 }
 
 impl Running {
@@ -38,12 +43,15 @@ impl Running {
     pub(crate) async fn start(kind: Kind) -> Result<Self, Failure> {
         Ok(match kind {
             Kind::Ministack => {
-                let url = Emulator::shared().await.endpoint().to_owned();
-                Self { kind, url, _process: None }
+                // Not the shared one: queues and tables of the last measurement, and what
+                // polled them, would take part in the next.
+                let emulator = Emulator::start().await;
+                let url = emulator.endpoint().to_owned();
+                Self { kind, url, _process: Process::Ministack(emulator) }
             }
             Kind::Fauxqs => {
                 let process = Fauxqs::start().await?;
-                Self { kind, url: process.url().to_owned(), _process: Some(process) }
+                Self { kind, url: process.url().to_owned(), _process: Process::Fauxqs(process) }
             }
         })
     }

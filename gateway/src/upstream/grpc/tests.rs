@@ -2,9 +2,11 @@
 
 use super::*;
 use bytes::Bytes;
+use futures_util::stream;
 use h2::Reason;
 use h2::server::{self, SendResponse};
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
@@ -64,6 +66,29 @@ async fn what_a_server_refuses_it_has_not_run() {
     assert_eq!(not_run.status.code(), Code::Unavailable);
     // Its message may be on its way already.
     assert!(not_run.request.is_none());
+}
+
+#[tokio::test]
+async fn the_end_of_a_request_comes_with_its_last_message() {
+    let address = plain(|request, mut answer| {
+        tokio::spawn(async move {
+            let (mut body, mut frames) = (request.into_body(), 0);
+            while let Some(data) = body.data().await {
+                assert!(!data.unwrap().is_empty());
+                frames += 1;
+            }
+            let response = Response::builder().header("grpc-status", "0").header("frames", frames);
+            answer.send_response(response.body(()).unwrap(), true).unwrap();
+        });
+    });
+    let server = server(address.await);
+    for frames in 1..4 {
+        // Of this body only the next poll tells that it has ended.
+        let body = std::iter::repeat_n(Ok::<_, tonic::Status>(Bytes::from_static(&[0; 5])), frames);
+        let body = StreamBody::new(stream::iter(body.map(|data| data.map(Frame::data))));
+        let answer = server.attempt(request().map(|_| Body::new(body))).await.unwrap();
+        assert_eq!(answer.headers()["frames"], frames.to_string());
+    }
 }
 
 #[tokio::test]
