@@ -88,7 +88,9 @@ async fn the_callers_deadline_reaches_the_handler() {
     let duration = Some(prost_types::Duration { seconds: 900, nanos: 0 });
     let mut request = tonic::Request::new(v1::SleepRequest { duration });
     request.set_timeout(std::time::Duration::from_millis(500));
-    assert_eq!(client.sleep(request).await.unwrap_err().code(), Code::DeadlineExceeded);
+    let status = client.sleep(request).await.unwrap_err();
+    // The second is what tonic's client says when its own clock was faster.
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
     // The one place is free again, because the worker has kept the time as well.
     client.echo(v1::EchoRequest::default()).await.unwrap();
 }
