@@ -1,6 +1,7 @@
 //! The `Jobs` service: RPCs to and from the parts that do the work.
 
 use crate::admission::Place as Admitted;
+use crate::auth::Verb;
 use crate::download;
 use crate::gather;
 use crate::group::Members;
@@ -163,15 +164,20 @@ impl JobsService {
         job.unwrap_or_else(|_| view::accepted(&group.id, group.plan.method.clone()))
     }
 
-    /// The job of an id that a caller gave in `field`.
+    /// The job of an id that a caller gave in `field`, if it may do `verb` with it. Whether
+    /// a job of another tenant exists nobody learns, also from what is granted.
     pub(crate) fn verify<T>(
         &self,
         request: &Request<T>,
+        verb: Verb,
         field: &str,
         id: &str,
     ) -> Result<JobId, Status> {
         let caller = Identity::of(request)?;
-        JobId::verify(id, &caller.tenant, &self.0.job_id_keys).map_err(|e| bad_id(field, e))
+        let id = JobId::verify(id, &caller.tenant, &self.0.job_id_keys);
+        let id = id.map_err(|e| bad_id(field, e))?;
+        caller.may_with(verb, &id)?;
+        Ok(id)
     }
 
     /// The job when it is finished, or as it stands after `wait`, or in time for the
@@ -322,7 +328,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<GetResultRequest>,
     ) -> Result<Response<Job>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
         let wait = duration("wait", request.get_ref().wait.as_ref())?;
         Ok(Response::new(self.wait(&id, wait, request.metadata()).await?))
     }
@@ -333,7 +339,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<WatchResultRequest>,
     ) -> Result<Response<Self::WatchResultStream>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Watch, "id", &request.get_ref().id)?;
         let seen =
             match &request.get_ref().resume_token {
                 token if token.is_empty() => None,
@@ -355,7 +361,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<DownloadResultRequest>,
     ) -> Result<Response<Self::DownloadResultStream>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
         let pieces = download::pieces(self.0.lookup.clone(), id, request.get_ref().offset).await?;
         Ok(Response::new(pieces))
     }
@@ -366,7 +372,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<ReadStreamRequest>,
     ) -> Result<Response<Self::ReadStreamStream>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
         let ReadStreamRequest { from, attempt, .. } = request.into_inner();
         Ok(Response::new(read_stream::messages(self, id, from, &attempt).await?))
     }
@@ -375,18 +381,18 @@ impl Jobs for JobsService {
         &self,
         request: Request<ListBranchesRequest>,
     ) -> Result<Response<ListBranchesResponse>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
         let ListBranchesRequest { page_size, page_token, .. } = request.get_ref();
         Ok(Response::new(self.0.lookup.page(&id, *page_size, page_token).await?))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Cancel, "id", &request.get_ref().id)?;
         Ok(Response::new(self.cancel_job(&id).await?))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Admin, "id", &request.get_ref().id)?;
         self.0.lookup.delete(&id, &Identity::of(&request)?.tenant).await?;
         Ok(Response::new(()))
     }

@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod attach;
+pub mod auth;
 pub mod aws;
 pub mod callback;
 pub mod cli;

@@ -1,13 +1,13 @@
 //! Building the gateway, serving it, draining it.
 
 use crate::admission::Admission;
+use crate::auth::{AuthError, Authenticator};
 use crate::callback::Callbacks;
 use crate::config::{CallbackConfig, Config, UpstreamTarget};
 use crate::deployment;
 use crate::descriptors::files::{self, FileMistake};
 use crate::descriptors::{DescriptorRegistry, Routed, upstreams};
 use crate::front::{Cors, Front, Protocols};
-use crate::identity::Identity;
 use crate::jobs::{JobsService, Parts};
 use crate::lookup::Lookup;
 use crate::native::Native;
@@ -78,8 +78,8 @@ const OWN_DESCRIPTORS: [&[u8]; 4] = [
 /// What a gateway is made of, beside its routes and stores.
 #[derive(Clone)]
 pub struct Settings {
-    /// The tenant of every caller.
-    pub tenant: String,
+    /// Who calls.
+    pub auth: Authenticator,
     /// Sign and verify job ids.
     pub job_id_keys: Keyring,
     /// Seal envelopes.
@@ -130,6 +130,9 @@ pub enum ServeError {
     /// Files of descriptors have been broken since the configuration was checked.
     #[error("{0}")]
     DescriptorFiles(String),
+    /// Nobody could be let in.
+    #[error("callers cannot be authenticated: {0}")]
+    Auth(#[from] AuthError),
     /// An upstream cannot be used on this machine.
     #[error("an upstream cannot be used: {0}")]
     Upstream(#[from] DialError),
@@ -212,7 +215,7 @@ impl Gateway {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let identity = Identity { tenant: self.settings.tenant.as_str().into() };
+        let auth = self.settings.auth;
         let most = self.settings.max_message_bytes;
         let typed = Typed::new(self.service.clone(), most);
         let jobs = JobsServer::new(self.service.clone())
@@ -264,8 +267,8 @@ impl Gateway {
             // Outermost: what is below it speaks native gRPC only.
             .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
             .layer(layer_fn(move |own| {
-                let (routes, identity) = (routes.clone(), identity.clone());
-                Native::new(own, typed.clone(), routes, descriptors.clone(), identity)
+                let (routes, auth) = (routes.clone(), auth.clone());
+                Native::new(own, typed.clone(), routes, descriptors.clone(), auth)
             }))
             .add_routes(own)
             .serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned());
@@ -309,6 +312,10 @@ pub async fn run(
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.replace_files(files::load(&config.descriptor_files).map_err(broken_files)?);
     let address = config.listen;
+    let auth = Authenticator::new(&config.auth, &config.tenant)?;
+    if auth.is_open() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "auth = \"none\": everybody who can reach this port may submit, read, cancel and delete jobs");
+    }
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
@@ -317,7 +324,7 @@ pub async fn run(
     let stores = deployment::stores(&config.store, &sdk);
     let replies = Arc::new(Replies::new(config.reply_queues));
     let settings = Settings {
-        tenant: config.tenant,
+        auth: auth.clone(),
         job_id_keys: config.job_id_keys,
         envelope_keys: config.envelope_keys,
         max_message_bytes: config.max_message_bytes,

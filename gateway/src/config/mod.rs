@@ -4,6 +4,7 @@
 //! Everything is read and checked before the first socket opens; all mistakes
 //! are reported at once; no report and no print contains a secret.
 
+mod auth;
 mod callbacks;
 mod calls;
 mod duration;
@@ -22,6 +23,10 @@ mod upstream;
 mod values;
 mod variables;
 
+pub use auth::{
+    AuthConfig, CallersConfig, CertificateConfig, CertificateName, IssuerConfig, Jwks, TenantFrom,
+    is_tenant,
+};
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
 pub use duration::{format_duration, parse_duration};
@@ -43,10 +48,11 @@ use std::time::Duration;
 /// show no secret.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the gateway listens. Default: `127.0.0.1:50051`, because there is
-    /// no authentication yet.
+    /// Where the gateway listens. Default: `127.0.0.1:50051`.
     pub listen: SocketAddr,
-    /// The tenant of every caller: 1 to 63 characters of `A-Z a-z 0-9 _ -`, so
+    /// Who may call. Required.
+    pub auth: AuthConfig,
+    /// The tenant of every caller where nobody is asked who it is: 1 to 63 characters of `A-Z a-z 0-9 _ -`, so
     /// that it fits into an ordering group together with a key of 64.
     /// Default: `default`.
     pub tenant: String,
@@ -142,7 +148,7 @@ impl Default for LogConfig {
 }
 
 impl Config {
-    /// The defaults around what is required.
+    /// The defaults around what is required, for everybody who can reach the port.
     #[must_use]
     pub fn new(
         job_id_keys: Keyring,
@@ -152,6 +158,7 @@ impl Config {
     ) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            auth: AuthConfig::None,
             tenant: "default".to_owned(),
             job_id_keys,
             envelope_keys,

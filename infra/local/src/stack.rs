@@ -7,6 +7,7 @@ use crate::loopback::{ConfigError, Loopback, QueueConfig, Redrive};
 use crate::outbox::{CALLBACKS, LoopbackOutbox};
 use crate::source::LoopbackSource;
 use futures_util::future;
+use queuebridge_gateway::auth::Authenticator;
 use queuebridge_gateway::config::{
     CallConfig, CallbackConfig, Destination, MethodPattern, RouteConfig,
 };
@@ -318,7 +319,7 @@ impl Stack {
         registry.replace_files(vec![known]);
         let gateway = Gateway::new(
             Settings {
-                tenant: "default".to_owned(),
+                auth: Authenticator::open("default"),
                 job_id_keys: parts.keys.clone(),
                 envelope_keys: parts.keys.clone(),
                 max_message_bytes: 4 * 1024 * 1024,

@@ -222,7 +222,7 @@ impl World {
     /// request id every further try must lead to the same job.
     /// Without one every try may be a job of its own, and so has its own file.
     async fn submit(&self, number: u64) -> Option<Accepted> {
-        let caller = Identity { tenant: "t".into() };
+        let caller = Identity::trusted("t");
         let idempotent = number.is_multiple_of(2);
         let mut accepted: Option<Accepted> = None;
         for attempt in 0..20 {

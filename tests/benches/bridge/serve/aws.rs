@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use queuebridge_demo::Probe;
+use queuebridge_gateway::auth::Authenticator;
 use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::sqs::SqsPublisher;
 use queuebridge_gateway::replies::{self, Replies, keeper};
@@ -39,7 +40,7 @@ pub(super) async fn gateway(
     let shards = [shard].into_iter().filter(|url| !url.is_empty()).map(str::to_owned).collect();
     let replies = Arc::new(Replies::new(shards));
     let settings = Settings {
-        tenant: "default".to_owned(),
+        auth: Authenticator::open("default"),
         job_id_keys: keys(),
         envelope_keys: keys(),
         max_message_bytes: 4 * 1024 * 1024,

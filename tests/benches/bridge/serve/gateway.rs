@@ -4,6 +4,7 @@
 use crate::Failure;
 use crate::child::Counters;
 use crate::sqs::Queues;
+use queuebridge_gateway::auth::Authenticator;
 use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::sqs::SqsPublisher;
 use queuebridge_gateway::publish::{Limits, Message, PublishError, Publisher};
@@ -38,7 +39,7 @@ pub(super) async fn build(
 /// A gateway with these routes, and nothing that a measurement would notice.
 pub(super) fn over(routes: Routes) -> Gateway {
     let settings = Settings {
-        tenant: "default".to_owned(),
+        auth: Authenticator::open("default"),
         job_id_keys: Keyring::single(&[1; 32]),
         envelope_keys: Keyring::single(&[2; 32]),
         max_message_bytes: 4 * 1024 * 1024,

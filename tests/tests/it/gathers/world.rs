@@ -251,7 +251,7 @@ impl World {
 
     pub(crate) fn asking<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.extensions_mut().insert(Identity { tenant: "t".into() });
+        request.extensions_mut().insert(Identity::trusted("t"));
         request
     }
 

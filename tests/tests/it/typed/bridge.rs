@@ -198,7 +198,7 @@ impl Bridge {
         let typed = self.typed.clone();
         let service = tower::service_fn(move |mut request: http::Request<Body>| {
             let typed = typed.clone();
-            request.extensions_mut().insert(Identity { tenant: "t".into() });
+            request.extensions_mut().insert(Identity::trusted("t"));
             async move { Ok::<_, Infallible>(typed.call(request).await) }
         });
         let mut grpc = Grpc::new(service);
@@ -224,7 +224,7 @@ impl Bridge {
     /// A request to the service of jobs.
     pub(crate) fn asking<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.extensions_mut().insert(Identity { tenant: "t".into() });
+        request.extensions_mut().insert(Identity::trusted("t"));
         request
     }
 

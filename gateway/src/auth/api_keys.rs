@@ -1,0 +1,190 @@
+//! API keys: `<id>.<secret>`. The file has only the hashes of the secrets.
+
+use super::{AuthError, Grant, Rights, refusal};
+use crate::config::is_tenant;
+use crate::identity::Identity;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use subtle::ConstantTimeEq;
+use tonic::Status;
+
+const MAX_ID: usize = 64;
+const HASH_LEN: usize = 32;
+
+/// The keys of a file, which can be read again.
+#[derive(Debug, Default)]
+pub struct ApiKeys(RwLock<Arc<HashMap<String, Known>>>);
+
+#[derive(Debug)]
+struct Known {
+    hash: [u8; HASH_LEN],
+    identity: Identity,
+}
+
+/// The file.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    key: Vec<Entry>,
+}
+
+/// One key as it stands in the file.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// What its holder is called in logs: 1 to 64 characters of `A-Z a-z 0-9 _ -`.
+    pub id: String,
+    /// The SHA-256 of the secret, in hexadecimal. A fast hash is enough, because a secret
+    /// is not chosen by a person: it has 256 random bits.
+    pub sha256: String,
+    /// The tenant of its holder.
+    pub tenant: String,
+    /// The roles of its holder.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+impl ApiKeys {
+    /// The keys of a file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn load(path: &Path, grants: &[Grant]) -> Result<Self, AuthError> {
+        let keys = Self::default();
+        keys.reload(path, grants)?;
+        Ok(keys)
+    }
+
+    /// Takes the keys of a file instead of those of before, which stay if it is wrong.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn reload(&self, path: &Path, grants: &[Grant]) -> Result<(), AuthError> {
+        let wrong = |problem| AuthError::ApiKeys { path: path.to_owned(), problem };
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let keys = parse(&text, grants).map_err(wrong)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+
+    /// Who holds a key.
+    pub(super) fn identify(&self, key: &str) -> Result<Identity, Status> {
+        let (id, secret) = key.split_once('.').unwrap_or((key, ""));
+        let hash = Sha256::digest(secret);
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = known.get(id);
+        // An unknown id takes the same time as a wrong secret.
+        let expected = found.map_or([0; HASH_LEN], |known| known.hash);
+        let same = bool::from(expected.ct_eq(&hash[..]));
+        match found {
+            Some(known) if same => Ok(known.identity.clone()),
+            _ => Err(refusal::invalid("the API key is not known")),
+        }
+    }
+}
+
+fn parse(text: &str, grants: &[Grant]) -> Result<HashMap<String, Known>, String> {
+    let file: File = toml::from_str(text).map_err(|error| error.message().trim().to_owned())?;
+    let mut keys = HashMap::with_capacity(file.key.len());
+    for (index, entry) in file.key.into_iter().enumerate() {
+        let wrong = |problem: &str| format!("key[{index}]: {problem}");
+        if !is_id(&entry.id) {
+            return Err(wrong("`id` is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"));
+        }
+        let hash = unhex(&entry.sha256)
+            .ok_or_else(|| wrong("`sha256` is the hash of the secret, 64 hexadecimal digits"))?;
+        if !is_tenant(&entry.tenant) {
+            return Err(wrong("`tenant` is 1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'"));
+        }
+        let rights = Rights::of(&entry.roles, grants);
+        let identity = Identity::new(entry.tenant, format!("api-key:{}", entry.id), rights);
+        if keys.insert(entry.id, Known { hash, identity }).is_some() {
+            return Err(wrong("its `id` is used twice"));
+        }
+    }
+    Ok(keys)
+}
+
+/// Whether this can be the id of a key.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    let legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(legal)
+}
+
+fn unhex(text: &str) -> Option<[u8; HASH_LEN]> {
+    let mut hash = [0; HASH_LEN];
+    if text.len() != 2 * HASH_LEN || !text.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+/// The hash of a secret as it stands in the file.
+#[must_use]
+pub fn hash_of(secret: &str) -> String {
+    Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Entries as the text of a file.
+#[must_use]
+pub fn to_file(key: Vec<Entry>) -> String {
+    toml::to_string(&File { key }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::Code;
+
+    fn keys(entries: Vec<Entry>) -> ApiKeys {
+        ApiKeys(RwLock::new(Arc::new(parse(&to_file(entries), &[]).unwrap())))
+    }
+
+    fn entry(id: &str, secret: &str) -> Entry {
+        let (id, tenant) = (id.to_owned(), "shop".to_owned());
+        Entry { id, sha256: hash_of(secret), tenant, roles: vec!["clerk".into()] }
+    }
+
+    #[test]
+    fn only_the_right_secret_of_the_right_id_is_let_in() {
+        let keys = keys(vec![entry("a", "secret-a"), entry("b", "secret-b")]);
+        let found = keys.identify("a.secret-a").unwrap();
+        assert_eq!((&*found.tenant, &*found.subject), ("shop", "api-key:a"));
+        for wrong in ["a.secret-b", "b.secret-a", "c.secret-a", "a.", "a", "", ".", "a.secret-a."] {
+            let refused = keys.identify(wrong).unwrap_err();
+            assert_eq!(refused.code(), Code::Unauthenticated, "{wrong}");
+        }
+        // Neither an unknown id with a secret whose hash is the stand-in's.
+        assert!(keys.identify("nobody.x").is_err());
+    }
+
+    #[test]
+    fn mistakes_in_the_file_are_named() {
+        let parsed = |text: &str| parse(text, &[]).map(|keys| keys.len());
+        let hash = hash_of("x");
+        assert_eq!(parsed(""), Ok(0));
+        let entry = |id: &str, hash: &str, tenant: &str| {
+            format!("[[key]]\nid = \"{id}\"\nsha256 = \"{hash}\"\ntenant = \"{tenant}\"\n")
+        };
+        assert_eq!(parsed(&entry("a", &hash, "t")), Ok(1));
+        for (text, named) in [
+            (entry("a.b", &hash, "t"), "id"),
+            (entry("a", "abc", "t"), "sha256"),
+            (entry("a", &"zz".repeat(32), "t"), "sha256"),
+            (entry("a", &hash, ""), "tenant"),
+            (entry("a", &hash, "t") + &entry("a", &hash, "t"), "twice"),
+            (entry("a", &hash, "t") + "secret = \"x\"", "secret"),
+        ] {
+            let error = parsed(&text).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}
