@@ -34,6 +34,7 @@ pub mod replies;
 pub mod route;
 mod scatter;
 pub mod server;
+mod stack;
 pub mod submission;
 pub mod submit;
 pub mod typed;

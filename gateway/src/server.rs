@@ -6,28 +6,22 @@ use crate::callback::Callbacks;
 use crate::config::{CallbackConfig, Config, UpstreamTarget};
 use crate::deployment;
 use crate::descriptors::files::{self, FileMistake};
-use crate::descriptors::{DescriptorRegistry, Routed, upstreams};
-use crate::front::{Cors, Front, Protocols};
+use crate::descriptors::{DescriptorRegistry, upstreams};
 use crate::jobs::{JobsService, Parts};
 use crate::lookup::Lookup;
-use crate::native::Native;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::sqs::SqsPublisher;
-use crate::reflection;
 use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
+use crate::stack::Stack;
 use crate::submit::FrontDoor;
-use crate::typed::Typed;
 use crate::upstream::Upstream;
 use crate::upstream::grpc::DialError;
 use crate::view::Methods;
 use crate::waiter::Waiter;
 use futures_util::Stream;
 use queuebridge_proto::Keyring;
-use queuebridge_proto::longrunning::operations_server::OperationsServer;
-use queuebridge_proto::v1::executions_server::ExecutionsServer;
-use queuebridge_proto::v1::jobs_server::JobsServer;
 use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Stores};
 use queuebridge_web::DescriptorError;
 use std::collections::HashMap;
@@ -59,21 +53,6 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const FRAME: u32 = 64 * 1024;
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 4096;
-
-/// What health checks may ask for.
-const SERVICES: [&str; 3] = [
-    queuebridge_proto::JOBS_SERVICE,
-    queuebridge_proto::OPERATIONS_SERVICE,
-    queuebridge_proto::EXECUTIONS_SERVICE,
-];
-
-/// What the gateway serves by itself.
-const OWN_DESCRIPTORS: [&[u8]; 4] = [
-    queuebridge_proto::FILE_DESCRIPTOR_SET,
-    tonic_health::pb::FILE_DESCRIPTOR_SET,
-    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-];
 
 /// What a gateway is made of, beside its routes and stores.
 #[derive(Clone)]
@@ -215,46 +194,13 @@ impl Gateway {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let auth = self.settings.auth;
-        let most = self.settings.max_message_bytes;
-        let typed = Typed::new(self.service.clone(), most);
-        let jobs = JobsServer::new(self.service.clone())
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most);
-        let operations = OperationsServer::new(self.service.clone())
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most);
-        let executions = ExecutionsServer::new(self.service)
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most);
-        let (health, health_service) = tonic_health::server::health_reporter();
-        for name in SERVICES {
-            health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
-        }
-        let routes = self.routes;
-        let registry = self.settings.descriptors;
-        let descriptors = registry.clone();
+        let stack = Stack::new(&self.settings, &self.routes, self.service).await?;
         // Ended with the gateway.
         let mut learning = JoinSet::new();
-        for (name, upstream) in upstreams_of(&routes) {
-            learning.spawn(upstreams::keep(registry.clone(), name, upstream));
+        for (name, upstream) in upstreams_of(&self.routes) {
+            learning.spawn(upstreams::keep(self.settings.descriptors.clone(), name, upstream));
         }
-        let known = routes.clone();
-        let routed: Routed = Arc::new(move |method| known.find(method).is_some());
-        registry.open(&OWN_DESCRIPTORS, routed)?;
-        let (reflection, reflection_alpha) = reflection::services(&registry);
-        let own = tonic::service::Routes::new(jobs)
-            .add_service(operations)
-            .add_service(executions)
-            .add_service(health_service)
-            .add_service(reflection)
-            .add_service(reflection_alpha);
-        let protocols = Arc::new(Protocols {
-            descriptors: registry,
-            cors: Cors::new(&self.settings.cors_origins),
-            // In JSON bytes take a third more; the services count the message itself.
-            max_request_bytes: most.saturating_mul(2),
-        });
+        let front = stack.front();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let draining = self.draining.clone();
         let server = Server::builder()
@@ -264,24 +210,16 @@ impl Gateway {
             .max_concurrent_streams(Some(MAX_STREAMS))
             .max_frame_size(Some(FRAME))
             .initial_connection_window_size(Some(CONNECTION_WINDOW))
-            // Outermost: what is below it speaks native gRPC only.
-            .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
-            .layer(layer_fn(move |own| {
-                let (routes, auth) = (routes.clone(), auth.clone());
-                Native::new(own, typed.clone(), routes, descriptors.clone(), auth)
-            }))
-            .add_routes(own)
+            // The stack has routes of its own; the server's have nothing.
+            .layer(layer_fn(move |_| front.clone()))
+            .add_routes(tonic::service::Routes::default())
             .serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned());
         let drain = async {
             shutdown.await;
             tracing::info!("draining");
             // New callers are told to go elsewhere, waiting ones are answered with
             // what there is, and the listener closes.
-            let not_serving = tonic_health::ServingStatus::NotServing;
-            for name in SERVICES {
-                health.set_service_status(name, not_serving).await;
-            }
-            health.set_service_status("", not_serving).await;
+            stack.not_serving().await;
             draining.cancel();
             // Whoever still waits for the answer to a call is told before it is cut off.
             let timeout = self.settings.drain_timeout;

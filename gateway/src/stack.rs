@@ -1,0 +1,99 @@
+//! What a gateway answers, whatever host it runs on: its own services, the routed
+//! methods behind them, and every protocol in front.
+
+use crate::descriptors::{DescriptorRegistry, Routed};
+use crate::front::{Cors, Front, Protocols};
+use crate::jobs::JobsService;
+use crate::native::Native;
+use crate::reflection;
+use crate::route::Routes;
+use crate::server::Settings;
+use crate::typed::Typed;
+use queuebridge_proto::longrunning::operations_server::OperationsServer;
+use queuebridge_proto::v1::executions_server::ExecutionsServer;
+use queuebridge_proto::v1::jobs_server::JobsServer;
+use queuebridge_web::DescriptorError;
+use std::sync::Arc;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+/// What health checks may ask for.
+const SERVICES: [&str; 3] = [
+    queuebridge_proto::JOBS_SERVICE,
+    queuebridge_proto::OPERATIONS_SERVICE,
+    queuebridge_proto::EXECUTIONS_SERVICE,
+];
+
+/// What the gateway serves by itself.
+const OWN_DESCRIPTORS: [&[u8]; 4] = [
+    queuebridge_proto::FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
+/// Services that speak native gRPC, and what stands in front of them.
+pub(crate) struct Stack {
+    services: Native,
+    protocols: Arc<Protocols>,
+    health: HealthReporter,
+}
+
+impl Stack {
+    /// Puts it together, and opens the registry with what the gateway knows by itself.
+    ///
+    /// # Errors
+    /// When the contract's descriptors are broken, which is a mistake in the build.
+    pub(crate) async fn new(
+        settings: &Settings,
+        routes: &Routes,
+        service: JobsService,
+    ) -> Result<Self, DescriptorError> {
+        let most = settings.max_message_bytes;
+        let typed = Typed::new(service.clone(), most);
+        let jobs = JobsServer::new(service.clone())
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most);
+        let operations = OperationsServer::new(service.clone())
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most);
+        let executions = ExecutionsServer::new(service)
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        for name in SERVICES {
+            health.set_service_status(name, ServingStatus::Serving).await;
+        }
+        let registry: Arc<DescriptorRegistry> = settings.descriptors.clone();
+        let known = routes.clone();
+        let routed: Routed = Arc::new(move |method| known.find(method).is_some());
+        registry.open(&OWN_DESCRIPTORS, routed)?;
+        let (reflection, reflection_alpha) = reflection::services(&registry);
+        let own = tonic::service::Routes::new(jobs)
+            .add_service(operations)
+            .add_service(executions)
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(reflection_alpha);
+        let services = Native::new(own, typed, routes.clone(), registry.clone(), settings.auth.clone());
+        let protocols = Arc::new(Protocols {
+            descriptors: registry,
+            cors: Cors::new(&settings.cors_origins),
+            // In JSON bytes take a third more; the services count the message itself.
+            max_request_bytes: most.saturating_mul(2),
+        });
+        Ok(Self { services, protocols, health })
+    }
+
+    /// All of it as one service, for a host with HTTP/2.
+    pub(crate) fn front(&self) -> Front<Native> {
+        Front::new(self.services.clone(), self.protocols.clone())
+    }
+
+    /// Tells health checks that new callers are to go elsewhere.
+    pub(crate) async fn not_serving(&self) {
+        for name in SERVICES.into_iter().chain([""]) {
+            self.health.set_service_status(name, ServingStatus::NotServing).await;
+        }
+    }
+}
