@@ -1,6 +1,7 @@
 //! The `Jobs` service: RPCs to and from the parts that do the work.
 
 use crate::admission::Place as Admitted;
+use crate::audit;
 use crate::auth::Verb;
 use crate::download;
 use crate::gather;
@@ -50,6 +51,15 @@ const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
 const ABANDON_TRIES: u32 = 4;
 const ABANDON_BACKOFF: Duration = Duration::from_millis(200);
 
+/// What becomes of a submission for which the tenant's quota is used up.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// In a batch: whoever has sent it hears which of them to send again.
+    Refused,
+    /// In a stream.
+    Slowed,
+}
+
 /// The service. Cheap to clone.
 #[derive(Clone)]
 pub struct JobsService(Arc<Parts>);
@@ -86,6 +96,9 @@ impl JobsService {
     ) -> Result<Ticket, Status> {
         let ticket = self.0.door.accept(caller, prepared, trace).await?;
         self.0.lookup.methods.learn(&ticket.method);
+        if let Some(retry_of) = &ticket.retry_of {
+            audit::replayed(caller, &ticket.id, retry_of);
+        }
         Ok(ticket)
     }
 
@@ -97,6 +110,7 @@ impl JobsService {
         let caller = Identity::of(&request)?;
         let trace = trace_of(request.metadata());
         let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
+        self.0.door.quotas.submit(&caller.tenant)?;
         let prepared = self.0.door.prepare(&caller, request.into_inner())?;
         Ok(self.accept(&caller, prepared, trace, admitted).await?.id)
     }
@@ -133,12 +147,17 @@ impl JobsService {
     async fn item(
         &self,
         index: u64,
+        pace: Pace,
         caller: &Identity,
         request: SubmitRequest,
         trace: Option<TraceContext>,
         group: Option<&Members>,
     ) -> SubmitResult {
         let result = async {
+            match pace {
+                Pace::Refused => self.0.door.quotas.submit(&caller.tenant)?,
+                Pace::Slowed => self.0.door.quotas.wait(&caller.tenant).await,
+            }
             let admitted = self.0.door.admission.wait(request.encoded_len()).await?;
             if let Some(group) = group {
                 let position = u32::try_from(index).unwrap_or(u32::MAX);
@@ -176,8 +195,11 @@ impl JobsService {
         let caller = Identity::of(request)?;
         let id = JobId::verify(id, &caller.tenant, &self.0.job_id_keys);
         let id = id.map_err(|e| bad_id(field, e))?;
-        caller.may_with(verb, &id)?;
-        Ok(id)
+        let granted = caller.may_with(verb, &id);
+        if granted.is_err() {
+            audit::act(&caller, verb.name(), &id, &granted);
+        }
+        granted.map(|()| id)
     }
 
     /// The job when it is finished, or as it stands after `wait`, or in time for the
@@ -199,6 +221,20 @@ impl JobsService {
             self.0.door.tell(id).await?;
         }
         Ok(job)
+    }
+
+    /// Cancels a job for somebody who has asked for it.
+    pub(crate) async fn cancel_for(&self, caller: &Identity, id: &JobId) -> Result<Job, Status> {
+        let cancelled = self.cancel_job(id).await;
+        audit::act(caller, "cancel", id, &cancelled);
+        cancelled
+    }
+
+    /// Forgets the result of a job for somebody who has asked for it.
+    pub(crate) async fn delete_for(&self, caller: &Identity, id: &JobId) -> Result<(), Status> {
+        let deleted = self.0.lookup.delete(id, &caller.tenant).await;
+        audit::act(caller, "delete", id, &deleted);
+        deleted
     }
 
     /// Cancels a job that nobody waits for any more, with some patience: its caller is
@@ -247,6 +283,7 @@ impl Jobs for JobsService {
         let trace = trace_of(request.metadata());
         let (begun, deadline) = (Instant::now(), deadline_of(request.metadata()));
         let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
+        self.0.door.quotas.submit(&caller.tenant)?;
         let prepared = self.0.door.prepare(&caller, request.into_inner())?;
         let wait = prepared.wait();
         // Before the job is published, so that its end is not missed.
@@ -274,7 +311,9 @@ impl Jobs for JobsService {
         };
         let items = (0..).zip(jobs);
         let results = stream::iter(items)
-            .map(|(index, job)| self.item(index, &caller, job, trace.clone(), group.as_ref()))
+            .map(|(index, job)| {
+                self.item(index, Pace::Refused, &caller, job, trace.clone(), group.as_ref())
+            })
             .buffered(ITEMS_AT_ONCE)
             .collect()
             .await;
@@ -310,7 +349,9 @@ impl Jobs for JobsService {
             .enumerate()
             .map(move |(index, job)| {
                 let (service, caller, trace) = (service.clone(), caller.clone(), trace.clone());
-                async move { Ok(service.item(index as u64, &caller, job, trace, None).await) }
+                async move {
+                    Ok(service.item(index as u64, Pace::Slowed, &caller, job, trace, None).await)
+                }
             })
             .buffer_unordered(ITEMS_AT_ONCE);
         let last = stream::once(async move {
@@ -388,13 +429,12 @@ impl Jobs for JobsService {
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {
         let id = self.verify(&request, Verb::Cancel, "id", &request.get_ref().id)?;
-        Ok(Response::new(self.cancel_job(&id).await?))
+        Ok(Response::new(self.cancel_for(&Identity::of(&request)?, &id).await?))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {
         let id = self.verify(&request, Verb::Admin, "id", &request.get_ref().id)?;
-        self.0.lookup.delete(&id, &Identity::of(&request)?.tenant).await?;
-        Ok(Response::new(()))
+        Ok(Response::new(self.delete_for(&Identity::of(&request)?, &id).await?))
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod attach;
+mod audit;
 pub mod auth;
 pub mod aws;
 pub mod callback;
@@ -28,6 +29,7 @@ mod native;
 mod operations;
 mod oversize;
 pub mod publish;
+pub mod quota;
 mod read_stream;
 mod reflection;
 pub mod replies;

@@ -1,11 +1,13 @@
 //! Native gRPC: the gateway's own services, and behind them every routed method, which
 //! goes through its queue or directly to its upstream.
 
+use crate::audit;
 use crate::auth::{self, Authenticator, Known, Verb};
 use crate::config::{MethodPattern, UpstreamTakes};
 use crate::descriptors::DescriptorRegistry;
 use crate::identity::Identity;
 use crate::oversize;
+use crate::quota::Quotas;
 use crate::route;
 use crate::typed::Typed;
 use crate::upstream::NotRun;
@@ -44,6 +46,7 @@ pub(crate) struct Native {
     routes: route::Routes,
     descriptors: Arc<DescriptorRegistry>,
     auth: Authenticator,
+    quotas: Quotas,
 }
 
 impl Native {
@@ -53,8 +56,9 @@ impl Native {
         routes: route::Routes,
         descriptors: Arc<DescriptorRegistry>,
         auth: Authenticator,
+        quotas: Quotas,
     ) -> Self {
-        Self { own: own.prepare(), typed, routes, descriptors, auth }
+        Self { own: own.prepare(), typed, routes, descriptors, auth, quotas }
     }
 
     /// Whether a call goes to the upstream of its route. Of the kinds of methods only
@@ -118,7 +122,18 @@ impl Service<Request<Body>> for Native {
 }
 
 impl Native {
-    fn call_as(&mut self, caller: Identity, is_own: bool, mut request: Request<Body>) -> Answered {
+    fn call_as(&mut self, caller: Identity, is_own: bool, request: Request<Body>) -> Answered {
+        match self.quotas.enter(&caller.tenant) {
+            Err(status) => refused(&status),
+            Ok(None) => self.dispatch(caller, is_own, request),
+            Ok(Some(call)) => {
+                let answered = self.dispatch(caller, is_own, request);
+                Box::pin(async { Ok(call.until_the_end_of(answered.await?)) })
+            }
+        }
+    }
+
+    fn dispatch(&mut self, caller: Identity, is_own: bool, mut request: Request<Body>) -> Answered {
         if !self.auth.is_open() {
             auth::strip(request.headers_mut());
         }
@@ -130,7 +145,10 @@ impl Native {
         if !is_grpc(&request) {
             return Box::pin(std::future::ready(Ok(not_grpc())));
         }
-        if let Err(status) = caller.may(Verb::Submit, request.uri().path()) {
+        let granted = caller.may(Verb::Submit, request.uri().path());
+        let granted =
+            granted.inspect_err(|status| audit::refused(&caller, request.uri().path(), status));
+        if let Err(status) = granted.and_then(|()| self.quotas.submit(&caller.tenant)) {
             return refused(&status);
         }
         request.extensions_mut().insert(caller);

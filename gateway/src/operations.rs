@@ -94,8 +94,7 @@ impl Operations for JobsService {
         request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
         let id = self.job_named(&request, Verb::Admin, &request.get_ref().name)?;
-        self.lookup().delete(&id, &Identity::of(&request)?.tenant).await?;
-        Ok(Response::new(()))
+        Ok(Response::new(self.delete_for(&Identity::of(&request)?, &id).await?))
     }
 
     async fn cancel_operation(
@@ -103,7 +102,7 @@ impl Operations for JobsService {
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
         let id = self.job_named(&request, Verb::Cancel, &request.get_ref().name)?;
-        self.cancel_job(&id).await?;
+        self.cancel_for(&Identity::of(&request)?, &id).await?;
         Ok(Response::new(()))
     }
 

@@ -12,6 +12,7 @@ use crate::lookup::Lookup;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::sqs::SqsPublisher;
+use crate::quota::Quotas;
 use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
 use crate::stack::Stack;
@@ -20,7 +21,7 @@ use crate::upstream::Upstream;
 use crate::upstream::grpc::DialError;
 use crate::view::Methods;
 use crate::waiter::Waiter;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Stores};
 use queuebridge_web::DescriptorError;
@@ -59,6 +60,8 @@ const MAX_STREAMS: u32 = 4096;
 pub struct Settings {
     /// Who calls.
     pub auth: Authenticator,
+    /// What one tenant may use.
+    pub quotas: Quotas,
     /// Sign and verify job ids.
     pub job_id_keys: Keyring,
     /// Seal envelopes.
@@ -160,6 +163,7 @@ impl Gateway {
             callbacks,
             clock,
             admission: Admission::new(settings.max_pending),
+            quotas: settings.quotas.clone(),
         });
         let service = JobsService::new(Parts {
             door,
@@ -263,6 +267,7 @@ pub async fn run(
     let replies = Arc::new(Replies::new(config.reply_queues));
     let settings = Settings {
         auth: auth.clone(),
+        quotas: Quotas::new(&config.quota),
         job_id_keys: config.job_id_keys,
         envelope_keys: config.envelope_keys,
         max_message_bytes: config.max_message_bytes,
@@ -285,6 +290,7 @@ pub async fn run(
     let draining = gateway.draining();
     let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
     let keeping = tokio::spawn(keep);
+    let reloads = reloads.inspect(move |()| auth.reload());
     let reading = tokio::spawn(files::keep(descriptors, config.descriptor_files, reloads));
     // With port 0 the system chose one: say which.
     let address = listener.local_addr().unwrap_or(address);

@@ -75,7 +75,14 @@ impl Stack {
             .add_service(health_service)
             .add_service(reflection)
             .add_service(reflection_alpha);
-        let services = Native::new(own, typed, routes.clone(), registry.clone(), settings.auth.clone());
+        let services = Native::new(
+            own,
+            typed,
+            routes.clone(),
+            registry.clone(),
+            settings.auth.clone(),
+            settings.quotas.clone(),
+        );
         let protocols = Arc::new(Protocols {
             descriptors: registry,
             cors: Cors::new(&settings.cors_origins),

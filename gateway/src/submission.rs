@@ -1,5 +1,6 @@
 //! A submission, checked: later code cannot meet half-checked data.
 
+use crate::audit;
 use crate::auth::Verb;
 use crate::fan_out::{self, Selected};
 use crate::group::Member;
@@ -88,7 +89,8 @@ impl Submission {
     ) -> Result<Self, Status> {
         let method = MethodName::parse(&request.method)
             .map_err(|rule| error::invalid_field("method", rule))?;
-        caller.may(Verb::Submit, method.as_str())?;
+        let granted = caller.may(Verb::Submit, method.as_str());
+        granted.inspect_err(|status| audit::refused(caller, method.as_str(), status))?;
         let Some(route) = routes.find(method.as_str()).cloned() else {
             let rule = "no route takes this method";
             return Err(error::refused_field(Code::NotFound, reason::NO_ROUTE, "method", rule));

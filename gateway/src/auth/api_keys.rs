@@ -1,22 +1,44 @@
 //! API keys: `<id>.<secret>`. The file has only the hashes of the secrets.
 
 use super::{AuthError, Grant, Rights, refusal};
+use crate::audit;
 use crate::config::is_tenant;
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 use tonic::Status;
 
 const MAX_ID: usize = 64;
 const HASH_LEN: usize = 32;
 
-/// The keys of a file, which can be read again.
-#[derive(Debug, Default)]
-pub struct ApiKeys(RwLock<Arc<HashMap<String, Known>>>);
+/// So often the file is looked at while keys are used: a key that is taken out of it is
+/// refused that much later.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The keys of a file, which is read again when it has changed.
+#[derive(Debug)]
+pub struct ApiKeys {
+    path: PathBuf,
+    grants: Vec<Grant>,
+    keys: RwLock<Arc<HashMap<String, Known>>>,
+    looked: Mutex<Looked>,
+}
+
+/// When the file was looked at, and how it was.
+#[derive(Debug)]
+struct Looked {
+    at: Instant,
+    seen: Option<Seen>,
+}
+
+/// What a file that is written anew does not keep.
+type Seen = (SystemTime, u64);
 
 #[derive(Debug)]
 struct Known {
@@ -54,28 +76,46 @@ impl ApiKeys {
     /// # Errors
     /// What is wrong with it.
     pub fn load(path: &Path, grants: &[Grant]) -> Result<Self, AuthError> {
-        let keys = Self::default();
-        keys.reload(path, grants)?;
-        Ok(keys)
+        let looked = Looked { at: Instant::now(), seen: seen(path) };
+        let wrong = |problem| AuthError::ApiKeys { path: path.to_owned(), problem };
+        let keys = RwLock::new(Arc::new(read(path, grants).map_err(wrong)?));
+        let (path, grants) = (path.to_owned(), grants.to_vec());
+        Ok(Self { path, grants, keys, looked: Mutex::new(looked) })
     }
 
-    /// Takes the keys of a file instead of those of before, which stay if it is wrong.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn reload(&self, path: &Path, grants: &[Grant]) -> Result<(), AuthError> {
-        let wrong = |problem| AuthError::ApiKeys { path: path.to_owned(), problem };
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let keys = parse(&text, grants).map_err(wrong)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-        Ok(())
+    /// Takes the keys that the file has now instead of those of before, which stay if it
+    /// is wrong.
+    pub(super) fn reload(&self) {
+        let problem = match read(&self.path, &self.grants) {
+            Ok(keys) => {
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+                None
+            }
+            Err(problem) => Some(problem),
+        };
+        audit::reloaded("API keys", &self.path, problem.as_deref());
+    }
+
+    /// Reads the file again if it has changed.
+    fn look(&self) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.at.elapsed() < LOOK {
+            return;
+        }
+        looked.at = Instant::now();
+        let now = seen(&self.path);
+        if now != looked.seen {
+            looked.seen = now;
+            self.reload();
+        }
     }
 
     /// Who holds a key.
     pub(super) fn identify(&self, key: &str) -> Result<Identity, Status> {
+        self.look();
         let (id, secret) = key.split_once('.').unwrap_or((key, ""));
         let hash = Sha256::digest(secret);
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
         let found = known.get(id);
         // An unknown id takes the same time as a wrong secret.
         let expected = found.map_or([0; HASH_LEN], |known| known.hash);
@@ -85,6 +125,15 @@ impl ApiKeys {
             _ => Err(refusal::invalid("the API key is not known")),
         }
     }
+}
+
+fn read(path: &Path, grants: &[Grant]) -> Result<HashMap<String, Known>, String> {
+    parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?, grants)
+}
+
+fn seen(path: &Path) -> Option<Seen> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 fn parse(text: &str, grants: &[Grant]) -> Result<HashMap<String, Known>, String> {
@@ -144,8 +193,9 @@ mod tests {
     use super::*;
     use tonic::Code;
 
-    fn keys(entries: Vec<Entry>) -> ApiKeys {
-        ApiKeys(RwLock::new(Arc::new(parse(&to_file(entries), &[]).unwrap())))
+    fn keys(file: &tempfile::NamedTempFile, entries: Vec<Entry>) -> ApiKeys {
+        std::fs::write(file.path(), to_file(entries)).unwrap();
+        ApiKeys::load(file.path(), &[]).unwrap()
     }
 
     fn entry(id: &str, secret: &str) -> Entry {
@@ -155,7 +205,8 @@ mod tests {
 
     #[test]
     fn only_the_right_secret_of_the_right_id_is_let_in() {
-        let keys = keys(vec![entry("a", "secret-a"), entry("b", "secret-b")]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let keys = keys(&file, vec![entry("a", "secret-a"), entry("b", "secret-b")]);
         let found = keys.identify("a.secret-a").unwrap();
         assert_eq!((&*found.tenant, &*found.subject), ("shop", "api-key:a"));
         for wrong in ["a.secret-b", "b.secret-a", "c.secret-a", "a.", "a", "", ".", "a.secret-a."] {
@@ -164,6 +215,20 @@ mod tests {
         }
         // Neither an unknown id with a secret whose hash is the stand-in's.
         assert!(keys.identify("nobody.x").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_has_changed_is_read_again_and_a_wrong_one_is_not_taken() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let keys = keys(&file, vec![entry("old", "secret")]);
+        std::fs::write(file.path(), to_file(vec![entry("new", "secret-of-new")])).unwrap();
+        assert!(keys.identify("old.secret").is_ok(), "not looked at yet");
+        tokio::time::advance(LOOK).await;
+        assert!(keys.identify("old.secret").is_err());
+        assert!(keys.identify("new.secret-of-new").is_ok());
+        std::fs::write(file.path(), "[[key").unwrap();
+        tokio::time::advance(LOOK).await;
+        assert!(keys.identify("new.secret-of-new").is_ok(), "the last right one stays");
     }
 
     #[test]

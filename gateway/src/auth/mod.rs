@@ -35,7 +35,7 @@ enum Kind {
 /// Those who are let in.
 struct Callers {
     config: CallersConfig,
-    api_keys: ApiKeys,
+    api_keys: Option<ApiKeys>,
     issuers: Issuers,
 }
 
@@ -83,8 +83,8 @@ impl Authenticator {
             AuthConfig::Callers(config) => config.clone(),
         };
         let api_keys = match &config.api_keys {
-            Some(path) => ApiKeys::load(path, &config.grants)?,
-            None => ApiKeys::default(),
+            Some(path) => Some(ApiKeys::load(path, &config.grants)?),
+            None => None,
         };
         let issuers = Issuers::new(&config.jwt, &config.grants)?;
         Ok(Self(Kind::Callers(Arc::new(Callers { config, api_keys, issuers }))))
@@ -107,7 +107,7 @@ impl Authenticator {
             Err(status) => return Known::Now(Err(status)),
         };
         match credential {
-            Some(Credential::ApiKey(key)) => Known::Now(callers.api_keys.identify(key)),
+            Some(Credential::ApiKey(key)) => Known::Now(callers.of_key(key)),
             Some(Credential::Token(token)) => match callers.issuers.seen(token) {
                 Some(identity) => Known::Now(Ok(identity)),
                 None => Known::Later(Token(token.to_owned())),
@@ -124,22 +124,23 @@ impl Authenticator {
         }
     }
 
-    /// Reads the API keys again; the old ones stay if that fails.
-    ///
-    /// # Errors
-    /// What is wrong with the file.
-    pub fn reload(&self) -> Result<(), AuthError> {
-        match &self.0 {
-            Kind::Open(_) => Ok(()),
-            Kind::Callers(callers) => match &callers.config.api_keys {
-                Some(path) => callers.api_keys.reload(path, &callers.config.grants),
-                None => Ok(()),
-            },
+    /// Reads the API keys again; the old ones stay if the file is wrong.
+    pub(crate) fn reload(&self) {
+        let Kind::Callers(callers) = &self.0 else { return };
+        if let Some(keys) = &callers.api_keys {
+            keys.reload();
         }
     }
 }
 
 impl Callers {
+    fn of_key(&self, key: &str) -> Result<Identity, Status> {
+        match &self.api_keys {
+            Some(keys) => keys.identify(key),
+            None => Err(refusal::invalid("neither a token nor an API key that is known")),
+        }
+    }
+
     /// The caller that the connection's certificate names.
     fn of_connection<B>(&self, request: &Request<B>) -> Result<Identity, Status> {
         certificates::identify(request.extensions(), &self.config)

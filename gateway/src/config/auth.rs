@@ -6,6 +6,7 @@ pub(super) use show::show;
 
 use super::MethodPattern;
 use super::reader::{Found, Reader, found};
+use super::tables::tables;
 use super::values::{text, time, word};
 use crate::auth::{Grant, Verb};
 use http::Uri;
@@ -159,31 +160,6 @@ fn callers(reader: &mut Reader, table: Table, place: &str) -> Option<CallersConf
     let right = !inner.is_wrong();
     reader.absorb(inner);
     right.then_some(CallersConfig { api_keys, jwt, certificates, grants })
-}
-
-/// Reads a list of tables.
-fn tables<T>(
-    reader: &mut Reader,
-    path: &'static str,
-    each: fn(&mut Reader) -> Option<T>,
-) -> Vec<T> {
-    let Some(Found { place, value }) = reader.take(path) else { return Vec::new() };
-    let Value::Array(list) = value else {
-        reader.complain(place, found(&value), "a list of tables");
-        return Vec::new();
-    };
-    let mut read = Vec::with_capacity(list.len());
-    for (index, entry) in list.into_iter().enumerate() {
-        let place = format!("{place}[{index}]");
-        let Value::Table(table) = entry else {
-            reader.complain(place, found(&entry), "a table");
-            continue;
-        };
-        let mut inner = Reader::nested(table, &place);
-        read.extend(each(&mut inner));
-        reader.absorb(inner);
-    }
-    read
 }
 
 fn issuer(reader: &mut Reader) -> Option<IssuerConfig> {

@@ -12,6 +12,7 @@ mod error;
 mod fan_out;
 mod pattern;
 mod protocols;
+mod quota;
 mod read;
 mod reader;
 mod replay;
@@ -19,6 +20,7 @@ mod route;
 mod show;
 mod size;
 mod suggest;
+mod tables;
 mod upstream;
 mod values;
 mod variables;
@@ -34,6 +36,7 @@ pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
 pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
+pub use quota::{Allowance, QuotaConfig};
 pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
 pub use upstream::{UpstreamConfig, UpstreamTakes, UpstreamTarget};
@@ -64,6 +67,8 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// Submissions in hand before further ones are refused. Default: 10,000.
     pub max_pending: usize,
+    /// What one tenant may use at this gateway. Default: as much as there is.
+    pub quota: QuotaConfig,
     /// How long a shutdown waits for the calls under way. Default: 30 s.
     pub drain_timeout: Duration,
     /// Where jobs and their results rest.
@@ -164,6 +169,7 @@ impl Config {
             envelope_keys,
             max_message_bytes: MAX_MESSAGE_BYTES,
             max_pending: 10_000,
+            quota: QuotaConfig::default(),
             drain_timeout: Duration::from_secs(30),
             store,
             reply_queues: Vec::new(),

@@ -2,6 +2,7 @@
 
 use super::auth::{self, is_tenant};
 use super::protocols;
+use super::quota;
 use super::reader::{Found, Reader, found};
 use super::upstream;
 use super::values::{bytes, text, time, whole, word};
@@ -45,6 +46,7 @@ pub(super) fn config(
     let tenant = tenant(&mut reader, auth.as_ref());
     let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
     let max_pending = reader.read("max_pending", whole(1..=1_000_000usize));
+    let quota = quota::read(&mut reader);
     let drain_timeout = reader.read("drain_timeout", time(Duration::ZERO..=HOUR));
     let store = store(&mut reader);
     let reply_queues = replies(&mut reader);
@@ -79,6 +81,7 @@ pub(super) fn config(
                 tenant: tenant.unwrap_or(defaults.tenant),
                 max_message_bytes: max_message_bytes.unwrap_or(defaults.max_message_bytes),
                 max_pending: max_pending.unwrap_or(defaults.max_pending),
+                quota,
                 drain_timeout: drain_timeout.unwrap_or(defaults.drain_timeout),
                 reply_queues,
                 callbacks,

@@ -3,7 +3,7 @@
 
 use super::{
     AuthConfig, CallConfig, Config, Destination, FanOut, Guarantee, LogFormat, RouteConfig, auth,
-    code_name, format_duration, size,
+    code_name, format_duration, quota, size,
 };
 use crate::fan_out::deadline_of;
 use queuebridge_proto::gather::keeps_late;
@@ -29,6 +29,7 @@ impl Display for Config {
         line(f, "max_pending", self.max_pending)?;
         line(f, "drain_timeout", quoted(format_duration(self.drain_timeout)))?;
         auth::show(f, &self.auth)?;
+        quota::show(f, &self.quota)?;
         writeln!(f, "\n[store]")?;
         line(f, "table", quoted(&self.store.table))?;
         if let Some(bucket) = &self.store.payload_bucket {

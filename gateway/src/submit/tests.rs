@@ -50,6 +50,7 @@ fn door(queue: Arc<Kept>, lease_policy: LeasePolicy, replies: Arc<Replies>) -> F
         callbacks: None,
         clock: Clock::system(),
         admission: Admission::new(10),
+        quotas: Quotas::default(),
     }
 }
 

@@ -15,6 +15,7 @@ use queuebridge_gateway::descriptors::DescriptorRegistry;
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::batcher::Batcher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes as GatewayRoutes;
 use queuebridge_gateway::server::{Gateway, ServeError, Settings};
@@ -320,6 +321,7 @@ impl Stack {
         let gateway = Gateway::new(
             Settings {
                 auth: Authenticator::open("default"),
+                quotas: Quotas::default(),
                 job_id_keys: parts.keys.clone(),
                 envelope_keys: parts.keys.clone(),
                 max_message_bytes: 4 * 1024 * 1024,

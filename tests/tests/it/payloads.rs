@@ -11,6 +11,7 @@ use queuebridge_gateway::admission::Admission;
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::jobs::{JobsService, Parts};
 use queuebridge_gateway::lookup::Lookup;
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
@@ -69,6 +70,7 @@ fn gateway(worker: &Worker) -> JobsService {
         callbacks: None,
         clock: worker.clock,
         admission: Admission::new(1),
+        quotas: Quotas::default(),
     };
     JobsService::new(Parts {
         door: Arc::new(door),

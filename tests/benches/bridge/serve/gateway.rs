@@ -8,6 +8,7 @@ use queuebridge_gateway::auth::Authenticator;
 use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::sqs::SqsPublisher;
 use queuebridge_gateway::publish::{Limits, Message, PublishError, Publisher};
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::server::{Gateway, Settings};
 use queuebridge_proto::Keyring;
@@ -40,6 +41,7 @@ pub(super) async fn build(
 pub(super) fn over(routes: Routes) -> Gateway {
     let settings = Settings {
         auth: Authenticator::open("default"),
+        quotas: Quotas::default(),
         job_id_keys: Keyring::single(&[1; 32]),
         envelope_keys: Keyring::single(&[2; 32]),
         max_message_bytes: 4 * 1024 * 1024,

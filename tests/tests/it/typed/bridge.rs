@@ -12,6 +12,7 @@ use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::jobs::{JobsService, Parts};
 use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::publish::{Limits, Message as QueueMessage, PublishError, Publisher};
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
@@ -140,6 +141,7 @@ impl Bridge {
             callbacks: None,
             clock,
             admission: Admission::new(1000),
+            quotas: Quotas::default(),
         };
         let service = JobsService::new(Parts {
             door: Arc::new(door),
