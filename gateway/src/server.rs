@@ -9,6 +9,8 @@ use crate::descriptors::{DescriptorRegistry, Routed, upstreams};
 use crate::front::{Cors, Front, Protocols};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, Parts};
+use crate::listener::Listener;
+use crate::listener::tls::{Tls, TlsMistake};
 use crate::lookup::Lookup;
 use crate::native::Native;
 use crate::publish::Publisher;
@@ -23,7 +25,7 @@ use crate::upstream::Upstream;
 use crate::upstream::grpc::DialError;
 use crate::view::Methods;
 use crate::waiter::Waiter;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use queuebridge_proto::Keyring;
 use queuebridge_proto::longrunning::operations_server::OperationsServer;
 use queuebridge_proto::v1::executions_server::ExecutionsServer;
@@ -38,27 +40,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tower::layer::layer_fn;
 
-/// Connections that say nothing are probed after this time, which is shorter
-/// than the idle time-outs of common load balancers (60 s).
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a job may have around its response: both metadata of 8 KiB, and the rest.
 const AROUND_A_RESPONSE: usize = 32 * 1024;
 /// So much before the end of the drain time-out calls in hand are answered, whatever
 /// there is to say.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// What a connection may send ahead. Callers of many small messages need it: HTTP/2 servers
-/// end connections with too many small frames that were not read yet, and what is too many
-/// is counted by this.
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// Fewer and larger frames than the 16 KiB of the standard.
-const FRAME: u32 = 64 * 1024;
-/// Calls that one connection may have open.
-const MAX_STREAMS: u32 = 4096;
 
 /// What health checks may ask for.
 const SERVICES: [&str; 3] = [
@@ -130,6 +118,9 @@ pub enum ServeError {
     /// Files of descriptors have been broken since the configuration was checked.
     #[error("{0}")]
     DescriptorFiles(String),
+    /// The same of the certificates.
+    #[error("{0}")]
+    Tls(String),
     /// An upstream cannot be used on this machine.
     #[error("an upstream cannot be used: {0}")]
     Upstream(#[from] DialError),
@@ -209,7 +200,7 @@ impl Gateway {
     /// See [`ServeError`].
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let identity = Identity { tenant: self.settings.tenant.as_str().into() };
@@ -252,15 +243,9 @@ impl Gateway {
             // In JSON bytes take a third more; the services count the message itself.
             max_request_bytes: most.saturating_mul(2),
         });
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let (server, incoming) = listener.into().open();
         let draining = self.draining.clone();
-        let server = Server::builder()
-            .accept_http1(true)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .max_concurrent_streams(Some(MAX_STREAMS))
-            .max_frame_size(Some(FRAME))
-            .initial_connection_window_size(Some(CONNECTION_WINDOW))
+        let server = server
             // Outermost: what is below it speaks native gRPC only.
             .layer(layer_fn(move |services| Front::new(services, protocols.clone())))
             .layer(layer_fn(move |own| {
@@ -297,7 +282,7 @@ impl Gateway {
 }
 
 /// Runs a gateway over SQS, SNS, DynamoDB and S3 until `shutdown`. At every one of
-/// `reloads` it reads the files of descriptors again.
+/// `reloads` it reads the files of descriptors and certificates again.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -308,6 +293,7 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.replace_files(files::load(&config.descriptor_files).map_err(broken_files)?);
+    let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
     let address = config.listen;
     let listener = TcpListener::bind(address)
         .await
@@ -340,13 +326,18 @@ pub async fn run(
     let draining = gateway.draining();
     let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
     let keeping = tokio::spawn(keep);
+    let told = tls.clone();
+    let reloads = reloads.inspect(move |()| told.iter().for_each(|tls| tls.read_again()));
     let reading = tokio::spawn(files::keep(descriptors, config.descriptor_files, reloads));
+    let certificates = tls.clone().map(|tls| tokio::spawn(tls.keep()));
     // With port 0 the system chose one: say which.
     let address = listener.local_addr().unwrap_or(address);
-    tracing::info!(%address, "listening");
+    tracing::info!(%address, tls = tls.is_some(), "listening");
+    let listener = Listener::from(listener).with_tls(tls).with_limits(config.limits);
     let served = gateway.serve(listener, shutdown).await;
     draining.cancel();
     reading.abort();
+    certificates.inspect(|task| task.abort());
     if let Err(error) = keeping.await {
         tracing::error!(%error, "keeping a reply shard failed");
     }
@@ -366,4 +357,9 @@ fn upstreams_of(routes: &Routes) -> HashMap<String, Upstream> {
 fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     ServeError::DescriptorFiles(lines.join("\n"))
+}
+
+fn broken_tls(mistakes: Vec<TlsMistake>) -> ServeError {
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    ServeError::Tls(lines.join("\n"))
 }

@@ -9,6 +9,7 @@ mod calls;
 mod duration;
 mod error;
 mod fan_out;
+mod limits;
 mod pattern;
 mod protocols;
 mod read;
@@ -18,6 +19,7 @@ mod route;
 mod show;
 mod size;
 mod suggest;
+mod tls;
 mod upstream;
 mod values;
 mod variables;
@@ -27,10 +29,12 @@ pub use calls::{Abandoned, CallConfig, Mode};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
+pub use limits::LimitsConfig;
 pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
 pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
+pub use tls::{ClientCertificates, TlsConfig};
 pub use upstream::{UpstreamConfig, UpstreamTakes, UpstreamTarget};
 
 use queuebridge_proto::Keyring;
@@ -46,6 +50,10 @@ pub struct Config {
     /// Where the gateway listens. Default: `127.0.0.1:50051`, because there is
     /// no authentication yet.
     pub listen: SocketAddr,
+    /// The certificates of the port. Default: none, and no TLS.
+    pub tls: Option<TlsConfig>,
+    /// What callers may take of the port.
+    pub limits: LimitsConfig,
     /// The tenant of every caller: 1 to 63 characters of `A-Z a-z 0-9 _ -`, so
     /// that it fits into an ordering group together with a key of 64.
     /// Default: `default`.
@@ -152,6 +160,8 @@ impl Config {
     ) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            tls: None,
+            limits: LimitsConfig::default(),
             tenant: "default".to_owned(),
             job_id_keys,
             envelope_keys,

@@ -8,7 +8,7 @@ use super::{
     CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig,
     LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern, code_from_name,
 };
-use super::{calls, fan_out};
+use super::{calls, fan_out, limits, tls};
 use crate::callback;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
@@ -39,6 +39,7 @@ pub(super) fn config(
         "listen",
         text("an address and a port, such as \"127.0.0.1:50051\"", |t| t.parse().ok()),
     );
+    let (tls, limits) = (tls::read(&mut reader), limits::read(&mut reader));
     let tenant =
         reader.read("tenant", text("1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'", tenant));
     let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
@@ -71,6 +72,8 @@ pub(super) fn config(
             let defaults = Config::new(job_id_keys, envelope_keys, store, routes);
             Ok(Config {
                 listen: listen.unwrap_or(defaults.listen),
+                tls,
+                limits,
                 tenant: tenant.unwrap_or(defaults.tenant),
                 max_message_bytes: max_message_bytes.unwrap_or(defaults.max_message_bytes),
                 max_pending: max_pending.unwrap_or(defaults.max_pending),

@@ -25,6 +25,8 @@ impl Display for Config {
         line(f, "max_message_bytes", quoted(size::format(self.max_message_bytes)))?;
         line(f, "max_pending", self.max_pending)?;
         line(f, "drain_timeout", quoted(format_duration(self.drain_timeout)))?;
+        self.tls.iter().try_for_each(|tls| tls.fmt(f))?;
+        self.limits.fmt(f)?;
         writeln!(f, "\n[store]")?;
         line(f, "table", quoted(&self.store.table))?;
         if let Some(bucket) = &self.store.payload_bucket {
