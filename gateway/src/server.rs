@@ -8,6 +8,8 @@ use crate::deployment;
 use crate::descriptors::files::{self, FileMistake};
 use crate::descriptors::{DescriptorRegistry, upstreams};
 use crate::jobs::{JobsService, Parts};
+use crate::listener::Listener;
+use crate::listener::tls::{Tls, TlsMistake};
 use crate::lookup::Lookup;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
@@ -33,27 +35,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tower::layer::layer_fn;
 
-/// Connections that say nothing are probed after this time, which is shorter
-/// than the idle time-outs of common load balancers (60 s).
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a job may have around its response: both metadata of 8 KiB, and the rest.
 const AROUND_A_RESPONSE: usize = 32 * 1024;
 /// So much before the end of the drain time-out calls in hand are answered, whatever
 /// there is to say.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// What a connection may send ahead. Callers of many small messages need it: HTTP/2 servers
-/// end connections with too many small frames that were not read yet, and what is too many
-/// is counted by this.
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// Fewer and larger frames than the 16 KiB of the standard.
-const FRAME: u32 = 64 * 1024;
-/// Calls that one connection may have open.
-const MAX_STREAMS: u32 = 4096;
 
 /// What a gateway is made of, beside its routes and stores.
 #[derive(Clone)]
@@ -115,6 +103,9 @@ pub enum ServeError {
     /// Nobody could be let in.
     #[error("callers cannot be authenticated: {0}")]
     Auth(#[from] AuthError),
+    /// The same of the certificates.
+    #[error("{0}")]
+    Tls(String),
     /// An upstream cannot be used on this machine.
     #[error("an upstream cannot be used: {0}")]
     Upstream(#[from] DialError),
@@ -195,7 +186,7 @@ impl Gateway {
     /// See [`ServeError`].
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let stack = Stack::new(&self.settings, &self.routes, self.service).await?;
@@ -205,15 +196,9 @@ impl Gateway {
             learning.spawn(upstreams::keep(self.settings.descriptors.clone(), name, upstream));
         }
         let front = stack.front();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let (server, incoming) = listener.into().open();
         let draining = self.draining.clone();
-        let server = Server::builder()
-            .accept_http1(true)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .max_concurrent_streams(Some(MAX_STREAMS))
-            .max_frame_size(Some(FRAME))
-            .initial_connection_window_size(Some(CONNECTION_WINDOW))
+        let server = server
             // The stack has routes of its own; the server's have nothing.
             .layer(layer_fn(move |_| front.clone()))
             .add_routes(tonic::service::Routes::default())
@@ -242,7 +227,7 @@ impl Gateway {
 }
 
 /// Runs a gateway over SQS, SNS, DynamoDB and S3 until `shutdown`. At every one of
-/// `reloads` it reads the files of descriptors again.
+/// `reloads` it reads the files of descriptors and certificates again.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -253,6 +238,7 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.replace_files(files::load(&config.descriptor_files).map_err(broken_files)?);
+    let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
     let address = config.listen;
     let auth = Authenticator::new(&config.auth, &config.tenant)?;
     if auth.is_open() && !address.ip().is_loopback() {
@@ -291,13 +277,18 @@ pub async fn run(
     let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
     let keeping = tokio::spawn(keep);
     let reloads = reloads.inspect(move |()| auth.reload());
+    let told = tls.clone();
+    let reloads = reloads.inspect(move |()| told.iter().for_each(|tls| tls.read_again()));
     let reading = tokio::spawn(files::keep(descriptors, config.descriptor_files, reloads));
+    let certificates = tls.clone().map(|tls| tokio::spawn(tls.keep()));
     // With port 0 the system chose one: say which.
     let address = listener.local_addr().unwrap_or(address);
-    tracing::info!(%address, "listening");
+    tracing::info!(%address, tls = tls.is_some(), "listening");
+    let listener = Listener::from(listener).with_tls(tls).with_limits(config.limits);
     let served = gateway.serve(listener, shutdown).await;
     draining.cancel();
     reading.abort();
+    certificates.inspect(|task| task.abort());
     if let Err(error) = keeping.await {
         tracing::error!(%error, "keeping a reply shard failed");
     }
@@ -317,4 +308,9 @@ fn upstreams_of(routes: &Routes) -> HashMap<String, Upstream> {
 fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     ServeError::DescriptorFiles(lines.join("\n"))
+}
+
+fn broken_tls(mistakes: Vec<TlsMistake>) -> ServeError {
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    ServeError::Tls(lines.join("\n"))
 }

@@ -143,6 +143,6 @@ impl Callers {
 
     /// The caller that the connection's certificate names.
     fn of_connection<B>(&self, request: &Request<B>) -> Result<Identity, Status> {
-        certificates::identify(request.extensions(), &self.config)
+        certificates::identify(request.extensions(), &self.config.certificates, &self.config.grants)
     }
 }

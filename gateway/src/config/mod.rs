@@ -10,6 +10,7 @@ mod calls;
 mod duration;
 mod error;
 mod fan_out;
+mod limits;
 mod pattern;
 mod protocols;
 mod quota;
@@ -21,6 +22,7 @@ mod show;
 mod size;
 mod suggest;
 mod tables;
+mod tls;
 mod upstream;
 mod values;
 mod variables;
@@ -34,11 +36,13 @@ pub use calls::{Abandoned, CallConfig, Mode};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
+pub use limits::LimitsConfig;
 pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
 pub use quota::{Allowance, QuotaConfig};
 pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
+pub use tls::{ClientCertificates, TlsConfig};
 pub use upstream::{UpstreamConfig, UpstreamTakes, UpstreamTarget};
 
 use queuebridge_proto::Keyring;
@@ -55,7 +59,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Who may call. Required.
     pub auth: AuthConfig,
-    /// The tenant of every caller where nobody is asked who it is: 1 to 63 characters of `A-Z a-z 0-9 _ -`, so
+    /// The certificates of the port. Default: none, and no TLS.
+    pub tls: Option<TlsConfig>,
+    /// What callers may take of the port.
+    pub limits: LimitsConfig,
+    /// The tenant of every caller where nobody is asked who it is: 1 to 63 characters of
+    /// `A-Z a-z 0-9 _ -`, so
     /// that it fits into an ordering group together with a key of 64.
     /// Default: `default`.
     pub tenant: String,
@@ -164,6 +173,8 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
             auth: AuthConfig::None,
+            tls: None,
+            limits: LimitsConfig::default(),
             tenant: "default".to_owned(),
             job_id_keys,
             envelope_keys,

@@ -11,7 +11,7 @@ use super::{
     LogConfig, LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern,
     code_from_name,
 };
-use super::{calls, fan_out};
+use super::{calls, fan_out, limits, tls};
 use crate::callback;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
@@ -44,6 +44,7 @@ pub(super) fn config(
     );
     let auth = auth::read(&mut reader);
     let tenant = tenant(&mut reader, auth.as_ref());
+    let (tls, limits) = (tls::read(&mut reader), limits::read(&mut reader));
     let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
     let max_pending = reader.read("max_pending", whole(1..=1_000_000usize));
     let quota = quota::read(&mut reader);
@@ -78,6 +79,8 @@ pub(super) fn config(
             Ok(Config {
                 listen: listen.unwrap_or(defaults.listen),
                 auth,
+                tls,
+                limits,
                 tenant: tenant.unwrap_or(defaults.tenant),
                 max_message_bytes: max_message_bytes.unwrap_or(defaults.max_message_bytes),
                 max_pending: max_pending.unwrap_or(defaults.max_pending),

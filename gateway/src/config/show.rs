@@ -30,6 +30,8 @@ impl Display for Config {
         line(f, "drain_timeout", quoted(format_duration(self.drain_timeout)))?;
         auth::show(f, &self.auth)?;
         quota::show(f, &self.quota)?;
+        self.tls.iter().try_for_each(|tls| tls.fmt(f))?;
+        self.limits.fmt(f)?;
         writeln!(f, "\n[store]")?;
         line(f, "table", quoted(&self.store.table))?;
         if let Some(bucket) = &self.store.payload_bucket {
