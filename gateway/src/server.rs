@@ -196,7 +196,15 @@ impl Gateway {
             learning.spawn(upstreams::keep(self.settings.descriptors.clone(), name, upstream));
         }
         let front = stack.front();
-        let (server, incoming) = listener.into().open();
+        let listener = listener.into();
+        let reachable = listener.address().is_none_or(|address| !address.ip().is_loopback());
+        if self.settings.auth.is_open() && reachable {
+            tracing::warn!(
+                "auth = \"none\", and the port is not on loopback: everybody who can reach it \
+                 may submit, read, cancel and delete jobs"
+            );
+        }
+        let (server, incoming) = listener.open();
         let draining = self.draining.clone();
         let server = server
             // The stack has routes of its own; the server's have nothing.
@@ -241,9 +249,6 @@ pub async fn run(
     let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
     let address = config.listen;
     let auth = Authenticator::new(&config.auth, &config.tenant)?;
-    if auth.is_open() && !address.ip().is_loopback() {
-        tracing::warn!(%address, "auth = \"none\": everybody who can reach this port may submit, read, cancel and delete jobs");
-    }
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
