@@ -361,6 +361,7 @@ default_retention = "31d"
         [
             "QB_LISEN: unknown variable",
             "QB_MAX_MESSAGE_BYTES: found \"4MB\"",
+            "auth: missing, also as QB_AUTH",
             "drain_timeout: found 30",
             "envelope_keys: missing, also as QB_ENVELOPE_KEYS",
             "job_id_keys: key 1: expected `id:base64` with an id from 0 to 255",
