@@ -21,6 +21,7 @@ mod gather;
 pub mod group;
 pub mod identity;
 pub mod jobs;
+pub mod lambda;
 pub mod lookup;
 pub mod message;
 mod native;
