@@ -1,23 +1,57 @@
 //! What a gateway is made of on AWS: queues and topics, upstreams, stores.
 
+use crate::auth::Authenticator;
 use crate::config::{Config, Destination, StoreConfig, UpstreamTarget};
+use crate::descriptors::DescriptorRegistry;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
+use crate::quota::Quotas;
+use crate::replies::Replies;
 use crate::route::Routes;
+use crate::server::{Gateway, Settings};
 use crate::upstream::Upstream;
 use crate::upstream::grpc::DialError;
 use aws_config::SdkConfig;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{PayloadStore, Stores};
+use queuebridge_store::{Clock, PayloadStore, Stores};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+/// A gateway over its stores, with the publishers and upstreams of the configuration.
+pub(crate) fn gateway(
+    config: &Config,
+    sdk: &SdkConfig,
+    stores: Stores,
+    replies: Arc<Replies>,
+    descriptors: Arc<DescriptorRegistry>,
+    auth: Authenticator,
+) -> Result<Gateway, DialError> {
+    let settings = Settings {
+        auth,
+        quotas: Quotas::new(&config.quota),
+        job_id_keys: config.job_id_keys.clone(),
+        envelope_keys: config.envelope_keys.clone(),
+        max_message_bytes: config.max_message_bytes,
+        max_pending: config.max_pending,
+        drain_timeout: config.drain_timeout,
+        replies,
+        callbacks: config.callbacks.clone().map(|callbacks| {
+            let sqs = aws_sdk_sqs::Client::new(sdk);
+            let publisher = SqsPublisher::new(sqs, callbacks.queue.clone());
+            (callbacks, Arc::new(publisher) as Arc<dyn Publisher>)
+        }),
+        cors_origins: config.cors_origins.clone(),
+        descriptors,
+    };
+    Ok(Gateway::new(settings, routes(config, sdk)?, stores, Clock::system()))
+}
+
 /// The routes of the configuration; those that share a queue, a topic or an upstream
 /// share what leads there.
-pub(crate) fn routes(config: &Config, sdk: &SdkConfig) -> Result<Routes, DialError> {
+fn routes(config: &Config, sdk: &SdkConfig) -> Result<Routes, DialError> {
     let sqs = aws_sdk_sqs::Client::new(sdk);
     let sns = aws_sdk_sns::Client::new(sdk);
     let mut batchers: HashMap<Destination, Batcher> = HashMap::new();

@@ -23,6 +23,7 @@ mod gather;
 pub mod group;
 pub mod identity;
 pub mod jobs;
+pub mod lambda;
 pub mod listener;
 pub mod lookup;
 pub mod message;

@@ -13,7 +13,6 @@ use crate::listener::tls::{Tls, TlsMistake};
 use crate::lookup::Lookup;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
-use crate::publish::sqs::SqsPublisher;
 use crate::quota::Quotas;
 use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
@@ -24,6 +23,7 @@ use crate::upstream::grpc::DialError;
 use crate::view::Methods;
 use crate::waiter::Waiter;
 use futures_util::{Stream, StreamExt};
+use prost_reflect::DescriptorPool;
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Stores};
 use queuebridge_web::DescriptorError;
@@ -106,6 +106,9 @@ pub enum ServeError {
     /// The same of the certificates.
     #[error("{0}")]
     Tls(String),
+    /// The Lambda Runtime API cannot be used.
+    #[error("the Lambda runtime failed: {0}")]
+    Lambda(lambda_runtime::Error),
     /// An upstream cannot be used on this machine.
     #[error("an upstream cannot be used: {0}")]
     Upstream(#[from] DialError),
@@ -179,6 +182,27 @@ impl Gateway {
         self.draining.clone()
     }
 
+    /// What it answers, whatever host it runs on.
+    pub(crate) async fn stack(&self) -> Result<Stack, DescriptorError> {
+        Stack::new(&self.settings, &self.routes, self.service.clone()).await
+    }
+
+    /// Begins and ends the shutdown at once: whoever waits is told so.
+    pub(crate) fn stop(&self) {
+        self.draining.cancel();
+        self.closing.cancel();
+    }
+
+    /// Returns when nothing is under way any more, also for callers that have gone away.
+    pub(crate) async fn settled(&self) {
+        self.service.background().wait().await;
+        self.waiter.settled().await;
+        let callbacks = self.service.door().callbacks.iter().map(|callbacks| &callbacks.batcher);
+        for batcher in self.routes.iter().flat_map(|route| &route.batchers).chain(callbacks) {
+            batcher.settled().await;
+        }
+    }
+
     /// Serves until `shutdown`, then finishes what is in hand, for at most the
     /// drain time-out.
     ///
@@ -189,7 +213,7 @@ impl Gateway {
         listener: impl Into<Listener>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let stack = Stack::new(&self.settings, &self.routes, self.service).await?;
+        let stack = self.stack().await?;
         // Ended with the gateway.
         let mut learning = JoinSet::new();
         for (name, upstream) in upstreams_of(&self.routes) {
@@ -245,7 +269,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let descriptors = Arc::new(DescriptorRegistry::default());
-    descriptors.replace_files(files::load(&config.descriptor_files).map_err(broken_files)?);
+    descriptors.replace_files(descriptor_files(&config)?);
     let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
     let address = config.listen;
     let auth = Authenticator::new(&config.auth, &config.tenant)?;
@@ -253,29 +277,18 @@ pub async fn run(
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
     let sdk = crate::aws::sdk_config().await;
-    let routes = deployment::routes(&config, &sdk)?;
     let stores = deployment::stores(&config.store, &sdk);
-    let replies = Arc::new(Replies::new(config.reply_queues));
-    let settings = Settings {
-        auth: auth.clone(),
-        quotas: Quotas::new(&config.quota),
-        job_id_keys: config.job_id_keys,
-        envelope_keys: config.envelope_keys,
-        max_message_bytes: config.max_message_bytes,
-        max_pending: config.max_pending,
-        drain_timeout: config.drain_timeout,
-        replies: replies.clone(),
-        callbacks: config.callbacks.map(|callbacks| {
-            let sqs = aws_sdk_sqs::Client::new(&sdk);
-            let publisher = SqsPublisher::new(sqs, callbacks.queue.clone());
-            (callbacks, Arc::new(publisher) as Arc<dyn Publisher>)
-        }),
-        cors_origins: config.cors_origins,
-        descriptors: descriptors.clone(),
-    };
-    let keys = settings.envelope_keys.clone();
     let leases = stores.leases.clone();
-    let gateway = Gateway::new(settings, routes, stores, Clock::system());
+    let replies = Arc::new(Replies::new(config.reply_queues.clone()));
+    let gateway = deployment::gateway(
+        &config,
+        &sdk,
+        stores,
+        replies.clone(),
+        descriptors.clone(),
+        auth.clone(),
+    )?;
+    let keys = config.envelope_keys;
     let (sqs, waiter) = (aws_sdk_sqs::Client::new(&sdk), gateway.waiter());
     let read = move |url| replies::read(sqs.clone(), url, keys.clone(), waiter.clone());
     let draining = gateway.draining();
@@ -308,6 +321,11 @@ fn upstreams_of(routes: &Routes) -> HashMap<String, Upstream> {
         Some((url.to_string(), route.upstream.clone()?))
     });
     direct.collect()
+}
+
+/// The files of descriptors, as they are now.
+pub(crate) fn descriptor_files(config: &Config) -> Result<Vec<DescriptorPool>, ServeError> {
+    files::load(&config.descriptor_files).map_err(broken_files)
 }
 
 fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {

@@ -111,7 +111,7 @@ async fn the_worker_is_a_plain_grpc_server_too() {
 #[tokio::test]
 async fn clients_of_connect_and_grpc_web_pass_the_http_doors() {
     let _turn = TURN.lock().await;
-    modules(&["test_doors"], &[]).await;
+    modules(&["test_doors", "test_gateway_function"], &[]).await;
 }
 
 #[tokio::test]

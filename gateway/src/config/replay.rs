@@ -22,12 +22,13 @@ pub struct ReplayConfig {
 }
 
 impl ReplayConfig {
-    /// Reads the file, if one is named, and the environment of this process.
+    /// Reads the file that is named here or in `QB_CONFIG`, and the environment of this process.
     ///
     /// # Errors
     /// Every mistake in what a replay needs.
     pub fn from_process(file: Option<&Path>) -> Result<Self, ConfigErrors> {
-        Self::parse(&super::text_of(file)?, super::environment())
+        let env: Vec<(String, String)> = super::environment().collect();
+        Self::parse(&super::text_of(super::lambda::file(file, &env).as_deref())?, env)
     }
 
     /// Reads the text of a configuration file and the given environment. The
