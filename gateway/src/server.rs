@@ -28,7 +28,7 @@ use queuebridge_proto::Keyring;
 use queuebridge_proto::longrunning::operations_server::OperationsServer;
 use queuebridge_proto::v1::executions_server::ExecutionsServer;
 use queuebridge_proto::v1::jobs_server::JobsServer;
-use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Stores};
+use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Seal, Stores};
 use queuebridge_web::DescriptorError;
 use std::collections::HashMap;
 use std::future::Future;
@@ -144,7 +144,8 @@ impl Gateway {
         for route in routes.iter() {
             methods.learn(&route.config.methods.to_string());
         }
-        let Stores { results, gathers, submissions, streams, payloads, leases: _ } = stores;
+        let Stores { results, gathers, submissions, streams, payloads, encryption, leases: _ } =
+            stores;
         let gathers = Gathers {
             results: results.clone(),
             gathers,
@@ -170,7 +171,7 @@ impl Gateway {
         let door = Arc::new(FrontDoor {
             routes: routes.clone(),
             job_id_keys: settings.job_id_keys.clone(),
-            envelope_keys: settings.envelope_keys.clone(),
+            seal: Seal::new(settings.envelope_keys.clone(), encryption),
             submissions,
             gathers,
             replies,
@@ -314,7 +315,7 @@ pub async fn run(
         .map_err(|source| ServeError::Listen { address, source })?;
     let sdk = crate::aws::sdk_config().await;
     let routes = deployment::routes(&config, &sdk)?;
-    let stores = deployment::stores(&config.store, &sdk);
+    let stores = deployment::stores(&config, &sdk);
     let replies = Arc::new(Replies::new(config.reply_queues));
     let settings = Settings {
         tenant: config.tenant,
@@ -332,11 +333,11 @@ pub async fn run(
         cors_origins: config.cors_origins,
         descriptors: descriptors.clone(),
     };
-    let keys = settings.envelope_keys.clone();
+    let seal = Seal::new(settings.envelope_keys.clone(), stores.encryption.clone());
     let leases = stores.leases.clone();
     let gateway = Gateway::new(settings, routes, stores, Clock::system());
     let (sqs, waiter) = (aws_sdk_sqs::Client::new(&sdk), gateway.waiter());
-    let read = move |url| replies::read(sqs.clone(), url, keys.clone(), waiter.clone());
+    let read = move |url| replies::read(sqs.clone(), url, seal.clone(), waiter.clone());
     let draining = gateway.draining();
     let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
     let keeping = tokio::spawn(keep);

@@ -7,6 +7,7 @@
 mod callbacks;
 mod calls;
 mod duration;
+mod encryption;
 mod error;
 mod fan_out;
 mod pattern;
@@ -25,6 +26,7 @@ mod variables;
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
 pub use duration::{format_duration, parse_duration};
+pub use encryption::EncryptionConfig;
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
 pub use pattern::{MethodPattern, PatternError};
@@ -74,6 +76,8 @@ pub struct Config {
     /// Files with descriptors of the services behind the gateway. They are read at
     /// the start and at every SIGHUP. Default: none.
     pub descriptor_files: Vec<PathBuf>,
+    /// Encryption of what travels and rests. Default: none.
+    pub encryption: Option<EncryptionConfig>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Which methods go where. At least one.
@@ -163,6 +167,7 @@ impl Config {
             callbacks: None,
             cors_origins: Vec::new(),
             descriptor_files: Vec::new(),
+            encryption: None,
             log: LogConfig::default(),
             routes,
         }

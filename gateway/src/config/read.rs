@@ -8,7 +8,7 @@ use super::{
     CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig,
     LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern, code_from_name,
 };
-use super::{calls, fan_out};
+use super::{calls, encryption, fan_out};
 use crate::callback;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
@@ -49,6 +49,7 @@ pub(super) fn config(
     let callbacks = callbacks(&mut reader);
     let cors_origins = protocols::origins(&mut reader);
     let descriptor_files = protocols::descriptor_files(&mut reader);
+    let encryption = encryption::read(&mut reader);
     let log = log(&mut reader);
     let routes = routes(&mut reader);
     let stores = store.as_ref().is_none_or(|store| store.payload_bucket.is_some());
@@ -65,6 +66,13 @@ pub(super) fn config(
         }
     }
 
+    if let (Some(ids), Some(envelopes)) = (&job_id_keys, &envelope_keys)
+        && ids.shares_a_secret_with(envelopes)
+    {
+        let problem = "one of its secrets is among the job_id_keys, too";
+        reader.complain("envelope_keys", problem, "secrets of their own: workers hold these");
+    }
+
     let mistakes = reader.finish();
     match (job_id_keys, envelope_keys, store) {
         (Some(job_id_keys), Some(envelope_keys), Some(store)) if mistakes.is_empty() => {
@@ -79,6 +87,7 @@ pub(super) fn config(
                 callbacks,
                 cors_origins,
                 descriptor_files,
+                encryption,
                 log,
                 ..defaults
             })

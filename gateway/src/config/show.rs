@@ -46,6 +46,12 @@ impl Display for Config {
         writeln!(f, "\n[descriptors]")?;
         let files: Vec<_> = self.descriptor_files.iter().map(|path| path.display()).collect();
         line(f, "files", list(&files))?;
+        if let Some(encryption) = &self.encryption {
+            writeln!(f, "\n[encryption]")?;
+            line(f, "keys", list(&encryption.keys))?;
+            line(f, "encrypt", encryption.encrypt)?;
+            line(f, "required", encryption.required)?;
+        }
         writeln!(f, "\n[log]")?;
         let format = match self.log.format {
             LogFormat::Json => "json",
