@@ -1,10 +1,12 @@
 //! What a gateway is made of on AWS: queues and topics, upstreams, stores.
 
+use crate::auth::Authenticator;
 use crate::config::{Config, Destination, StoreConfig, UpstreamTarget};
 use crate::descriptors::DescriptorRegistry;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
+use crate::quota::Quotas;
 use crate::replies::Replies;
 use crate::route::Routes;
 use crate::server::{Gateway, Settings};
@@ -25,9 +27,11 @@ pub(crate) fn gateway(
     stores: Stores,
     replies: Arc<Replies>,
     descriptors: Arc<DescriptorRegistry>,
+    auth: Authenticator,
 ) -> Result<Gateway, DialError> {
     let settings = Settings {
-        tenant: config.tenant.clone(),
+        auth,
+        quotas: Quotas::new(&config.quota),
         job_id_keys: config.job_id_keys.clone(),
         envelope_keys: config.envelope_keys.clone(),
         max_message_bytes: config.max_message_bytes,

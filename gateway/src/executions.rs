@@ -1,5 +1,6 @@
 //! `Executions`: jobs as streams of operations.
 
+use crate::auth::Verb;
 use crate::jobs::JobsService;
 use crate::operations::operation;
 use crate::watch;
@@ -38,7 +39,7 @@ impl Executions for JobsService {
         &self,
         request: Request<WaitExecutionRequest>,
     ) -> Result<Response<Self::WaitExecutionStream>, Status> {
-        let id = self.job_named(&request, &request.get_ref().name)?;
+        let id = self.job_named(&request, Verb::Watch, &request.get_ref().name)?;
         Ok(Response::new(self.follow(id)))
     }
 }

@@ -1,17 +1,37 @@
 //! Who calls.
 
+use crate::auth::{Rights, Verb};
+use queuebridge_proto::JobId;
 use std::sync::Arc;
 use tonic::{Request, Status};
 
-/// The authenticated caller. Until authentication exists the tenant is a
-/// constant of the configuration; it is never taken from request metadata.
+/// The authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// For whom the job runs; part of every key and of the job id.
+    /// For whom the job runs; part of every key and of the job id. It follows from the
+    /// caller's credentials, or is a constant of the configuration, and is never taken
+    /// from the request.
     pub tenant: Arc<str>,
+    /// Who it is, for the audit log: the id of an API key, the subject of a token or of
+    /// a certificate.
+    pub subject: Arc<str>,
+    rights: Rights,
 }
 
 impl Identity {
+    /// A caller with these rights.
+    #[must_use]
+    pub fn new(tenant: impl Into<Arc<str>>, subject: impl Into<Arc<str>>, rights: Rights) -> Self {
+        Self { tenant: tenant.into(), subject: subject.into(), rights }
+    }
+
+    /// A caller that was not asked who it is, and may do everything with the jobs of
+    /// this tenant.
+    #[must_use]
+    pub fn trusted(tenant: impl Into<Arc<str>>) -> Self {
+        Self::new(tenant, "anonymous", Rights::all())
+    }
+
     /// The identity that the server attached to a request.
     ///
     /// # Errors
@@ -22,5 +42,21 @@ impl Identity {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| Status::unauthenticated("the caller has no identity"))
+    }
+
+    /// Whether the caller may do this with jobs of a method.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED`/`NOT_GRANTED`.
+    pub fn may(&self, verb: Verb, method: &str) -> Result<(), Status> {
+        self.rights.check(verb, method)
+    }
+
+    /// Whether the caller may do this with a job of its tenant.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED`/`NOT_GRANTED`.
+    pub fn may_with(&self, verb: Verb, job: &JobId) -> Result<(), Status> {
+        self.rights.check_job(verb, job)
     }
 }

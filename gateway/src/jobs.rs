@@ -1,6 +1,8 @@
 //! The `Jobs` service: RPCs to and from the parts that do the work.
 
 use crate::admission::Place as Admitted;
+use crate::audit;
+use crate::auth::Verb;
 use crate::download;
 use crate::gather;
 use crate::group::Members;
@@ -50,6 +52,15 @@ const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
 const ABANDON_TRIES: u32 = 4;
 const ABANDON_BACKOFF: Duration = Duration::from_millis(200);
 
+/// What becomes of a submission for which the tenant's quota is used up.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// In a batch: whoever has sent it hears which of them to send again.
+    Refused,
+    /// In a stream.
+    Slowed,
+}
+
 /// The service. Cheap to clone.
 #[derive(Clone)]
 pub struct JobsService(Arc<Parts>, TaskTracker);
@@ -89,6 +100,9 @@ impl JobsService {
     ) -> Result<Ticket, Status> {
         let ticket = self.0.door.accept(caller, prepared, trace).await?;
         self.0.lookup.methods.learn(&ticket.method);
+        if let Some(retry_of) = &ticket.retry_of {
+            audit::replayed(caller, &ticket.id, retry_of);
+        }
         Ok(ticket)
     }
 
@@ -100,6 +114,7 @@ impl JobsService {
         let caller = Identity::of(&request)?;
         let trace = trace_of(request.metadata());
         let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
+        self.0.door.quotas.submit(&caller.tenant)?;
         let prepared = self.0.door.prepare(&caller, request.into_inner())?;
         Ok(self.accept(&caller, prepared, trace, admitted).await?.id)
     }
@@ -136,12 +151,17 @@ impl JobsService {
     async fn item(
         &self,
         index: u64,
+        pace: Pace,
         caller: &Identity,
         request: SubmitRequest,
         trace: Option<TraceContext>,
         group: Option<&Members>,
     ) -> SubmitResult {
         let result = async {
+            match pace {
+                Pace::Refused => self.0.door.quotas.submit(&caller.tenant)?,
+                Pace::Slowed => self.0.door.quotas.wait(&caller.tenant).await,
+            }
             let admitted = self.0.door.admission.wait(request.encoded_len()).await?;
             if let Some(group) = group {
                 let position = u32::try_from(index).unwrap_or(u32::MAX);
@@ -167,15 +187,23 @@ impl JobsService {
         job.unwrap_or_else(|_| view::accepted(&group.id, group.plan.method.clone()))
     }
 
-    /// The job of an id that a caller gave in `field`.
+    /// The job of an id that a caller gave in `field`, if it may do `verb` with it. Whether
+    /// a job of another tenant exists nobody learns, also from what is granted.
     pub(crate) fn verify<T>(
         &self,
         request: &Request<T>,
+        verb: Verb,
         field: &str,
         id: &str,
     ) -> Result<JobId, Status> {
         let caller = Identity::of(request)?;
-        JobId::verify(id, &caller.tenant, &self.0.job_id_keys).map_err(|e| bad_id(field, e))
+        let id = JobId::verify(id, &caller.tenant, &self.0.job_id_keys);
+        let id = id.map_err(|e| bad_id(field, e))?;
+        let granted = caller.may_with(verb, &id);
+        if granted.is_err() {
+            audit::act(&caller, verb.name(), &id, &granted);
+        }
+        granted.map(|()| id)
     }
 
     /// The job when it is finished, or as it stands after `wait`, or in time for the
@@ -197,6 +225,20 @@ impl JobsService {
             self.0.door.tell(id).await?;
         }
         Ok(job)
+    }
+
+    /// Cancels a job for somebody who has asked for it.
+    pub(crate) async fn cancel_for(&self, caller: &Identity, id: &JobId) -> Result<Job, Status> {
+        let cancelled = self.cancel_job(id).await;
+        audit::act(caller, "cancel", id, &cancelled);
+        cancelled
+    }
+
+    /// Forgets the result of a job for somebody who has asked for it.
+    pub(crate) async fn delete_for(&self, caller: &Identity, id: &JobId) -> Result<(), Status> {
+        let deleted = self.0.lookup.delete(id, &caller.tenant).await;
+        audit::act(caller, "delete", id, &deleted);
+        deleted
     }
 
     /// Cancels a job that nobody waits for any more, with some patience: its caller is
@@ -250,6 +292,7 @@ impl Jobs for JobsService {
         let trace = trace_of(request.metadata());
         let (begun, deadline) = (Instant::now(), deadline_of(request.metadata()));
         let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
+        self.0.door.quotas.submit(&caller.tenant)?;
         let prepared = self.0.door.prepare(&caller, request.into_inner())?;
         let wait = prepared.wait();
         // Before the job is published, so that its end is not missed.
@@ -277,7 +320,9 @@ impl Jobs for JobsService {
         };
         let items = (0..).zip(jobs);
         let results = stream::iter(items)
-            .map(|(index, job)| self.item(index, &caller, job, trace.clone(), group.as_ref()))
+            .map(|(index, job)| {
+                self.item(index, Pace::Refused, &caller, job, trace.clone(), group.as_ref())
+            })
             .buffered(ITEMS_AT_ONCE)
             .collect()
             .await;
@@ -313,7 +358,9 @@ impl Jobs for JobsService {
             .enumerate()
             .map(move |(index, job)| {
                 let (service, caller, trace) = (service.clone(), caller.clone(), trace.clone());
-                async move { Ok(service.item(index as u64, &caller, job, trace, None).await) }
+                async move {
+                    Ok(service.item(index as u64, Pace::Slowed, &caller, job, trace, None).await)
+                }
             })
             .buffer_unordered(ITEMS_AT_ONCE);
         let last = stream::once(async move {
@@ -331,7 +378,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<GetResultRequest>,
     ) -> Result<Response<Job>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
         let wait = duration("wait", request.get_ref().wait.as_ref())?;
         Ok(Response::new(self.wait(&id, wait, request.metadata()).await?))
     }
@@ -342,7 +389,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<WatchResultRequest>,
     ) -> Result<Response<Self::WatchResultStream>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Watch, "id", &request.get_ref().id)?;
         let seen =
             match &request.get_ref().resume_token {
                 token if token.is_empty() => None,
@@ -364,7 +411,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<DownloadResultRequest>,
     ) -> Result<Response<Self::DownloadResultStream>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
         let pieces = download::pieces(self.0.lookup.clone(), id, request.get_ref().offset).await?;
         Ok(Response::new(pieces))
     }
@@ -375,7 +422,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<ReadStreamRequest>,
     ) -> Result<Response<Self::ReadStreamStream>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
         let ReadStreamRequest { from, attempt, .. } = request.into_inner();
         Ok(Response::new(read_stream::messages(self, id, from, &attempt).await?))
     }
@@ -384,20 +431,19 @@ impl Jobs for JobsService {
         &self,
         request: Request<ListBranchesRequest>,
     ) -> Result<Response<ListBranchesResponse>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
         let ListBranchesRequest { page_size, page_token, .. } = request.get_ref();
         Ok(Response::new(self.0.lookup.page(&id, *page_size, page_token).await?))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
-        Ok(Response::new(self.cancel_job(&id).await?))
+        let id = self.verify(&request, Verb::Cancel, "id", &request.get_ref().id)?;
+        Ok(Response::new(self.cancel_for(&Identity::of(&request)?, &id).await?))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {
-        let id = self.verify(&request, "id", &request.get_ref().id)?;
-        self.0.lookup.delete(&id, &Identity::of(&request)?.tenant).await?;
-        Ok(Response::new(()))
+        let id = self.verify(&request, Verb::Admin, "id", &request.get_ref().id)?;
+        Ok(Response::new(self.delete_for(&Identity::of(&request)?, &id).await?))
     }
 }
 

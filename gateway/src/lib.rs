@@ -6,6 +6,8 @@
 
 pub mod admission;
 mod attach;
+mod audit;
+pub mod auth;
 pub mod aws;
 pub mod callback;
 pub mod cli;
@@ -22,12 +24,14 @@ pub mod group;
 pub mod identity;
 pub mod jobs;
 pub mod lambda;
+pub mod listener;
 pub mod lookup;
 pub mod message;
 mod native;
 mod operations;
 mod oversize;
 pub mod publish;
+pub mod quota;
 mod read_stream;
 mod reflection;
 pub mod replies;

@@ -26,6 +26,7 @@ async fn main() -> ExitCode {
     let exit = match command {
         Command::Serve(args) => serve(&args).await,
         Command::CheckConfig(args) => check_config(&args),
+        Command::ApiKey(args) => cli::api_key::run(args),
         Command::Client(command) => cli::run(*command).await,
     };
     exit.into()

@@ -1,10 +1,13 @@
 //! Native gRPC: the gateway's own services, and behind them every routed method, which
 //! goes through its queue or directly to its upstream.
 
+use crate::audit;
+use crate::auth::{self, Authenticator, Known, Verb};
 use crate::config::{MethodPattern, UpstreamTakes};
 use crate::descriptors::DescriptorRegistry;
 use crate::identity::Identity;
 use crate::oversize;
+use crate::quota::Quotas;
 use crate::route;
 use crate::typed::Typed;
 use crate::upstream::NotRun;
@@ -14,6 +17,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
@@ -31,6 +35,9 @@ const OWN: [&str; 3] = [
     queuebridge_proto::EXECUTIONS_SERVICE,
 ];
 
+/// What is answered to everybody.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
 /// Everything that is called at the gateway's port, whatever protocol it came by.
 #[derive(Clone)]
 pub(crate) struct Native {
@@ -38,7 +45,8 @@ pub(crate) struct Native {
     typed: Typed,
     routes: route::Routes,
     descriptors: Arc<DescriptorRegistry>,
-    identity: Identity,
+    auth: Authenticator,
+    quotas: Quotas,
 }
 
 impl Native {
@@ -47,9 +55,10 @@ impl Native {
         typed: Typed,
         routes: route::Routes,
         descriptors: Arc<DescriptorRegistry>,
-        identity: Identity,
+        auth: Authenticator,
+        quotas: Quotas,
     ) -> Self {
-        Self { own: own.prepare(), typed, routes, descriptors, identity }
+        Self { own: own.prepare(), typed, routes, descriptors, auth, quotas }
     }
 
     /// Whether a call goes to the upstream of its route. Of the kinds of methods only
@@ -79,24 +88,70 @@ impl Native {
     }
 }
 
+type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
 impl Service<Request<Body>> for Native {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Answered;
 
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        request.extensions_mut().insert(self.identity.clone());
-        if self.is_own(request.uri().path()) {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_own = self.is_own(request.uri().path());
+        // Load balancers have no credentials.
+        if is_own && request.uri().path().starts_with(HEALTH) {
+            return Box::pin(self.own.call(request));
+        }
+        match self.auth.known(&request) {
+            Known::Now(Ok(caller)) => self.call_as(caller, is_own, request),
+            Known::Now(Err(status)) => refused(&status),
+            Known::Later(token) => {
+                let mut services = self.clone();
+                Box::pin(async move {
+                    match services.auth.of_token(token).await {
+                        Ok(caller) => services.call_as(caller, is_own, request).await,
+                        Err(status) => refused(&status).await,
+                    }
+                })
+            }
+        }
+    }
+}
+
+impl Native {
+    fn call_as(&mut self, caller: Identity, is_own: bool, request: Request<Body>) -> Answered {
+        match self.quotas.enter(&caller.tenant) {
+            Err(status) => refused(&status),
+            Ok(None) => self.dispatch(caller, is_own, request),
+            Ok(Some(call)) => {
+                let answered = self.dispatch(caller, is_own, request);
+                Box::pin(async { Ok(call.until_the_end_of(answered.await?)) })
+            }
+        }
+    }
+
+    fn dispatch(&mut self, caller: Identity, is_own: bool, mut request: Request<Body>) -> Answered {
+        if !self.auth.is_open() {
+            auth::strip(request.headers_mut());
+        }
+        if is_own {
+            request.extensions_mut().insert(caller);
             let answered = self.own.call(request);
             return Box::pin(async { answered.await.map(oversize::of_response) });
         }
         if !is_grpc(&request) {
             return Box::pin(std::future::ready(Ok(not_grpc())));
         }
+        let granted = caller.may(Verb::Submit, request.uri().path());
+        let granted =
+            granted.inspect_err(|status| audit::refused(&caller, request.uri().path(), status));
+        if let Err(status) = granted.and_then(|()| self.quotas.submit(&caller.tenant)) {
+            return refused(&status);
+        }
+        request.extensions_mut().insert(caller);
         let route = self.routes.find(request.uri().path()).cloned();
         let direct = route.filter(|route| self.goes_direct(route, &request));
         let typed = self.typed.clone();
@@ -115,6 +170,10 @@ impl Service<Request<Body>> for Native {
             })
         })
     }
+}
+
+fn refused(status: &Status) -> Answered {
+    Box::pin(std::future::ready(Ok(status.clone().into_http())))
 }
 
 /// Whether what the upstream cannot do goes to the queue.

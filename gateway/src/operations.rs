@@ -1,6 +1,7 @@
 //! `google.longrunning.Operations`: the same jobs in the shape that long-running
 //! operations have elsewhere.
 
+use crate::auth::Verb;
 use crate::identity::Identity;
 use crate::jobs::{JobsService, MAX_WAIT};
 use crate::submission::duration;
@@ -57,9 +58,14 @@ fn type_url(name: &str) -> String {
 
 impl JobsService {
     /// The job of an operation's name.
-    pub(crate) fn job_named<T>(&self, request: &Request<T>, name: &str) -> Result<JobId, Status> {
+    pub(crate) fn job_named<T>(
+        &self,
+        request: &Request<T>,
+        verb: Verb,
+        name: &str,
+    ) -> Result<JobId, Status> {
         match name.strip_prefix(PREFIX) {
-            Some(id) => self.verify(request, "name", id),
+            Some(id) => self.verify(request, verb, "name", id),
             None => Err(error::invalid_field("name", "operations/ and the id of a job")),
         }
     }
@@ -79,7 +85,7 @@ impl Operations for JobsService {
         &self,
         request: Request<GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let id = self.job_named(&request, &request.get_ref().name)?;
+        let id = self.job_named(&request, Verb::Read, &request.get_ref().name)?;
         Ok(Response::new(operation(self.lookup().job(&id).await?)))
     }
 
@@ -87,17 +93,16 @@ impl Operations for JobsService {
         &self,
         request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        let id = self.job_named(&request, &request.get_ref().name)?;
-        self.lookup().delete(&id, &Identity::of(&request)?.tenant).await?;
-        Ok(Response::new(()))
+        let id = self.job_named(&request, Verb::Admin, &request.get_ref().name)?;
+        Ok(Response::new(self.delete_for(&Identity::of(&request)?, &id).await?))
     }
 
     async fn cancel_operation(
         &self,
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        let id = self.job_named(&request, &request.get_ref().name)?;
-        self.cancel_job(&id).await?;
+        let id = self.job_named(&request, Verb::Cancel, &request.get_ref().name)?;
+        self.cancel_for(&Identity::of(&request)?, &id).await?;
         Ok(Response::new(()))
     }
 
@@ -105,7 +110,7 @@ impl Operations for JobsService {
         &self,
         request: Request<WaitOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let id = self.job_named(&request, &request.get_ref().name)?;
+        let id = self.job_named(&request, Verb::Read, &request.get_ref().name)?;
         // Without a time-out the caller's deadline is the limit.
         let wait = match &request.get_ref().timeout {
             None => MAX_WAIT,

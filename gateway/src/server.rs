@@ -1,15 +1,19 @@
 //! Building the gateway, serving it, draining it.
 
 use crate::admission::Admission;
+use crate::auth::{AuthError, Authenticator};
 use crate::callback::Callbacks;
 use crate::config::{CallbackConfig, Config, UpstreamTarget};
 use crate::deployment;
 use crate::descriptors::files::{self, FileMistake};
 use crate::descriptors::{DescriptorRegistry, upstreams};
 use crate::jobs::{JobsService, Parts};
+use crate::listener::Listener;
+use crate::listener::tls::{Tls, TlsMistake};
 use crate::lookup::Lookup;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
+use crate::quota::Quotas;
 use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
 use crate::stack::Stack;
@@ -18,7 +22,7 @@ use crate::upstream::Upstream;
 use crate::upstream::grpc::DialError;
 use crate::view::Methods;
 use crate::waiter::Waiter;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use prost_reflect::DescriptorPool;
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Stores};
@@ -31,33 +35,21 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tower::layer::layer_fn;
 
-/// Connections that say nothing are probed after this time, which is shorter
-/// than the idle time-outs of common load balancers (60 s).
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a job may have around its response: both metadata of 8 KiB, and the rest.
 const AROUND_A_RESPONSE: usize = 32 * 1024;
 /// So much before the end of the drain time-out calls in hand are answered, whatever
 /// there is to say.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// What a connection may send ahead. Callers of many small messages need it: HTTP/2 servers
-/// end connections with too many small frames that were not read yet, and what is too many
-/// is counted by this.
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// Fewer and larger frames than the 16 KiB of the standard.
-const FRAME: u32 = 64 * 1024;
-/// Calls that one connection may have open.
-const MAX_STREAMS: u32 = 4096;
 
 /// What a gateway is made of, beside its routes and stores.
 #[derive(Clone)]
 pub struct Settings {
-    /// The tenant of every caller.
-    pub tenant: String,
+    /// Who calls.
+    pub auth: Authenticator,
+    /// What one tenant may use.
+    pub quotas: Quotas,
     /// Sign and verify job ids.
     pub job_id_keys: Keyring,
     /// Seal envelopes.
@@ -108,6 +100,12 @@ pub enum ServeError {
     /// Files of descriptors have been broken since the configuration was checked.
     #[error("{0}")]
     DescriptorFiles(String),
+    /// Nobody could be let in.
+    #[error("callers cannot be authenticated: {0}")]
+    Auth(#[from] AuthError),
+    /// The same of the certificates.
+    #[error("{0}")]
+    Tls(String),
     /// The Lambda Runtime API cannot be used.
     #[error("the Lambda runtime failed: {0}")]
     Lambda(lambda_runtime::Error),
@@ -159,6 +157,7 @@ impl Gateway {
             callbacks,
             clock,
             admission: Admission::new(settings.max_pending),
+            quotas: settings.quotas.clone(),
         });
         let service = JobsService::new(Parts {
             door,
@@ -211,7 +210,7 @@ impl Gateway {
     /// See [`ServeError`].
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let stack = self.stack().await?;
@@ -221,15 +220,17 @@ impl Gateway {
             learning.spawn(upstreams::keep(self.settings.descriptors.clone(), name, upstream));
         }
         let front = stack.front();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let listener = listener.into();
+        let reachable = listener.address().is_none_or(|address| !address.ip().is_loopback());
+        if self.settings.auth.is_open() && reachable {
+            tracing::warn!(
+                "auth = \"none\", and the port is not on loopback: everybody who can reach it \
+                 may submit, read, cancel and delete jobs"
+            );
+        }
+        let (server, incoming) = listener.open();
         let draining = self.draining.clone();
-        let server = Server::builder()
-            .accept_http1(true)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .max_concurrent_streams(Some(MAX_STREAMS))
-            .max_frame_size(Some(FRAME))
-            .initial_connection_window_size(Some(CONNECTION_WINDOW))
+        let server = server
             // The stack has routes of its own; the server's have nothing.
             .layer(layer_fn(move |_| front.clone()))
             .add_routes(tonic::service::Routes::default())
@@ -258,7 +259,7 @@ impl Gateway {
 }
 
 /// Runs a gateway over SQS, SNS, DynamoDB and S3 until `shutdown`. At every one of
-/// `reloads` it reads the files of descriptors again.
+/// `reloads` it reads the files of descriptors and certificates again.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -269,7 +270,9 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.replace_files(descriptor_files(&config)?);
+    let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
     let address = config.listen;
+    let auth = Authenticator::new(&config.auth, &config.tenant)?;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
@@ -277,20 +280,33 @@ pub async fn run(
     let stores = deployment::stores(&config.store, &sdk);
     let leases = stores.leases.clone();
     let replies = Arc::new(Replies::new(config.reply_queues.clone()));
-    let gateway = deployment::gateway(&config, &sdk, stores, replies.clone(), descriptors.clone())?;
+    let gateway = deployment::gateway(
+        &config,
+        &sdk,
+        stores,
+        replies.clone(),
+        descriptors.clone(),
+        auth.clone(),
+    )?;
     let keys = config.envelope_keys;
     let (sqs, waiter) = (aws_sdk_sqs::Client::new(&sdk), gateway.waiter());
     let read = move |url| replies::read(sqs.clone(), url, keys.clone(), waiter.clone());
     let draining = gateway.draining();
     let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
     let keeping = tokio::spawn(keep);
+    let reloads = reloads.inspect(move |()| auth.reload());
+    let told = tls.clone();
+    let reloads = reloads.inspect(move |()| told.iter().for_each(|tls| tls.read_again()));
     let reading = tokio::spawn(files::keep(descriptors, config.descriptor_files, reloads));
+    let certificates = tls.clone().map(|tls| tokio::spawn(tls.keep()));
     // With port 0 the system chose one: say which.
     let address = listener.local_addr().unwrap_or(address);
-    tracing::info!(%address, "listening");
+    tracing::info!(%address, tls = tls.is_some(), "listening");
+    let listener = Listener::from(listener).with_tls(tls).with_limits(config.limits);
     let served = gateway.serve(listener, shutdown).await;
     draining.cancel();
     reading.abort();
+    certificates.inspect(|task| task.abort());
     if let Err(error) = keeping.await {
         tracing::error!(%error, "keeping a reply shard failed");
     }
@@ -315,4 +331,9 @@ pub(crate) fn descriptor_files(config: &Config) -> Result<Vec<DescriptorPool>, S
 fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     ServeError::DescriptorFiles(lines.join("\n"))
+}
+
+fn broken_tls(mistakes: Vec<TlsMistake>) -> ServeError {
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    ServeError::Tls(lines.join("\n"))
 }

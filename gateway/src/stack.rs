@@ -3,7 +3,6 @@
 
 use crate::descriptors::{DescriptorRegistry, Routed};
 use crate::front::{Cors, Front, Protocols};
-use crate::identity::Identity;
 use crate::jobs::JobsService;
 use crate::native::Native;
 use crate::reflection;
@@ -53,7 +52,6 @@ impl Stack {
         routes: &Routes,
         service: JobsService,
     ) -> Result<Self, DescriptorError> {
-        let identity = Identity { tenant: settings.tenant.as_str().into() };
         let most = settings.max_message_bytes;
         let typed = Typed::new(service.clone(), most);
         let jobs = JobsServer::new(service.clone())
@@ -80,7 +78,14 @@ impl Stack {
             .add_service(health_service)
             .add_service(reflection)
             .add_service(reflection_alpha);
-        let services = Native::new(own, typed, routes.clone(), registry.clone(), identity);
+        let services = Native::new(
+            own,
+            typed,
+            routes.clone(),
+            registry.clone(),
+            settings.auth.clone(),
+            settings.quotas.clone(),
+        );
         let protocols = Arc::new(Protocols {
             descriptors: registry,
             cors: Cors::new(&settings.cors_origins),

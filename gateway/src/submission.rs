@@ -1,5 +1,7 @@
 //! A submission, checked: later code cannot meet half-checked data.
 
+use crate::audit;
+use crate::auth::Verb;
 use crate::fan_out::{self, Selected};
 use crate::group::Member;
 use crate::identity::Identity;
@@ -87,6 +89,8 @@ impl Submission {
     ) -> Result<Self, Status> {
         let method = MethodName::parse(&request.method)
             .map_err(|rule| error::invalid_field("method", rule))?;
+        let granted = caller.may(Verb::Submit, method.as_str());
+        granted.inspect_err(|status| audit::refused(caller, method.as_str(), status))?;
         let Some(route) = routes.find(method.as_str()).cloned() else {
             let rule = "no route takes this method";
             return Err(error::refused_field(Code::NotFound, reason::NO_ROUTE, "method", rule));

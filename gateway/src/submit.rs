@@ -6,6 +6,7 @@ use crate::config::{Guarantee, LeasePolicy};
 use crate::identity::Identity;
 use crate::message;
 use crate::publish::PublishError;
+use crate::quota::Quotas;
 use crate::replies::Replies;
 use crate::route::Routes;
 use crate::scatter;
@@ -50,6 +51,8 @@ pub struct FrontDoor {
     pub callbacks: Option<Callbacks>,
     /// How much is in hand.
     pub admission: Admission,
+    /// What one tenant may submit.
+    pub quotas: Quotas,
 }
 
 /// An accepted job.

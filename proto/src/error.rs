@@ -104,6 +104,20 @@ pub mod reason {
     pub const GATHER_FAILED: &str = "GATHER_FAILED";
     /// A group takes no further jobs.
     pub const GROUP_OVER: &str = "GROUP_OVER";
+    /// The call came without credentials.
+    pub const CREDENTIALS_MISSING: &str = "CREDENTIALS_MISSING";
+    /// The credentials are none that this gateway knows.
+    pub const CREDENTIALS_INVALID: &str = "CREDENTIALS_INVALID";
+    /// The credentials are not valid any more, or not yet.
+    pub const CREDENTIALS_EXPIRED: &str = "CREDENTIALS_EXPIRED";
+    /// The keys that credentials are checked with cannot be had at the moment.
+    pub const AUTH_UNAVAILABLE: &str = "AUTH_UNAVAILABLE";
+    /// The caller is known, and its credentials name no tenant.
+    pub const NO_TENANT: &str = "NO_TENANT";
+    /// None of the caller's roles grants this.
+    pub const NOT_GRANTED: &str = "NOT_GRANTED";
+    /// The tenant has used up what it may submit or have in hand for the moment.
+    pub const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
     /// The attempts were used up without a reported failure: workers died.
     pub const ATTEMPTS_EXHAUSTED: &str = "ATTEMPTS_EXHAUSTED";
 }

@@ -10,7 +10,8 @@
 //! work expiry, ms 6 | retention, s 4 | MAC 16      = 53 bytes, 71 characters
 //! ```
 //!
-//! The kind says also how the rest is laid out. The id of a gather leads to the ids of
+//! The tenant tag is a MAC as well, so that nobody can look for a tenant's name that
+//! shares one. The kind says also how the rest is laid out. The id of a gather leads to the ids of
 //! its branches, so that nobody has to store them.
 
 use crate::keys::{Keyring, MAC_LEN};
@@ -30,6 +31,7 @@ const SIGNED_LEN: usize = 37;
 const LEN: usize = SIGNED_LEN + MAC_LEN;
 const TEXT_LEN: usize = 71;
 const DOMAIN: &[u8] = b"queuebridge job id\0";
+const TENANT_DOMAIN: &[u8] = b"queuebridge tenant\0";
 const FLAG_AT_LEAST_ONCE: u8 = 1;
 /// The other bits of the flags: the number of the reply shard and one, or zero.
 const SHARD_SHIFT: u32 = 1;
@@ -79,14 +81,14 @@ impl JobId {
     /// Signs a new id.
     #[must_use]
     pub fn mint(claims: &Claims<'_>, keys: &Keyring) -> Self {
-        Self::lay_out(SINGLE, claims).signed(keys)
+        Self::lay_out(SINGLE, claims, keys).signed(keys)
     }
 
     /// Signs a new id of a job with branches. Its work expiry is the deadline by which
     /// the gather is decided.
     #[must_use]
     pub fn mint_gather(claims: &Claims<'_>, keys: &Keyring) -> Self {
-        Self::lay_out(GATHER, claims).signed(keys)
+        Self::lay_out(GATHER, claims, keys).signed(keys)
     }
 
     /// The id of the branch number `index` of this gather, without a signature: for the
@@ -112,22 +114,23 @@ impl JobId {
         Self { bytes }
     }
 
-    /// The same id under a signature of these keys.
+    /// The same id under a signature of the key that it names: for branches, which
+    /// have that of their gather. Once that key is given up, the signature is none.
     #[must_use]
     pub fn signed(mut self, keys: &Keyring) -> Self {
-        self.bytes[1] = keys.signing_id();
-        let mac = keys.sign(&[DOMAIN, &self.bytes[..SIGNED_LEN]]);
-        self.bytes[SIGNED_LEN..].copy_from_slice(&mac);
+        let mac = keys.sign_with(self.bytes[1], &[DOMAIN, &self.bytes[..SIGNED_LEN]]);
+        self.bytes[SIGNED_LEN..].copy_from_slice(&mac.unwrap_or_default());
         self
     }
 
-    fn lay_out(kind: u8, claims: &Claims<'_>) -> Self {
+    fn lay_out(kind: u8, claims: &Claims<'_>, keys: &Keyring) -> Self {
         let mut bytes = [0; LEN];
         bytes[0] = kind;
+        bytes[1] = keys.signing_id();
         let shard = claims.reply_shard.filter(|n| usize::from(*n) < MAX_REPLY_SHARDS);
         bytes[2] = u8::from(claims.at_least_once) | shard.map_or(0, |n| (n + 1) << SHARD_SHIFT);
         bytes[3..19].copy_from_slice(claims.uuid.as_bytes());
-        bytes[19..23].copy_from_slice(&tag(claims.tenant));
+        bytes[19..23].copy_from_slice(&tenant_tag(claims.tenant, keys.signing_id(), keys));
         bytes[23..27].copy_from_slice(&tag(claims.method));
         bytes[27..33].copy_from_slice(&claims.expires_at.0.to_be_bytes()[2..]);
         bytes[33..SIGNED_LEN].copy_from_slice(&ceil_secs(claims.retention));
@@ -160,7 +163,7 @@ impl JobId {
         let signed = [DOMAIN, &id.bytes[..SIGNED_LEN]];
         let authentic = keys.verify(u32::from(id.bytes[1]), &signed, &id.bytes[SIGNED_LEN..]);
         // Both are evaluated: the time taken does not tell forged from foreign.
-        if authentic & (id.bytes[19..23] == tag(tenant)) {
+        if authentic & (id.bytes[19..23] == tenant_tag(tenant, id.bytes[1], keys)) {
             Ok(id)
         } else {
             Err(JobIdError::Unknown)
@@ -216,6 +219,12 @@ impl JobId {
     pub fn method_tag(&self) -> [u8; 4] {
         [self.bytes[23], self.bytes[24], self.bytes[25], self.bytes[26]]
     }
+}
+
+/// Made with the key that signs the id.
+fn tenant_tag(tenant: &str, key_id: u8, keys: &Keyring) -> [u8; 4] {
+    let mac = keys.sign_with(key_id, &[TENANT_DOMAIN, tenant.as_bytes()]).unwrap_or_default();
+    [mac[0], mac[1], mac[2], mac[3]]
 }
 
 fn ceil_secs(time: Duration) -> [u8; 4] {
@@ -289,6 +298,27 @@ mod tests {
         let signed = first.signed(&keys(1));
         assert_eq!(JobId::verify(&signed.to_string(), "default", &keys(1)), Ok(signed));
         assert_eq!(signed.uuid(), first.uuid());
+    }
+
+    #[test]
+    fn branches_have_the_key_of_their_gather_also_after_a_rotation() {
+        let (old, new) = ("1:MDEyMzQ1Njc4OWFiY2RlZg==", "2:ZmVkY2JhOTg3NjU0MzIxMA==");
+        let keys = |text: &str| Keyring::parse(text).unwrap();
+        let gather = JobId::mint_gather(&claims(false), &keys(old));
+        let rotated = keys(&format!("{new},{old}"));
+        let branch = gather.branch(0, "/a.B/C", gather.expires_at()).signed(&rotated);
+        assert_eq!(JobId::verify(&branch.to_string(), "default", &rotated), Ok(branch));
+        assert_eq!(branch, gather.branch(0, "/a.B/C", gather.expires_at()).signed(&keys(old)));
+        let gone = branch.signed(&keys(new));
+        assert!(JobId::verify(&gone.to_string(), "default", &keys(new)).is_err());
+    }
+
+    #[test]
+    fn a_tenants_tag_cannot_be_known_without_the_key() {
+        let id = |seed| JobId::mint(&claims(false), &keys(seed)).bytes;
+        assert_ne!(id(1)[19..23], id(2)[19..23]);
+        let other = JobId::mint(&Claims { tenant: "other", ..claims(false) }, &keys(1)).bytes;
+        assert_ne!(id(1)[19..23], other[19..23]);
     }
 
     #[test]

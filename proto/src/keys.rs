@@ -83,12 +83,15 @@ impl Keyring {
     /// Signs the concatenation of `parts` with the first key.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; MAC_LEN] {
-        let mut mac = self.keys[0].1.clone();
-        parts.iter().for_each(|part| mac.update(part));
-        let full = mac.finalize().into_bytes();
-        let mut cut = [0; MAC_LEN];
-        cut.copy_from_slice(&full[..MAC_LEN]);
-        cut
+        signature(&self.keys[0].1, parts)
+    }
+
+    /// Signs with the key `key_id`, if there is one: for what belongs to something that
+    /// this key has signed.
+    #[must_use]
+    pub fn sign_with(&self, key_id: u8, parts: &[&[u8]]) -> Option<[u8; MAC_LEN]> {
+        let (_, key) = self.keys.iter().find(|(id, _)| *id == key_id)?;
+        Some(signature(key, parts))
     }
 
     /// Whether the key `key_id` made `tag` over the concatenation of `parts`.
@@ -105,6 +108,15 @@ impl Keyring {
         parts.iter().for_each(|part| mac.update(part));
         mac.verify_truncated_left(tag).is_ok()
     }
+}
+
+fn signature(key: &Hmac<Sha256>, parts: &[&[u8]]) -> [u8; MAC_LEN] {
+    let mut mac = key.clone();
+    parts.iter().for_each(|part| mac.update(part));
+    let full = mac.finalize().into_bytes();
+    let mut cut = [0; MAC_LEN];
+    cut.copy_from_slice(&full[..MAC_LEN]);
+    cut
 }
 
 fn keyed(secret: &[u8]) -> Hmac<Sha256> {

@@ -48,16 +48,38 @@ impl std::fmt::Display for MethodName {
     }
 }
 
-/// The first four bytes of the SHA-256 of `text`: a hint in job ids, not a proof.
+/// What stands for a method in job ids: two bytes of the SHA-256 of its service,
+/// `/package.Service/`, and two of its whole name. A hint, not a proof.
 #[must_use]
-pub fn tag(text: &str) -> [u8; 4] {
+pub fn tag(method: &str) -> [u8; 4] {
+    let service = method.rfind('/').map_or("", |end| &method[..=end]);
+    let ([a, b], [c, d]) = (half(service), half(method));
+    [a, b, c, d]
+}
+
+/// The first half of the tags of all methods of a service, `/package.Service/`.
+#[must_use]
+pub fn service_tag(service: &str) -> [u8; 2] {
+    half(service)
+}
+
+fn half(text: &str) -> [u8; 2] {
     let hash = Sha256::digest(text.as_bytes());
-    [hash[0], hash[1], hash[2], hash[3]]
+    [hash[0], hash[1]]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn methods_of_a_service_share_half_of_their_tags() {
+        let (one, other) = (tag("/a.B/C"), tag("/a.B/D"));
+        assert_eq!(one[..2], service_tag("/a.B/"));
+        assert_eq!(one[..2], other[..2]);
+        assert_ne!(one[2..], other[2..]);
+        assert_ne!(tag("/a.C/C")[..2], one[..2]);
+    }
 
     #[test]
     fn accepts_what_grpc_generates_and_nothing_else() {

@@ -105,6 +105,7 @@ class Bridge(unittest.TestCase):
         }
         cls.gateway_environment = {
             **cls.common,
+            "QB_AUTH": "none",
             "QB_JOB_ID_KEYS": f"1:{key()}",
             "QB_ROUTES": f"[{', '.join(routes)}]",
             "QB_DRAIN_TIMEOUT": "10s",

@@ -70,9 +70,9 @@ class Process:
 class Gateway(Process):
     """`queuebridge serve`, on a port that the system chooses."""
 
-    def __init__(self, environment, log):
+    def __init__(self, environment, log, *arguments):
         listen = {"QB_LISTEN": "127.0.0.1:0"}
-        super().__init__("queuebridge", ["serve"], {**environment, **listen}, log)
+        super().__init__("queuebridge", ["serve", *arguments], {**environment, **listen}, log)
         self.address = until(lambda: self.logged("listening"), "the gateway")["address"]
 
 

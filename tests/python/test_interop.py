@@ -96,6 +96,7 @@ class Upstream(Target, unittest.TestCase):
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "us-east-1",
             "QB_ENVELOPE_KEYS": key,
+            "QB_AUTH": "none",
             "QB_JOB_ID_KEYS": key,
             "QB_STORE_TABLE": "unused",
             "QB_ROUTES": f'[{{ methods = "*", upstream = "http://{service}" }}]',

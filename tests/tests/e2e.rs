@@ -73,6 +73,12 @@ async fn results_find_their_caller() {
 }
 
 #[tokio::test]
+async fn nobody_is_let_in_who_does_not_belong() {
+    let _turn = TURN.lock().await;
+    modules(&["test_auth"], &[]).await;
+}
+
+#[tokio::test]
 async fn several_workers_answer_one_call() {
     let _turn = TURN.lock().await;
     modules(&["test_branches"], &[]).await;

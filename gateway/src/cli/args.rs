@@ -1,5 +1,6 @@
 //! What may stand on the command line.
 
+use super::api_key::ApiKeyArgs;
 use super::replay::ReplayArgs;
 use super::submission::SubmitArgs;
 use crate::config::parse_duration;
@@ -34,6 +35,9 @@ pub enum Command {
     Serve(ConfigArgs),
     /// Print the effective configuration, or every mistake in it
     CheckConfig(ConfigArgs),
+    /// Make an API key: its entry for the file of keys goes to the standard output, and
+    /// the key itself, once, to the standard error
+    ApiKey(ApiKeyArgs),
     /// Everything that is a client's.
     #[command(flatten)]
     Client(Box<ClientCommand>),

@@ -1,5 +1,6 @@
 //! The command line: the gateway itself, and a client for any gateway.
 
+pub mod api_key;
 mod args;
 mod client;
 mod download;
@@ -12,6 +13,7 @@ mod replay;
 mod show;
 mod submission;
 
+pub use api_key::ApiKeyArgs;
 pub use args::{Cli, ClientCommand, Command, ConfigArgs, Gateway, Output};
 pub use exit::Exit;
 pub use replay::ReplayArgs;

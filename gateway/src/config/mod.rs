@@ -4,14 +4,17 @@
 //! Everything is read and checked before the first socket opens; all mistakes
 //! are reported at once; no report and no print contains a secret.
 
+mod auth;
 mod callbacks;
 mod calls;
 mod duration;
 mod error;
 mod fan_out;
 mod lambda;
+mod limits;
 mod pattern;
 mod protocols;
+mod quota;
 mod read;
 mod reader;
 mod replay;
@@ -19,21 +22,30 @@ mod route;
 mod show;
 mod size;
 mod suggest;
+mod tables;
+mod tls;
 mod upstream;
 mod values;
 mod variables;
 
+pub use auth::{
+    AuthConfig, CallersConfig, CertificateConfig, CertificateName, IssuerConfig, Jwks, TenantFrom,
+    is_tenant,
+};
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
 pub use lambda::is_lambda;
+pub use limits::LimitsConfig;
 pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
 pub use queuebridge_web_lambda::InvokeMode;
+pub use quota::{Allowance, QuotaConfig};
 pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
+pub use tls::{ClientCertificates, TlsConfig};
 pub use upstream::{UpstreamConfig, UpstreamTakes, UpstreamTarget};
 
 use queuebridge_proto::Keyring;
@@ -46,10 +58,16 @@ use std::time::Duration;
 /// show no secret.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the gateway listens. Default: `127.0.0.1:50051`, because there is
-    /// no authentication yet.
+    /// Where the gateway listens. Default: `127.0.0.1:50051`.
     pub listen: SocketAddr,
-    /// The tenant of every caller: 1 to 63 characters of `A-Z a-z 0-9 _ -`, so
+    /// Who may call. Required.
+    pub auth: AuthConfig,
+    /// The certificates of the port. Default: none, and no TLS.
+    pub tls: Option<TlsConfig>,
+    /// What callers may take of the port.
+    pub limits: LimitsConfig,
+    /// The tenant of every caller where nobody is asked who it is: 1 to 63 characters of
+    /// `A-Z a-z 0-9 _ -`, so
     /// that it fits into an ordering group together with a key of 64.
     /// Default: `default`.
     pub tenant: String,
@@ -61,6 +79,8 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// Submissions in hand before further ones are refused. Default: 10,000.
     pub max_pending: usize,
+    /// What one tenant may use at this gateway. Default: as much as there is.
+    pub quota: QuotaConfig,
     /// How long a shutdown waits for the calls under way. Default: 30 s.
     pub drain_timeout: Duration,
     /// Where jobs and their results rest.
@@ -147,7 +167,7 @@ impl Default for LogConfig {
 }
 
 impl Config {
-    /// The defaults around what is required.
+    /// The defaults around what is required, for everybody who can reach the port.
     #[must_use]
     pub fn new(
         job_id_keys: Keyring,
@@ -157,11 +177,15 @@ impl Config {
     ) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            auth: AuthConfig::None,
+            tls: None,
+            limits: LimitsConfig::default(),
             tenant: "default".to_owned(),
             job_id_keys,
             envelope_keys,
             max_message_bytes: MAX_MESSAGE_BYTES,
             max_pending: 10_000,
+            quota: QuotaConfig::default(),
             drain_timeout: Duration::from_secs(30),
             store,
             reply_queues: Vec::new(),

@@ -1,14 +1,17 @@
 //! From text and environment to the configuration.
 
+use super::auth::{self, is_tenant};
 use super::protocols;
+use super::quota;
 use super::reader::{Found, Reader, found};
 use super::upstream;
 use super::values::{bytes, text, time, whole, word};
 use super::{
-    CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy, LogConfig,
-    LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern, code_from_name,
+    AuthConfig, CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy,
+    LogConfig, LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern,
+    code_from_name,
 };
-use super::{calls, fan_out, lambda};
+use super::{calls, fan_out, lambda, limits, tls};
 use crate::callback;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
@@ -39,10 +42,12 @@ pub(super) fn config(
         "listen",
         text("an address and a port, such as \"127.0.0.1:50051\"", |t| t.parse().ok()),
     );
-    let tenant =
-        reader.read("tenant", text("1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'", tenant));
+    let auth = auth::read(&mut reader);
+    let tenant = tenant(&mut reader, auth.as_ref());
+    let (tls, limits) = (tls::read(&mut reader), limits::read(&mut reader));
     let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
     let max_pending = reader.read("max_pending", whole(1..=1_000_000usize));
+    let quota = quota::read(&mut reader);
     let drain_timeout = reader.read("drain_timeout", time(Duration::ZERO..=HOUR));
     let store = store(&mut reader);
     let reply_queues = replies(&mut reader);
@@ -67,14 +72,20 @@ pub(super) fn config(
     }
 
     let mistakes = reader.finish();
-    match (job_id_keys, envelope_keys, store) {
-        (Some(job_id_keys), Some(envelope_keys), Some(store)) if mistakes.is_empty() => {
+    match (job_id_keys, envelope_keys, store, auth) {
+        (Some(job_id_keys), Some(envelope_keys), Some(store), Some(auth))
+            if mistakes.is_empty() =>
+        {
             let defaults = Config::new(job_id_keys, envelope_keys, store, routes);
             Ok(Config {
                 listen: listen.unwrap_or(defaults.listen),
+                auth,
+                tls,
+                limits,
                 tenant: tenant.unwrap_or(defaults.tenant),
                 max_message_bytes: max_message_bytes.unwrap_or(defaults.max_message_bytes),
                 max_pending: max_pending.unwrap_or(defaults.max_pending),
+                quota,
                 drain_timeout: drain_timeout.unwrap_or(defaults.drain_timeout),
                 reply_queues,
                 callbacks,
@@ -93,9 +104,15 @@ pub(super) fn keys(reader: &mut Reader, path: &'static str) -> Option<Keyring> {
     reader.secret(path, KEYS, |text| Keyring::parse(text).map_err(|error| error.to_string()))
 }
 
-fn tenant(text: &str) -> Option<String> {
-    let legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
-    ((1..=63).contains(&text.len()) && text.bytes().all(legal)).then(|| text.to_owned())
+fn tenant(reader: &mut Reader, auth: Option<&AuthConfig>) -> Option<String> {
+    let expected = "1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'";
+    let accept = |text: &str| is_tenant(text).then(|| text.to_owned());
+    let tenant = reader.read("tenant", text(expected, accept))?;
+    if let Some(AuthConfig::Callers(_)) = auth {
+        let problem = "tenants follow from who calls";
+        reader.complain(reader.at("tenant"), problem, "no such key, or auth = \"none\"");
+    }
+    Some(tenant)
 }
 
 fn store(reader: &mut Reader) -> Option<StoreConfig> {

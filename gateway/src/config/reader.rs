@@ -124,6 +124,11 @@ impl Reader {
         format!("{}{path}", self.place)
     }
 
+    /// Whether anything was wrong so far.
+    pub(super) fn is_wrong(&self) -> bool {
+        !self.mistakes.is_empty()
+    }
+
     /// Adds the mistakes that another reader found.
     pub(super) fn absorb(&mut self, other: Self) {
         self.mistakes.extend(other.finish());

@@ -2,8 +2,8 @@
 //! the secrets, which are not in it.
 
 use super::{
-    CallConfig, Config, Destination, FanOut, Guarantee, LogFormat, RouteConfig, code_name,
-    format_duration, lambda, size,
+    AuthConfig, CallConfig, Config, Destination, FanOut, Guarantee, LogFormat, RouteConfig, auth,
+    code_name, format_duration, lambda, quota, size,
 };
 use crate::fan_out::deadline_of;
 use queuebridge_proto::gather::keeps_late;
@@ -16,7 +16,10 @@ use tonic::Code;
 impl Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         line(f, "listen", quoted(self.listen))?;
-        line(f, "tenant", quoted(&self.tenant))?;
+        if self.auth == AuthConfig::None {
+            line(f, "auth", quoted("none"))?;
+            line(f, "tenant", quoted(&self.tenant))?;
+        }
         for (name, keys) in
             [("job_id_keys", &self.job_id_keys), ("envelope_keys", &self.envelope_keys)]
         {
@@ -25,6 +28,10 @@ impl Display for Config {
         line(f, "max_message_bytes", quoted(size::format(self.max_message_bytes)))?;
         line(f, "max_pending", self.max_pending)?;
         line(f, "drain_timeout", quoted(format_duration(self.drain_timeout)))?;
+        auth::show(f, &self.auth)?;
+        quota::show(f, &self.quota)?;
+        self.tls.iter().try_for_each(|tls| tls.fmt(f))?;
+        self.limits.fmt(f)?;
         writeln!(f, "\n[store]")?;
         line(f, "table", quoted(&self.store.table))?;
         if let Some(bucket) = &self.store.payload_bucket {
@@ -168,15 +175,15 @@ fn show_callback(target: &Target) -> String {
     format!("{{ {key} = {} }}", quoted(value))
 }
 
-fn list(values: &[impl Display]) -> String {
+pub(super) fn list(values: &[impl Display]) -> String {
     let values: Vec<String> = values.iter().map(quoted).collect();
     format!("[{}]", values.join(", "))
 }
 
-fn line(f: &mut fmt::Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {
+pub(super) fn line(f: &mut fmt::Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {
     writeln!(f, "{key} = {value}")
 }
 
-fn quoted(value: impl Display) -> String {
+pub(super) fn quoted(value: impl Display) -> String {
     Value::String(value.to_string()).to_string()
 }

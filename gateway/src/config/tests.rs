@@ -7,7 +7,7 @@ const TOPIC: &str = "arn:aws:sns:eu-central-1:1:jobs";
 
 fn minimal() -> String {
     format!(
-        "job_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"2:{SECRET}\"\n\
+        "auth = \"none\"\njob_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"2:{SECRET}\"\n\
          [store]\ntable = \"jobs\"\n[[route]]\nmethods = \"*\"\nqueue = \"{QUEUE}\"\n"
     )
 }
@@ -48,6 +48,7 @@ fn the_file_says_everything() {
     let config = read(&format!(
         r#"
 listen = "0.0.0.0:80"
+auth = "none"
 tenant = "acme"
 job_id_keys = "1:{SECRET}"
 envelope_keys = "2:{SECRET}"
@@ -282,6 +283,7 @@ fn the_environment_overrides_the_file_and_needs_none() {
     for routes in [json, toml] {
         let all = [
             ("QB_LISTEN", "[::1]:1"),
+            ("QB_AUTH", "none"),
             ("QB_TENANT", "t-1"),
             ("QB_JOB_ID_KEYS", keys.as_str()),
             ("QB_ENVELOPE_KEYS", &keys),

@@ -6,9 +6,11 @@
 
 mod time;
 
+use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::deployment;
 use crate::descriptors::DescriptorRegistry;
+use crate::listener::Peer;
 use crate::replies::Replies;
 use crate::server::{self, Gateway, ServeError};
 use crate::stack::Stack;
@@ -27,7 +29,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use time::Within;
 use tonic::body::Body;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 
 /// Serves invocations over SQS, SNS, DynamoDB and S3 until Lambda ends the process.
@@ -37,11 +38,18 @@ use tonic::{Code, Status};
 pub async fn run(config: Config) -> Result<(), ServeError> {
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.replace_files(server::descriptor_files(&config)?);
+    let auth = Authenticator::new(&config.auth, &config.tenant)?;
+    if auth.is_open() {
+        tracing::warn!(
+            "auth = \"none\": everybody whom the service in front of the function lets through \
+             may submit, read, cancel and delete jobs"
+        );
+    }
     let sdk = crate::aws::sdk_config().await;
     let stores = deployment::stores(&config.store, &sdk);
     // It holds none; jobs of other gateways are announced on theirs.
     let replies = Arc::new(Replies::new(config.reply_queues.clone()));
-    let gateway = deployment::gateway(&config, &sdk, stores, replies, descriptors)?;
+    let gateway = deployment::gateway(&config, &sdk, stores, replies, descriptors, auth)?;
     let stack = gateway.stack().await?;
     let mode = config.invoke_mode;
     let shutdown = Shutdown::listen().await;
@@ -92,8 +100,8 @@ impl Calls for Requests {
         let mut request = request.map(Body::new);
         if let Some(SourceIp(address)) = request.extensions_mut().remove() {
             // As on the port; which one it was, nobody has told.
-            let remote_addr = Some(SocketAddr::new(address, 0));
-            request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr });
+            let address = SocketAddr::new(address, 0);
+            request.extensions_mut().insert(Peer { address, certificate: None });
         }
         let within = |services| Within::new(services, limits.ends_at);
         self.0.stack.answer(request, limits, within).await

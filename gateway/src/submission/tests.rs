@@ -49,7 +49,7 @@ fn good() -> SubmitRequest {
 }
 
 fn caller() -> Identity {
-    Identity { tenant: "t".into() }
+    Identity::trusted("t")
 }
 
 fn keys() -> Keyring {

@@ -50,12 +50,13 @@ fn door(queue: Arc<Kept>, lease_policy: LeasePolicy, replies: Arc<Replies>) -> F
         callbacks: None,
         clock: Clock::system(),
         admission: Admission::new(10),
+        quotas: Quotas::default(),
     }
 }
 
 async fn published(lease_policy: LeasePolicy, change: impl FnOnce(&mut SubmitRequest)) -> Call {
     let queue = Arc::new(Kept::default());
-    let caller = Identity { tenant: "t".into() };
+    let caller = Identity::trusted("t");
     let mut request = SubmitRequest { method: "/a.B/C".into(), ..SubmitRequest::default() };
     change(&mut request);
     let door = door(queue.clone(), lease_policy, Arc::new(Replies::in_process()));

@@ -7,6 +7,7 @@ use crate::loopback::{ConfigError, Loopback, QueueConfig, Redrive};
 use crate::outbox::{CALLBACKS, LoopbackOutbox};
 use crate::source::LoopbackSource;
 use futures_util::future;
+use queuebridge_gateway::auth::Authenticator;
 use queuebridge_gateway::config::{
     CallConfig, CallbackConfig, Destination, MethodPattern, RouteConfig,
 };
@@ -14,6 +15,7 @@ use queuebridge_gateway::descriptors::DescriptorRegistry;
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::batcher::Batcher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes as GatewayRoutes;
 use queuebridge_gateway::server::{Gateway, ServeError, Settings};
@@ -318,7 +320,8 @@ impl Stack {
         registry.replace_files(vec![known]);
         let gateway = Gateway::new(
             Settings {
-                tenant: "default".to_owned(),
+                auth: Authenticator::open("default"),
+                quotas: Quotas::default(),
                 job_id_keys: parts.keys.clone(),
                 envelope_keys: parts.keys.clone(),
                 max_message_bytes: 4 * 1024 * 1024,

@@ -11,6 +11,7 @@ use queuebridge_gateway::admission::Admission;
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::jobs::{JobsService, Parts};
 use queuebridge_gateway::lookup::Lookup;
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
@@ -69,6 +70,7 @@ fn gateway(worker: &Worker) -> JobsService {
         callbacks: None,
         clock: worker.clock,
         admission: Admission::new(1),
+        quotas: Quotas::default(),
     };
     JobsService::new(Parts {
         door: Arc::new(door),
@@ -82,7 +84,7 @@ fn gateway(worker: &Worker) -> JobsService {
 
 fn request<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.extensions_mut().insert(Identity { tenant: "t".into() });
+    request.extensions_mut().insert(Identity::trusted("t"));
     request
 }
 
@@ -283,7 +285,7 @@ async fn an_answer_out_of_reach_is_had_later_from_where_it_broke() {
 async fn the_typed_client_gets_an_answer_of_any_size_also_when_streams_break() {
     let worker = Worker::new();
     let identify = |mut request: Request<()>| {
-        request.extensions_mut().insert(Identity { tenant: "t".into() });
+        request.extensions_mut().insert(Identity::trusted("t"));
         Ok(request)
     };
     let server = JobsServer::new(gateway(&worker));

@@ -12,6 +12,7 @@ use queuebridge_gateway::config::{CallbackConfig, Destination, MethodPattern, Ro
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::publish::batcher::Batcher;
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
 use queuebridge_gateway::view::Methods;
@@ -108,6 +109,7 @@ impl World {
             }),
             clock,
             admission: Admission::new(1000),
+            quotas: Quotas::default(),
         };
         let lookup = Lookup {
             store: store.clone(),
@@ -222,7 +224,7 @@ impl World {
     /// request id every further try must lead to the same job.
     /// Without one every try may be a job of its own, and so has its own file.
     async fn submit(&self, number: u64) -> Option<Accepted> {
-        let caller = Identity { tenant: "t".into() };
+        let caller = Identity::trusted("t");
         let idempotent = number.is_multiple_of(2);
         let mut accepted: Option<Accepted> = None;
         for attempt in 0..20 {

@@ -2,8 +2,10 @@
 
 use crate::Failure;
 use queuebridge_demo::Probe;
+use queuebridge_gateway::auth::Authenticator;
 use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::sqs::SqsPublisher;
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::{self, Replies, keeper};
 use queuebridge_gateway::route::Routes as GatewayRoutes;
 use queuebridge_gateway::server::{Gateway, Settings};
@@ -39,7 +41,8 @@ pub(super) async fn gateway(
     let shards = [shard].into_iter().filter(|url| !url.is_empty()).map(str::to_owned).collect();
     let replies = Arc::new(Replies::new(shards));
     let settings = Settings {
-        tenant: "default".to_owned(),
+        auth: Authenticator::open("default"),
+        quotas: Quotas::default(),
         job_id_keys: keys(),
         envelope_keys: keys(),
         max_message_bytes: 4 * 1024 * 1024,

@@ -4,9 +4,11 @@
 use crate::Failure;
 use crate::child::Counters;
 use crate::sqs::Queues;
+use queuebridge_gateway::auth::Authenticator;
 use queuebridge_gateway::config::{Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::publish::sqs::SqsPublisher;
 use queuebridge_gateway::publish::{Limits, Message, PublishError, Publisher};
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::server::{Gateway, Settings};
 use queuebridge_proto::Keyring;
@@ -38,7 +40,8 @@ pub(super) async fn build(
 /// A gateway with these routes, and nothing that a measurement would notice.
 pub(super) fn over(routes: Routes) -> Gateway {
     let settings = Settings {
-        tenant: "default".to_owned(),
+        auth: Authenticator::open("default"),
+        quotas: Quotas::default(),
         job_id_keys: Keyring::single(&[1; 32]),
         envelope_keys: Keyring::single(&[2; 32]),
         max_message_bytes: 4 * 1024 * 1024,

@@ -93,7 +93,7 @@ async fn a_gather_says_what_it_repeats() {
 async fn the_typed_client_asks_for_branches_and_does_not_take_their_list_for_an_answer() {
     let world = Plan::new(Way::Queues, &THREE, need(0)).build();
     let identify = |mut request: Request<()>| {
-        request.extensions_mut().insert(Identity { tenant: "t".into() });
+        request.extensions_mut().insert(Identity::trusted("t"));
         Ok(request)
     };
     let client =

@@ -12,6 +12,7 @@ use queuebridge_gateway::jobs::{JobsService, Parts};
 use queuebridge_gateway::lookup::Lookup;
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::batcher::Batcher;
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
@@ -216,6 +217,7 @@ impl World {
             }),
             clock,
             admission: Admission::new(1000),
+            quotas: Quotas::default(),
         };
         let waiter = Waiter::new(lookup.clone(), replies, draining.clone());
         let service = JobsService::new(Parts {
@@ -251,7 +253,7 @@ impl World {
 
     pub(crate) fn asking<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.extensions_mut().insert(Identity { tenant: "t".into() });
+        request.extensions_mut().insert(Identity::trusted("t"));
         request
     }
 

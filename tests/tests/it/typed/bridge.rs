@@ -12,6 +12,7 @@ use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::jobs::{JobsService, Parts};
 use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::publish::{Limits, Message as QueueMessage, PublishError, Publisher};
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::route::Routes;
 use queuebridge_gateway::submit::FrontDoor;
@@ -140,6 +141,7 @@ impl Bridge {
             callbacks: None,
             clock,
             admission: Admission::new(1000),
+            quotas: Quotas::default(),
         };
         let service = JobsService::new(Parts {
             door: Arc::new(door),
@@ -198,7 +200,7 @@ impl Bridge {
         let typed = self.typed.clone();
         let service = tower::service_fn(move |mut request: http::Request<Body>| {
             let typed = typed.clone();
-            request.extensions_mut().insert(Identity { tenant: "t".into() });
+            request.extensions_mut().insert(Identity::trusted("t"));
             async move { Ok::<_, Infallible>(typed.call(request).await) }
         });
         let mut grpc = Grpc::new(service);
@@ -224,7 +226,7 @@ impl Bridge {
     /// A request to the service of jobs.
     pub(crate) fn asking<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.extensions_mut().insert(Identity { tenant: "t".into() });
+        request.extensions_mut().insert(Identity::trusted("t"));
         request
     }
 

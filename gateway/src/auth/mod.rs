@@ -1,0 +1,148 @@
+//! Authentication: from the credentials of a call to the identity of its caller.
+
+pub mod api_keys;
+mod cache;
+mod certificates;
+mod credential;
+mod jwt;
+mod refusal;
+mod rights;
+
+pub use api_keys::ApiKeys;
+pub use credential::strip;
+pub use rights::{Grant, Rights, Verb};
+
+use crate::config::{AuthConfig, CallersConfig};
+use crate::identity::Identity;
+use credential::Credential;
+use http::Request;
+use jwt::Issuers;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tonic::Status;
+
+/// Says who calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Authenticator(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    /// Everybody is let in, as this one.
+    Open(Identity),
+    Callers(Arc<Callers>),
+}
+
+/// Those who are let in.
+struct Callers {
+    config: CallersConfig,
+    api_keys: Option<ApiKeys>,
+    issuers: Issuers,
+}
+
+/// Who calls, or what has to be waited for to find out.
+pub(crate) enum Known {
+    /// There is nothing to wait for.
+    Now(Result<Identity, Status>),
+    /// A token that was not seen lately.
+    Later(Token),
+}
+
+/// A token whose signature is to be checked.
+pub(crate) struct Token(String);
+
+/// Why an authenticator cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The file of API keys.
+    #[error("{path}: {problem}", path = path.display())]
+    ApiKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The system's certificates, which the servers of JWKS are checked with.
+    #[error("the system's root certificates cannot be used: {0}")]
+    Roots(String),
+}
+
+impl Authenticator {
+    /// Lets everybody in, as `tenant`.
+    #[must_use]
+    pub fn open(tenant: &str) -> Self {
+        Self(Kind::Open(Identity::trusted(tenant)))
+    }
+
+    /// As the configuration says; `tenant` is that of everybody where nobody is asked.
+    ///
+    /// # Errors
+    /// See [`AuthError`].
+    pub fn new(config: &AuthConfig, tenant: &str) -> Result<Self, AuthError> {
+        let config = match config {
+            AuthConfig::None => return Ok(Self::open(tenant)),
+            AuthConfig::Callers(config) => config.clone(),
+        };
+        let api_keys = match &config.api_keys {
+            Some(path) => Some(ApiKeys::load(path, &config.grants)?),
+            None => None,
+        };
+        let issuers = Issuers::new(&config.jwt, &config.grants)?;
+        Ok(Self(Kind::Callers(Arc::new(Callers { config, api_keys, issuers }))))
+    }
+
+    /// Whether everybody is let in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.0, Kind::Open(_))
+    }
+
+    /// Who calls, if that can be said at once.
+    pub(crate) fn known<B>(&self, request: &Request<B>) -> Known {
+        let callers = match &self.0 {
+            Kind::Open(identity) => return Known::Now(Ok(identity.clone())),
+            Kind::Callers(callers) => callers,
+        };
+        let credential = match Credential::of(request.headers()) {
+            Ok(credential) => credential,
+            Err(status) => return Known::Now(Err(status)),
+        };
+        match credential {
+            Some(Credential::ApiKey(key)) => Known::Now(callers.of_key(key)),
+            Some(Credential::Token(token)) => match callers.issuers.seen(token) {
+                Some(identity) => Known::Now(Ok(identity)),
+                None => Known::Later(Token(token.to_owned())),
+            },
+            None => Known::Now(callers.of_connection(request)),
+        }
+    }
+
+    /// The caller who has a token.
+    pub(crate) async fn of_token(&self, Token(token): Token) -> Result<Identity, Status> {
+        match &self.0 {
+            Kind::Open(identity) => Ok(identity.clone()),
+            Kind::Callers(callers) => callers.issuers.identify(&token).await,
+        }
+    }
+
+    /// Reads the API keys again; the old ones stay if the file is wrong.
+    pub(crate) fn reload(&self) {
+        let Kind::Callers(callers) = &self.0 else { return };
+        if let Some(keys) = &callers.api_keys {
+            keys.reload();
+        }
+    }
+}
+
+impl Callers {
+    fn of_key(&self, key: &str) -> Result<Identity, Status> {
+        match &self.api_keys {
+            Some(keys) => keys.identify(key),
+            None => Err(refusal::invalid("neither a token nor an API key that is known")),
+        }
+    }
+
+    /// The caller that the connection's certificate names.
+    fn of_connection<B>(&self, request: &Request<B>) -> Result<Identity, Status> {
+        certificates::identify(request.extensions(), &self.config.certificates, &self.config.grants)
+    }
+}

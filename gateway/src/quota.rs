@@ -1,0 +1,226 @@
+//! Quotas: what one tenant may submit, and have in hand, at this gateway.
+
+mod bucket;
+
+use crate::config::{Allowance, QuotaConfig};
+use bucket::Bucket;
+pub(crate) use bucket::Rate;
+use http::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use queuebridge_proto::error::{reason, retry_after};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+/// When a caller should come back whose tenant has too many calls in hand: nobody knows
+/// when one of them ends.
+const COME_BACK: Duration = Duration::from_millis(250);
+/// Tenants that are remembered before those are forgotten that use nothing.
+const MAX_IDLE: usize = 10_000;
+
+/// Counts for every tenant. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Quotas(Option<Arc<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    config: QuotaConfig,
+    tenants: Mutex<HashMap<Arc<str>, Arc<Tenant>>>,
+}
+
+#[derive(Debug)]
+struct Tenant {
+    allowance: Allowance,
+    calls: AtomicUsize,
+    jobs: Mutex<Bucket>,
+}
+
+/// A call in hand, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Call(Arc<Tenant>);
+
+impl Quotas {
+    /// As the configuration says; without any nothing is counted.
+    #[must_use]
+    pub fn new(config: &QuotaConfig) -> Self {
+        let counts = *config != QuotaConfig::default();
+        let inner = || Arc::new(Inner { config: config.clone(), tenants: Mutex::default() });
+        Self(counts.then(inner))
+    }
+
+    /// A place for a call.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED`/`QUOTA_EXCEEDED` with the time to come back.
+    pub(crate) fn enter(&self, tenant: &Arc<str>) -> Result<Option<Call>, Status> {
+        let Some(inner) = &self.0 else { return Ok(None) };
+        let tenant = inner.tenant(tenant);
+        let calls = tenant.calls.fetch_add(1, Ordering::Relaxed);
+        let call = Call(tenant);
+        if call.0.allowance.calls_in_flight.is_some_and(|most| calls >= most) {
+            return Err(exceeded("the tenant has as many calls in hand as it may", COME_BACK));
+        }
+        Ok(Some(call))
+    }
+
+    /// Counts one job.
+    ///
+    /// # Errors
+    /// As [`Quotas::enter`].
+    pub fn submit(&self, tenant: &Arc<str>) -> Result<(), Status> {
+        let taken = self.take(tenant);
+        taken.map_err(|wait| exceeded("the tenant submits more jobs per second than it may", wait))
+    }
+
+    /// Counts one job as soon as it may be submitted: for streams, which are slowed down
+    /// instead of refused.
+    pub(crate) async fn wait(&self, tenant: &Arc<str>) {
+        while let Err(wait) = self.take(tenant) {
+            sleep(wait).await;
+        }
+    }
+
+    fn take(&self, tenant: &Arc<str>) -> Result<(), Duration> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        let tenant = inner.tenant(tenant);
+        let Some(rate) = tenant.allowance.rate() else { return Ok(()) };
+        tenant.jobs.lock().unwrap_or_else(PoisonError::into_inner).take(rate, Instant::now())
+    }
+}
+
+impl Inner {
+    fn tenant(&self, name: &Arc<str>) -> Arc<Tenant> {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = tenants.get(name) {
+            return known.clone();
+        }
+        if tenants.len() >= MAX_IDLE {
+            let now = Instant::now();
+            tenants.retain(|_, tenant| !tenant.is_idle(now));
+        }
+        let allowance = self.config.of(name);
+        let new = Tenant { allowance, calls: AtomicUsize::new(0), jobs: Mutex::default() };
+        tenants.entry(name.clone()).or_insert(Arc::new(new)).clone()
+    }
+}
+
+impl Tenant {
+    /// Whether forgetting it changes nothing.
+    fn is_idle(&self, now: Instant) -> bool {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        self.calls.load(Ordering::Relaxed) == 0 && jobs.is_full(now)
+    }
+}
+
+impl Call {
+    /// The call ends with the answer's last byte.
+    pub(crate) fn until_the_end_of(self, response: Response<Body>) -> Response<Body> {
+        response.map(|body| Body::new(InHand { body, _call: self }))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct InHand {
+    body: Body,
+    _call: Call,
+}
+
+impl HttpBody for InHand {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn exceeded(message: &str, wait: Duration) -> Status {
+    retry_after(Code::ResourceExhausted, reason::QUOTA_EXCEEDED, message, wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::StatusExt;
+
+    fn quotas(allowance: Allowance) -> Quotas {
+        Quotas::new(&QuotaConfig { each: allowance, tenants: HashMap::new() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_tenant_uses_up_nothing_of_anothers() {
+        let quotas = quotas(Allowance {
+            jobs_per_second: Some(10),
+            jobs_burst: Some(2),
+            ..Allowance::default()
+        });
+        let (busy, quiet): (Arc<str>, Arc<str>) = ("busy".into(), "quiet".into());
+        assert!(quotas.submit(&busy).is_ok() && quotas.submit(&busy).is_ok());
+        let refused = quotas.submit(&busy).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        let details = refused.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, reason::QUOTA_EXCEEDED);
+        let wait = details.retry_info().unwrap().retry_delay.unwrap();
+        assert_eq!(wait, Duration::from_millis(100));
+        assert!(quotas.submit(&quiet).is_ok());
+        tokio::time::advance(wait).await;
+        assert!(quotas.submit(&busy).is_ok() && quotas.submit(&busy).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_slowed_down_to_its_rate() {
+        let quotas = quotas(Allowance { jobs_per_second: Some(10), ..Allowance::default() });
+        let (tenant, begun): (Arc<str>, _) = ("t".into(), Instant::now());
+        for _ in 0..30 {
+            quotas.wait(&tenant).await;
+        }
+        assert_eq!(begun.elapsed(), Duration::from_secs(2), "10 at once, then 10 a second");
+    }
+
+    #[test]
+    fn calls_are_counted_until_the_end_of_their_answers() {
+        let quotas = quotas(Allowance { calls_in_flight: Some(1), ..Allowance::default() });
+        let tenant = "t".into();
+        let call = quotas.enter(&tenant).unwrap().unwrap();
+        assert!(quotas.enter(&tenant).is_err() && quotas.enter(&"other".into()).is_ok());
+        let answer = call.until_the_end_of(Response::new(Body::empty()));
+        assert!(quotas.enter(&tenant).is_err());
+        drop(answer);
+        assert!(quotas.enter(&tenant).is_ok(), "also those that were refused are gone");
+    }
+
+    #[test]
+    fn tenants_that_use_nothing_are_forgotten() {
+        let quotas = quotas(Allowance { calls_in_flight: Some(1), ..Allowance::default() });
+        let busy = quotas.enter(&"busy".into()).unwrap();
+        for number in 0..2 * MAX_IDLE {
+            drop(quotas.enter(&number.to_string().into()).unwrap());
+        }
+        let inner = quotas.0.as_ref().unwrap();
+        assert!(inner.tenants.lock().unwrap().len() <= MAX_IDLE);
+        assert!(quotas.enter(&"busy".into()).is_err());
+        drop(busy);
+    }
+}

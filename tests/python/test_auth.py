@@ -1,0 +1,395 @@
+"""Who may call, and what: API keys and tokens at a real gateway, by stubs that know
+nothing of it but a header."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import subprocess
+import time
+import unittest
+
+import grpc
+from cryptography.hazmat.primitives import serialization
+from bridge import Bridge, reason
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from issuer import Issuer, Key
+from processes import BINARIES, Gateway, until
+from queuebridge.demo.v1 import probe_pb2
+from queuebridge.v1 import job_pb2, jobs_pb2, jobs_pb2_grpc
+
+MISSING = ("UNAUTHENTICATED", "CREDENTIALS_MISSING")
+INVALID = ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+EXPIRED = ("UNAUTHENTICATED", "CREDENTIALS_EXPIRED")
+NOT_GRANTED = ("PERMISSION_DENIED", "NOT_GRANTED")
+GRANTS = """
+grant = [
+    { roles = ["clerk"], methods = "/queuebridge.demo.v1.Probe/*", verbs = ["submit", "read", "watch"] },
+    { roles = ["auditor"], verbs = ["read"] },
+    { roles = ["owner"], verbs = ["submit", "read", "watch", "cancel", "admin"] },
+]
+"""
+
+
+class Auth(Bridge):
+    """A gateway that knows three kinds of callers."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.issuer = Issuer(Key("rsa"))
+        cls.addClassCleanup(cls.issuer.close)
+        cls.secrets = {id: secrets.token_urlsafe(32) for id in ["shop", "acme", "audit", "owner"]}
+        cls.keys = cls.dir / "api-keys.toml"
+        cls.write_keys(shop="clerk", acme="owner", audit="auditor", owner="owner")
+        cls.guarded = cls.new_guarded()
+        cls.jobs = cls.connect(cls.guarded)
+
+    @classmethod
+    def write_keys(cls, **roles):
+        entries = [
+            f'[[key]]\nid = "{id}"\nsha256 = "{hashlib.sha256(cls.secrets[id].encode()).hexdigest()}"\n'
+            f'tenant = "{"acme" if id == "acme" else "shop"}"\nroles = ["{role}"]\n'
+            for id, role in roles.items()
+        ]
+        cls.keys.write_text("".join(entries))
+
+    @classmethod
+    def new_guarded(cls, more="", issuer=None, **environment):
+        environment = {**cls.gateway_environment, **environment}
+        del environment["QB_AUTH"]
+        issuer = issuer or cls.issuer
+        name = f"gateway-{next(cls.numbers)}"
+        file = cls.dir / f"{name}.toml"
+        file.write_text(
+            f'[auth]\napi_keys = "{cls.keys}"\n{GRANTS}[[auth.jwt]]\nissuer = "{issuer.url}"\n'
+            f'audience = "queuebridge"\njwks = "{issuer.url}"\n{more}'
+        )
+        gateway = Gateway(environment, cls.dir / f"{name}.log", "--config", str(file))
+        cls.addClassCleanup(gateway.kill)
+        return gateway
+
+    def of(self, id):
+        return (("x-api-key", f"{id}.{self.secrets[id]}"),)
+
+    def bearer(self, token):
+        return (("authorization", f"Bearer {token}"),)
+
+    def call(self, metadata, jobs=None, **fields):
+        request = self.request("Echo", **fields)
+        return (jobs or self.jobs).Submit(request, metadata=metadata)
+
+    def get_as(self, metadata, id, jobs=None):
+        request = jobs_pb2.GetResultRequest(id=id)
+        request.wait.FromSeconds(20)
+        return (jobs or self.jobs).GetResult(request, metadata=metadata)
+
+    def is_refused(self, expected, call, *arguments, **named):
+        with self.assertRaises(grpc.RpcError) as raised:
+            call(*arguments, **named)
+        error = raised.exception
+        self.assertEqual((error.code().name, reason(error)[0]), expected, error.details())
+        return error
+
+    def test_nobody_is_let_in_without_credentials_but_health_checks(self):
+        error = self.is_refused(MISSING, self.call, ())
+        self.assertIn(("www-authenticate", "Bearer"), error.trailing_metadata())
+        with grpc.insecure_channel(self.guarded.address) as channel:
+            raw = channel.unary_unary("/queuebridge.demo.v1.Probe/Echo")
+            self.is_refused(MISSING, raw, b"")
+            reflection = channel.stream_stream(
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+            )
+            self.is_refused(MISSING, lambda: next(iter(reflection(iter([b""])))))
+            health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            self.assertEqual(health.status, health_pb2.HealthCheckResponse.SERVING)
+
+    def test_api_keys_in_either_header(self):
+        key = f"shop.{self.secrets['shop']}"
+        for metadata in [self.of("shop"), self.bearer(key)]:
+            job = self.call(metadata)
+            self.assertEqual(self.get_as(metadata, job.id).state, job_pb2.STATE_SUCCEEDED)
+        for wrong in ["shop.wrong", f"acme.{self.secrets['shop']}", "nobody.x", "shop", ""]:
+            self.is_refused(INVALID, self.call, (("x-api-key", wrong),))
+        self.is_refused(INVALID, self.call, self.of("shop") + self.of("acme"))
+        self.is_refused(INVALID, self.call, (("authorization", "Basic c2hvcDp4"),))
+
+    def test_a_key_that_is_taken_out_of_the_file_is_refused_soon(self):
+        gateway = self.connect(self.new_guarded())
+        self.secrets["temporary"] = secrets.token_urlsafe(32)
+        everybody = dict(shop="clerk", acme="owner", audit="auditor", owner="owner")
+        self.write_keys(**everybody, temporary="clerk")
+
+        def taken():
+            try:
+                return self.call(self.of("temporary"), gateway)
+            except grpc.RpcError:
+                return None
+
+        until(taken, "the new key")
+        self.write_keys(**everybody)
+        until(lambda: not taken(), "its end")
+        self.assertTrue(self.call(self.of("shop"), gateway))
+
+    def test_a_key_that_the_command_has_made_is_let_in(self):
+        made = subprocess.run(
+            [BINARIES / "queuebridge", "api-key", "--id", "made", "--tenant", "shop"]
+            + ["--role", "clerk"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertNotIn(made.stderr.strip().split(".")[1], made.stdout)
+        own = self.dir / "own-keys.toml"
+        own.write_text(made.stdout)
+        shared, type(self).keys = self.keys, own
+        try:
+            jobs = self.connect(self.new_guarded())
+        finally:
+            type(self).keys = shared
+        self.assertTrue(self.call((("x-api-key", made.stderr.strip()),), jobs))
+        self.is_refused(INVALID, self.call, self.of("shop"), jobs)
+
+    def test_tokens_of_every_pinned_algorithm(self):
+        keys = [Key(name, name) for name in ["RS256", "PS256", "ES256", "ES384", "EdDSA"]]
+        self.issuer.keys += keys
+        names = ", ".join(f'"{key.algorithm}"' for key in keys)
+        jobs = self.connect(self.new_guarded(f"algorithms = [{names}]\n"))
+        for key in keys:
+            token = self.bearer(self.issuer.token(key))
+            self.assertEqual(
+                self.get_as(token, self.call(token, jobs).id, jobs).state, job_pb2.STATE_SUCCEEDED
+            )
+        # What is not pinned is not taken, although its key is published.
+        self.is_refused(INVALID, self.call, self.bearer(self.issuer.token(keys[1])))
+
+    def test_a_token_that_is_wrong_in_anything_is_refused(self):
+        issuer, now = self.issuer, int(time.time())
+        self.assertTrue(self.call(self.bearer(issuer.token())))
+        stranger, key = Key(issuer.keys[0].id), issuer.keys[0]
+        # The public key as the secret of an HMAC.
+        form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        pem = key.private.public_key().public_bytes(*form)
+        confused = self.hs256(pem, {"alg": "HS256", "kid": key.id})
+        unsigned = ".".join(
+            self.part(part) for part in [{"alg": "none", "kid": key.id}, self.claims()]
+        )
+        good = issuer.token()
+        for expected, token in [
+            (INVALID, issuer.token(stranger)),
+            (INVALID, confused),
+            (INVALID, f"{unsigned}."),
+            (INVALID, good[: good.rindex(".")] + "."),
+            (INVALID, issuer.token(aud="other")),
+            (INVALID, issuer.token(aud=None)),
+            (INVALID, issuer.token(iss="https://evil.example")),
+            (INVALID, issuer.token(exp=None)),
+            (INVALID, issuer.token(header={"kid": "unknown"})),
+            (INVALID, issuer.token(header={"crit": ["exp"]})),
+            (EXPIRED, issuer.token(exp=now - 60)),
+            (EXPIRED, issuer.token(nbf=now + 120)),
+            (("PERMISSION_DENIED", "NO_TENANT"), issuer.token(tenant=None)),
+            (("PERMISSION_DENIED", "NO_TENANT"), issuer.token(tenant="no such/name")),
+        ]:
+            self.is_refused(expected, self.call, self.bearer(token))
+
+    def claims(self):
+        return {
+            "iss": self.issuer.url,
+            "aud": "queuebridge",
+            "exp": int(time.time()) + 300,
+            "tenant": "shop",
+        }
+
+    def part(self, value):
+        text = value if isinstance(value, bytes) else json.dumps(value).encode()
+        return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+    def hs256(self, secret, header):
+        message = f"{self.part(header)}.{self.part(self.claims())}"
+        tag = hmac.new(secret, message.encode(), hashlib.sha256).digest()
+        return f"{message}.{self.part(tag)}"
+
+    def test_keys_rotate_while_calls_go_on(self):
+        issuer = Issuer(Key("first"))
+        self.addCleanup(issuer.close)
+        old, jobs = issuer.keys[0], self.connect(self.new_guarded(issuer=issuer))
+        self.assertTrue(self.call(self.bearer(issuer.token()), jobs))
+        issuer.keys.append(Key("second"))
+        token = self.bearer(issuer.token(issuer.keys[1]))
+        self.assertTrue(self.call(token, jobs), "the new key at its first token")
+        self.assertTrue(self.call(self.bearer(issuer.token(old)), jobs), "and still the old one")
+        asked = issuer.asked
+        for number in range(20):
+            made_up = issuer.token(header={"kid": f"made-up-{number}"})
+            self.is_refused(INVALID, self.call, self.bearer(made_up), jobs)
+        self.assertLess(issuer.asked - asked, 6, "the issuer is not kept busy by made-up keys")
+        issuer.up = False
+        self.assertTrue(self.call(self.bearer(issuer.token(sub="else")), jobs), "without the issuer")
+
+    def test_without_its_keys_nobody_can_say_who_has_a_token(self):
+        issuer = Issuer(Key("first"))
+        self.addCleanup(issuer.close)
+        issuer.up, jobs = False, self.connect(self.new_guarded(issuer=issuer))
+        unavailable = ("UNAVAILABLE", "AUTH_UNAVAILABLE")
+        self.is_refused(unavailable, self.call, self.bearer(issuer.token()), jobs)
+        self.assertTrue(self.call(self.of("shop"), jobs), "others are not held up")
+
+    def test_a_tenant_sees_its_own_jobs_and_cannot_tell_that_there_are_others(self):
+        id = self.call(self.of("shop")).id
+        self.assertEqual(self.get_as(self.of("owner"), id).state, job_pb2.STATE_SUCCEEDED)
+        self.assertTrue(self.get_as(self.bearer(self.issuer.token()), id))
+        forged = id[:40] + ("A" if id[40] != "A" else "B") + id[41:]
+        told = set()
+        for asked in [id, forged]:
+            for call, request in [
+                (self.jobs.GetResult, jobs_pb2.GetResultRequest(id=asked)),
+                (self.jobs.Cancel, jobs_pb2.CancelRequest(id=asked)),
+                (self.jobs.Delete, jobs_pb2.DeleteRequest(id=asked)),
+                (self.jobs.ListBranches, jobs_pb2.ListBranchesRequest(id=asked)),
+            ]:
+                error = self.is_refused(
+                    ("NOT_FOUND", "JOB_NOT_FOUND"), call, request, metadata=self.of("acme")
+                )
+                told.add(error.details())
+            for stream, request in [
+                (self.jobs.WatchResult, jobs_pb2.WatchResultRequest(id=asked)),
+                (self.jobs.DownloadResult, jobs_pb2.DownloadResultRequest(id=asked)),
+                (self.jobs.ReadStream, jobs_pb2.ReadStreamRequest(id=asked)),
+            ]:
+                self.is_refused(
+                    ("NOT_FOUND", "JOB_NOT_FOUND"),
+                    lambda: next(iter(stream(request, metadata=self.of("acme")))),
+                )
+            self.is_refused(
+                ("INVALID_ARGUMENT", "INVALID_FIELD"), self.call, self.of("acme"), retry_of=asked
+            )
+        self.assertEqual(len(told), 1, told)
+        # Neither by a request id: those of another tenant are others.
+        mine = self.call(self.of("owner"), request_id="same").id
+        theirs = self.call(self.of("acme"), request_id="same").id
+        self.assertNotEqual(mine, theirs)
+
+    def test_a_verb_on_a_method_needs_its_grant(self):
+        id = self.call(self.of("shop")).id
+        cancel, delete = jobs_pb2.CancelRequest(id=id), jobs_pb2.DeleteRequest(id=id)
+        self.assertEqual(self.get_as(self.of("audit"), id).state, job_pb2.STATE_SUCCEEDED)
+        self.is_refused(NOT_GRANTED, self.call, self.of("audit"))
+        self.is_refused(NOT_GRANTED, self.jobs.Cancel, cancel, metadata=self.of("shop"))
+        self.is_refused(NOT_GRANTED, self.jobs.Delete, delete, metadata=self.of("shop"))
+        watch = jobs_pb2.WatchResultRequest(id=id)
+        self.is_refused(
+            NOT_GRANTED, lambda: next(iter(self.jobs.WatchResult(watch, metadata=self.of("audit"))))
+        )
+        other = "/queuebridge.demo.v1.Images/Thumbnail"
+        self.is_refused(NOT_GRANTED, self.call, self.of("shop"), method=other)
+        with grpc.insecure_channel(self.guarded.address) as channel:
+            raw = channel.unary_unary(other)
+            self.is_refused(NOT_GRANTED, raw, b"", metadata=self.of("shop"))
+            echo = channel.unary_unary(
+                "/queuebridge.demo.v1.Probe/Echo",
+                probe_pb2.EchoRequest.SerializeToString,
+                probe_pb2.EchoResponse.FromString,
+            )
+            self.assertTrue(echo(probe_pb2.EchoRequest(), metadata=self.of("shop"), timeout=30))
+        # Of a method that only another gateway has seen, the id says enough.
+        images = self.call(self.of("owner"), method=other).id
+        elsewhere = self.connect(self.new_guarded())
+        self.is_refused(NOT_GRANTED, self.get_as, self.of("shop"), images, elsewhere)
+        self.assertTrue(self.get_as(self.of("audit"), images, elsewhere))
+        self.jobs.Delete(delete, metadata=self.of("owner"))
+        gone = ("NOT_FOUND", "RESULT_PURGED")
+        self.is_refused(gone, self.get_as, self.of("owner"), id)
+
+    def test_acts_are_in_the_audit_log_and_credentials_in_no_log(self):
+        token = self.issuer.token(sub="auditee")
+        id = self.call(self.bearer(token)).id
+        self.get_as(self.bearer(token), id)
+        self.is_refused(
+            NOT_GRANTED, self.jobs.Cancel, jobs_pb2.CancelRequest(id=id), metadata=self.bearer(token)
+        )
+        self.jobs.Delete(jobs_pb2.DeleteRequest(id=id), metadata=self.of("owner"))
+        lines = [json.loads(line) for line in self.guarded.log.read_text().splitlines()]
+        acts = [
+            (line["fields"]["act"], line["fields"]["subject"], line["fields"]["code"])
+            for line in lines
+            if line["target"] == "queuebridge::audit" and line["fields"].get("job") == id
+        ]
+        expected = [
+            ("cancel", "jwt:auditee", "PERMISSION_DENIED"),
+            ("delete", "api-key:owner", "OK"),
+        ]
+        self.assertEqual(acts, expected)
+        log = self.guarded.log.read_text()
+        for secret in [token, token.split(".")[2], *self.secrets.values()]:
+            self.assertNotIn(secret, log)
+
+    def test_credentials_do_not_travel_to_the_handler(self):
+        queue = self.sqs.create_queue(QueueName=f"{self.dir.name}-peek")["QueueUrl"]
+        routes = f'[{{ methods = "*", queue = "{queue}" }}]'
+        token = self.issuer.token()
+        channel = grpc.insecure_channel(self.new_guarded(QB_ROUTES=routes).address)
+        self.addCleanup(channel.close)
+        raw = channel.unary_unary("/queuebridge.demo.v1.Probe/Echo")
+        metadata = self.bearer(token) + (("qb-mode", "async"), ("kept", "yes"))
+        with self.assertRaises(grpc.RpcError):
+            raw(b"", metadata=metadata, timeout=10)
+        messages = self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+        for message in messages:
+            body = base64.b64decode(message["Body"])
+            self.assertIn(b"kept", body)
+            self.assertNotIn(b"authorization", body)
+            self.assertNotIn(token.encode(), body)
+
+
+class Quotas(Bridge):
+    """One tenant's haste is its own."""
+
+    def test_a_tenant_that_submits_too_fast_hears_when_to_come_back(self):
+        jobs = self.connect(self.new_gateway(QB_QUOTA_JOBS_PER_SECOND="1", QB_QUOTA_JOBS_BURST="3"))
+        refused = []
+        for _ in range(6):
+            try:
+                jobs.Submit(self.request("Echo"))
+            except grpc.RpcError as error:
+                refused.append(error)
+        self.assertTrue(refused)
+        for error in refused:
+            self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+            self.assertEqual(reason(error)[0], "QUOTA_EXCEEDED")
+            wait = error_details_pb2.RetryInfo()
+            self.assertTrue(any(d.Unpack(wait) for d in rpc_status.from_call(error).details))
+            self.assertLess(wait.retry_delay.ToTimedelta().total_seconds(), 3)
+        batch = jobs_pb2.SubmitBatchRequest(jobs=[self.request("Echo")] * 5)
+        results = jobs.SubmitBatch(batch).results
+        self.assertIn("error", [result.WhichOneof("result") for result in results])
+        # A stream is slowed down, and nothing of it is refused.
+        stream = jobs.SubmitStream(iter([self.request("Echo")] * 3))
+        self.assertEqual({result.WhichOneof("result") for result in stream}, {"job"})
+
+    def test_open_calls_are_bounded(self):
+        jobs = self.connect(self.new_gateway(QB_QUOTA_CALLS_IN_FLIGHT="2"))
+        request = self.request("Echo")
+        request.delay.FromSeconds(5)
+        id = jobs.Submit(request).id
+        waiting = jobs_pb2.GetResultRequest(id=id)
+        waiting.wait.FromSeconds(3)
+        open_calls = [jobs.GetResult.future(waiting) for _ in range(2)]
+
+        def refused():
+            try:
+                jobs.GetResult(jobs_pb2.GetResultRequest(id=id))
+            except grpc.RpcError as error:
+                return reason(error)[0]
+            return None
+
+        self.assertEqual(until(refused, "the refusal"), "QUOTA_EXCEEDED")
+        [call.result() for call in open_calls]
+        self.assertTrue(jobs.GetResult(jobs_pb2.GetResultRequest(id=id)))
+
+
+if __name__ == "__main__":
+    unittest.main()
