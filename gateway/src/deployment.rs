@@ -1,8 +1,9 @@
 //! What a gateway is made of on AWS: queues and topics, upstreams, stores.
 
 use crate::auth::Authenticator;
-use crate::config::{Config, Destination, StoreConfig, UpstreamTarget};
+use crate::config::{Config, Destination, UpstreamTarget};
 use crate::descriptors::DescriptorRegistry;
+use crate::encryption;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
@@ -92,7 +93,9 @@ fn routes(config: &Config, sdk: &SdkConfig) -> Result<Routes, DialError> {
 }
 
 /// Its stores.
-pub(crate) fn stores(config: &StoreConfig, sdk: &SdkConfig) -> Stores {
+pub(crate) fn stores(config: &Config, sdk: &SdkConfig) -> Stores {
+    let encryption = config.encryption.as_ref().map(|all| encryption::gateway(all, config, sdk));
+    let config = &config.store;
     let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
     let store = DynamoResultStore::new(dynamodb, config.table.clone(), config.copies_survive);
     let payloads = config.payload_bucket.as_ref().map(|bucket| {
@@ -100,5 +103,9 @@ pub(crate) fn stores(config: &StoreConfig, sdk: &SdkConfig) -> Stores {
         let store = S3PayloadStore::new(s3, bucket.clone(), config.payload_prefix.clone());
         Arc::new(store) as Arc<dyn PayloadStore>
     });
-    Stores::new(Arc::new(store), payloads)
+    let stores = Stores::new(Arc::new(store), payloads);
+    match encryption {
+        Some(encryption) => stores.encrypted(encryption),
+        None => stores,
+    }
 }

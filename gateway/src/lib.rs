@@ -15,6 +15,7 @@ pub mod config;
 mod deployment;
 pub mod descriptors;
 mod download;
+mod encryption;
 mod executions;
 pub mod fan_out;
 mod follow;

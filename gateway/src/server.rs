@@ -25,7 +25,7 @@ use crate::waiter::Waiter;
 use futures_util::{Stream, StreamExt};
 use prost_reflect::DescriptorPool;
 use queuebridge_proto::Keyring;
-use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Stores};
+use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Seal, Stores};
 use queuebridge_web::DescriptorError;
 use std::collections::HashMap;
 use std::future::Future;
@@ -123,7 +123,8 @@ impl Gateway {
         for route in routes.iter() {
             methods.learn(&route.config.methods.to_string());
         }
-        let Stores { results, gathers, submissions, streams, payloads, leases: _ } = stores;
+        let Stores { results, gathers, submissions, streams, payloads, encryption, leases: _ } =
+            stores;
         let gathers = Gathers {
             results: results.clone(),
             gathers,
@@ -149,7 +150,7 @@ impl Gateway {
         let door = Arc::new(FrontDoor {
             routes: routes.clone(),
             job_id_keys: settings.job_id_keys.clone(),
-            envelope_keys: settings.envelope_keys.clone(),
+            seal: Seal::new(settings.envelope_keys.clone(), encryption),
             submissions,
             gathers,
             replies,
@@ -277,7 +278,8 @@ pub async fn run(
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
     let sdk = crate::aws::sdk_config().await;
-    let stores = deployment::stores(&config.store, &sdk);
+    let stores = deployment::stores(&config, &sdk);
+    let seal = Seal::new(config.envelope_keys.clone(), stores.encryption.clone());
     let leases = stores.leases.clone();
     let replies = Arc::new(Replies::new(config.reply_queues.clone()));
     let gateway = deployment::gateway(
@@ -288,9 +290,8 @@ pub async fn run(
         descriptors.clone(),
         auth.clone(),
     )?;
-    let keys = config.envelope_keys;
     let (sqs, waiter) = (aws_sdk_sqs::Client::new(&sdk), gateway.waiter());
-    let read = move |url| replies::read(sqs.clone(), url, keys.clone(), waiter.clone());
+    let read = move |url| replies::read(sqs.clone(), url, seal.clone(), waiter.clone());
     let draining = gateway.draining();
     let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
     let keeping = tokio::spawn(keep);

@@ -85,6 +85,12 @@ async fn several_workers_answer_one_call() {
 }
 
 #[tokio::test]
+async fn whoever_reads_queues_and_stores_sees_no_job() {
+    let _turn = TURN.lock().await;
+    modules(&["test_encryption"], &[]).await;
+}
+
+#[tokio::test]
 async fn whoever_wants_to_know_is_called_back() {
     let _turn = TURN.lock().await;
     modules(&["test_callbacks"], &[]).await;

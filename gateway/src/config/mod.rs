@@ -8,6 +8,7 @@ mod auth;
 mod callbacks;
 mod calls;
 mod duration;
+mod encryption;
 mod error;
 mod fan_out;
 mod lambda;
@@ -35,6 +36,7 @@ pub use auth::{
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
 pub use duration::{format_duration, parse_duration};
+pub use encryption::EncryptionConfig;
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
 pub use lambda::is_lambda;
@@ -99,6 +101,8 @@ pub struct Config {
     pub descriptor_files: Vec<PathBuf>,
     /// How answers leave a Lambda function through its URL. Default: whole.
     pub invoke_mode: InvokeMode,
+    /// Encryption of what travels and rests. Default: none.
+    pub encryption: Option<EncryptionConfig>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Which methods go where. At least one.
@@ -193,6 +197,7 @@ impl Config {
             cors_origins: Vec::new(),
             descriptor_files: Vec::new(),
             invoke_mode: InvokeMode::default(),
+            encryption: None,
             log: LogConfig::default(),
             routes,
         }

@@ -1,9 +1,10 @@
 //! What a replay needs of the gateway's configuration.
 
+use super::encryption;
 use super::read::{keys, not_toml, payloads};
 use super::reader::Reader;
-use super::values::bytes;
-use super::{ConfigErrors, MAX_MESSAGE_BYTES, MESSAGE_BYTES, StoreConfig};
+use super::values::{bytes, text};
+use super::{ConfigErrors, EncryptionConfig, MAX_MESSAGE_BYTES, MESSAGE_BYTES, StoreConfig};
 use queuebridge_proto::Keyring;
 use std::path::Path;
 
@@ -19,6 +20,10 @@ pub struct ReplayConfig {
     pub payload_bucket: Option<String>,
     /// The beginning of every key in it.
     pub payload_prefix: String,
+    /// The table, which names the deployment to the keys of its encryption.
+    pub table: String,
+    /// The encryption, if there is one.
+    pub encryption: Option<EncryptionConfig>,
 }
 
 impl ReplayConfig {
@@ -38,15 +43,21 @@ impl ReplayConfig {
     /// # Errors
     /// Every mistake in what a replay needs.
     pub fn parse(
-        text: &str,
+        file: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        let table = toml::from_str(text).map_err(|error| not_toml(text, &error))?;
+        let table = toml::from_str(file).map_err(|error| not_toml(file, &error))?;
         let mut reader = Reader::new(table, env);
         let envelope_keys = keys(&mut reader, "envelope_keys");
         let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
         let mut store = StoreConfig::new("");
         payloads(&mut reader, &mut store);
+        let encryption = encryption::read(&mut reader);
+        let mut table = String::new();
+        if encryption.is_some() {
+            let name = text("the name of the DynamoDB table", |name| Some(name.to_owned()));
+            reader.set("store.table", &mut table, name);
+        }
         let mistakes = reader.mistakes();
         match envelope_keys {
             Some(envelope_keys) if mistakes.is_empty() => Ok(Self {
@@ -54,6 +65,8 @@ impl ReplayConfig {
                 max_message_bytes: max_message_bytes.unwrap_or(MAX_MESSAGE_BYTES),
                 payload_bucket: store.payload_bucket,
                 payload_prefix: store.payload_prefix,
+                table,
+                encryption,
             }),
             _ => Err(ConfigErrors(mistakes)),
         }

@@ -55,6 +55,12 @@ impl Display for Config {
         line(f, "files", list(&files))?;
         writeln!(f, "\n[lambda]")?;
         line(f, "invoke_mode", quoted(lambda::name(self.invoke_mode)))?;
+        if let Some(encryption) = &self.encryption {
+            writeln!(f, "\n[encryption]")?;
+            line(f, "keys", list(&encryption.keys))?;
+            line(f, "encrypt", encryption.encrypt)?;
+            line(f, "required", encryption.required)?;
+        }
         writeln!(f, "\n[log]")?;
         let format = match self.log.format {
             LogFormat::Json => "json",

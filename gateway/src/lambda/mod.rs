@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         );
     }
     let sdk = crate::aws::sdk_config().await;
-    let stores = deployment::stores(&config.store, &sdk);
+    let stores = deployment::stores(&config, &sdk);
     // It holds none; jobs of other gateways are announced on theirs.
     let replies = Arc::new(Replies::new(config.reply_queues.clone()));
     let gateway = deployment::gateway(&config, &sdk, stores, replies, descriptors, auth)?;
