@@ -36,6 +36,7 @@ mod scatter;
 pub mod server;
 pub mod submission;
 pub mod submit;
+pub mod trust;
 pub mod typed;
 pub mod upstream;
 pub mod version;

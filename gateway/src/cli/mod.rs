@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod connect;
 mod download;
 mod exit;
 mod failure;

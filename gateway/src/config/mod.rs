@@ -6,6 +6,7 @@
 
 mod callbacks;
 mod calls;
+mod client;
 mod duration;
 mod error;
 mod fan_out;
@@ -21,11 +22,13 @@ mod size;
 mod suggest;
 mod tls;
 mod upstream;
+mod upstream_tls;
 mod values;
 mod variables;
 
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
+pub use client::token_from_process;
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
