@@ -25,6 +25,7 @@ pub mod listener;
 pub mod lookup;
 pub mod message;
 mod native;
+mod open_files;
 mod operations;
 mod oversize;
 pub mod publish;

@@ -13,6 +13,7 @@ use crate::listener::Listener;
 use crate::listener::tls::{Tls, TlsMistake};
 use crate::lookup::Lookup;
 use crate::native::Native;
+use crate::open_files;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::sqs::SqsPublisher;
@@ -294,6 +295,7 @@ pub async fn run(
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.replace_files(files::load(&config.descriptor_files).map_err(broken_files)?);
     let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
+    open_files::allow(config.limits.connections);
     let address = config.listen;
     let listener = TcpListener::bind(address)
         .await
