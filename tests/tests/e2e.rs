@@ -145,6 +145,12 @@ async fn clients_of_every_protocol_call_the_gateway() {
 }
 
 #[tokio::test]
+async fn the_port_speaks_tls_and_withstands_abuse() {
+    let _turn = TURN.lock().await;
+    modules(&["test_tls", "test_abuse"], &[]).await;
+}
+
+#[tokio::test]
 async fn the_whole_bridge_runs_in_one_process() {
     let _turn = TURN.lock().await;
     modules(&["test_local"], &[]).await;

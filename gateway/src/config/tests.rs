@@ -202,7 +202,11 @@ fn a_route_may_have_an_upstream_instead_of_a_queue_or_before_it() {
         ("\"https://[::1]/\"", UpstreamTarget::grpc("https://[::1]".parse().unwrap())),
         (
             "{ grpc = \"http://h:1\", connections = 9 }",
-            UpstreamTarget::Grpc { url: "http://h:1".parse().unwrap(), connections: 9 },
+            UpstreamTarget::Grpc {
+                url: "http://h:1".parse().unwrap(),
+                connections: 9,
+                trust: crate::trust::Trust::default(),
+            },
         ),
         (&format!("\"{arn}\""), UpstreamTarget::Lambda { function: arn.to_owned() }),
         ("{ lambda = \"f\" }", UpstreamTarget::Lambda { function: "f".to_owned() }),
