@@ -68,6 +68,24 @@ pub async fn run(
     Box::pin(lambda_runtime::run_concurrent(handler)).await
 }
 
+/// Decodes an event as far as an invocation does before any handler begins, and says
+/// whether it has a door here.
+#[cfg(feature = "testing")]
+#[must_use]
+pub fn decodes(document: &[u8]) -> bool {
+    let Ok(event) = serde_json::from_slice::<Event>(document) else { return false };
+    match event.kind() {
+        Ok(Kind::Sqs(mut records)) => {
+            let deliveries = sqs::deliveries(&mut records);
+            deliveries.iter().for_each(|delivery| drop(super::pointers::parse(&delivery.body)));
+            true
+        }
+        Ok(Kind::Alb(event)) => http::from_alb(event).is_ok(),
+        Ok(Kind::V2 { event, method, .. }) => http::from_v2(event, &method).is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// Runs an invocation on one of the runtime's own threads, where the tasks of a
 /// batch start without waking another one. With a single such thread it stays
 /// where it is: a handler that blocks must not hold up the batch's end.

@@ -3,6 +3,9 @@
 mod answer;
 mod request;
 
+#[cfg(feature = "testing")]
+pub(super) use request::{from_alb, from_v2};
+
 use super::event::Event;
 use answer::{Shape, encoded};
 use bytes::Bytes;

@@ -10,7 +10,7 @@ use lambda_runtime::Error;
 
 /// From a load balancer. Its query strings are not decoded, so they are put
 /// together as they came.
-pub(super) fn from_alb(event: Event) -> Result<Request<Bytes>, Error> {
+pub(in crate::host::lambda) fn from_alb(event: Event) -> Result<Request<Bytes>, Error> {
     let pairs: Vec<String> =
         match (&event.multi_value_query_string_parameters, &event.query_string_parameters) {
             (Some(all), _) => {
@@ -28,7 +28,10 @@ pub(super) fn from_alb(event: Event) -> Result<Request<Bytes>, Error> {
 }
 
 /// From an HTTP API or a Function URL.
-pub(super) fn from_v2(mut event: Event, method: &str) -> Result<Request<Bytes>, Error> {
+pub(in crate::host::lambda) fn from_v2(
+    mut event: Event,
+    method: &str,
+) -> Result<Request<Bytes>, Error> {
     let path = event.raw_path.take().unwrap_or_default();
     let query = event.raw_query_string.take().unwrap_or_default();
     request(event, method, &path, &query)
