@@ -87,7 +87,7 @@ async fn several_workers_answer_one_call() {
 #[tokio::test]
 async fn whoever_reads_queues_and_stores_sees_no_job() {
     let _turn = TURN.lock().await;
-    modules(&["test_encryption"], &[]).await;
+    modules(&["test_encryption", "test_secrets"], &[]).await;
 }
 
 #[tokio::test]
