@@ -22,6 +22,7 @@ pub mod front;
 mod gather;
 pub mod group;
 pub mod identity;
+pub mod infra;
 pub mod jobs;
 pub mod listener;
 pub mod lookup;

@@ -10,6 +10,8 @@ mod calls;
 mod duration;
 mod error;
 mod fan_out;
+mod given;
+mod infra;
 mod limits;
 mod pattern;
 mod protocols;
@@ -220,7 +222,8 @@ impl Config {
         text: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        read::config(text, env)
+        let (text, env) = given::text(text, env);
+        read::config(&text, env)
     }
 }
 

@@ -40,6 +40,8 @@ impl ReplayConfig {
         text: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
+        let (text, env) = super::given::text(text, env);
+        let text = text.as_str();
         let table = toml::from_str(text).map_err(|error| not_toml(text, &error))?;
         let mut reader = Reader::new(table, env);
         let envelope_keys = keys(&mut reader, "envelope_keys");
