@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = protox::compile(
         [
             "queuebridge/v1/callback.proto",
+            "queuebridge/v1/encryption.proto",
             "queuebridge/v1/executions.proto",
             "queuebridge/v1/jobs.proto",
             "queuebridge/v1/envelope.proto",
@@ -28,6 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".queuebridge.v1.Job.gather")
         .boxed(".queuebridge.v1.Call.membership")
         .boxed(".queuebridge.v1.Outcome.stream")
+        .boxed(".queuebridge.v1.Outcome.encrypted")
+        .boxed(".queuebridge.v1.Progress.encrypted")
+        .boxed(".queuebridge.v1.StreamChunk.encrypted")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(files)?;
     Ok(())

@@ -1,6 +1,7 @@
 //! Callbacks at the front door: what may be called, and the timers of their jobs.
 
 use crate::config::CallbackConfig;
+use crate::message::no_key;
 use crate::publish::batcher::Batcher;
 use crate::publish::{Message, PublishError};
 use http::Uri;
@@ -10,7 +11,8 @@ use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::callback::Target;
 use queuebridge_proto::v1::callback_message::Kind;
 use queuebridge_proto::v1::{Callback, CallbackMessage};
-use queuebridge_proto::{JobId, Keyring, UnixMillis, callback};
+use queuebridge_proto::{JobId, UnixMillis};
+use queuebridge_store::Seal;
 use std::time::Duration;
 use tonic::{Code, Status};
 
@@ -89,12 +91,12 @@ impl Callbacks {
         id: &JobId,
         job: CallbackMessage,
         now: UnixMillis,
-        keys: &Keyring,
+        seal: &Seal,
     ) -> Result<(), PublishError> {
         let due = id.expires_at().plus(CLOCK_SKEW);
         let not_before = Some(due.to_proto());
         let message = CallbackMessage { kind: Kind::Timer as i32, not_before, ..job };
-        self.send(id, message, now.until(due).min(MAX_DELAY), keys).await
+        self.send(id, message, now.until(due).min(MAX_DELAY), seal).await
     }
 
     /// Publishes the callback of a job that was finished here.
@@ -105,10 +107,10 @@ impl Callbacks {
         &self,
         id: &JobId,
         job: CallbackMessage,
-        keys: &Keyring,
+        seal: &Seal,
     ) -> Result<(), PublishError> {
         let message = CallbackMessage { kind: Kind::Deliver as i32, ..job };
-        self.send(id, message, Duration::ZERO, keys).await
+        self.send(id, message, Duration::ZERO, seal).await
     }
 
     async fn send(
@@ -116,12 +118,12 @@ impl Callbacks {
         id: &JobId,
         message: CallbackMessage,
         delay: Duration,
-        keys: &Keyring,
+        seal: &Seal,
     ) -> Result<(), PublishError> {
         let message = CallbackMessage { job_id: id.to_string(), ..message };
         self.batcher
             .publish(Message {
-                body: callback::seal(&message, keys),
+                body: seal.seal(&message).await.map_err(no_key)?,
                 attributes: vec![
                     (attribute::VERSION, envelope::MAJOR.to_string()),
                     (attribute::METHOD, message.method),

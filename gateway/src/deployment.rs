@@ -1,23 +1,58 @@
 //! What a gateway is made of on AWS: queues and topics, upstreams, stores.
 
-use crate::config::{Config, Destination, StoreConfig, UpstreamTarget};
+use crate::auth::Authenticator;
+use crate::config::{Config, Destination, UpstreamTarget};
+use crate::descriptors::DescriptorRegistry;
+use crate::encryption;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::publish::{sns::SnsPublisher, sqs::SqsPublisher};
+use crate::quota::Quotas;
+use crate::replies::Replies;
 use crate::route::Routes;
+use crate::server::{Gateway, Settings};
 use crate::upstream::Upstream;
 use crate::upstream::grpc::DialError;
 use aws_config::SdkConfig;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{PayloadStore, Stores};
+use queuebridge_store::{Clock, PayloadStore, Stores};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+/// A gateway over its stores, with the publishers and upstreams of the configuration.
+pub(crate) fn gateway(
+    config: &Config,
+    sdk: &SdkConfig,
+    stores: Stores,
+    replies: Arc<Replies>,
+    descriptors: Arc<DescriptorRegistry>,
+    auth: Authenticator,
+) -> Result<Gateway, DialError> {
+    let settings = Settings {
+        auth,
+        quotas: Quotas::new(&config.quota),
+        job_id_keys: config.job_id_keys.clone(),
+        envelope_keys: config.envelope_keys.clone(),
+        max_message_bytes: config.max_message_bytes,
+        max_pending: config.max_pending,
+        drain_timeout: config.drain_timeout,
+        replies,
+        callbacks: config.callbacks.clone().map(|callbacks| {
+            let sqs = aws_sdk_sqs::Client::new(sdk);
+            let publisher = SqsPublisher::new(sqs, callbacks.queue.clone());
+            (callbacks, Arc::new(publisher) as Arc<dyn Publisher>)
+        }),
+        cors_origins: config.cors_origins.clone(),
+        descriptors,
+    };
+    Ok(Gateway::new(settings, routes(config, sdk)?, stores, Clock::system()))
+}
+
 /// The routes of the configuration; those that share a queue, a topic or an upstream
 /// share what leads there.
-pub(crate) fn routes(config: &Config, sdk: &SdkConfig) -> Result<Routes, DialError> {
+fn routes(config: &Config, sdk: &SdkConfig) -> Result<Routes, DialError> {
     let sqs = aws_sdk_sqs::Client::new(sdk);
     let sns = aws_sdk_sns::Client::new(sdk);
     let mut batchers: HashMap<Destination, Batcher> = HashMap::new();
@@ -58,7 +93,9 @@ pub(crate) fn routes(config: &Config, sdk: &SdkConfig) -> Result<Routes, DialErr
 }
 
 /// Its stores.
-pub(crate) fn stores(config: &StoreConfig, sdk: &SdkConfig) -> Stores {
+pub(crate) fn stores(config: &Config, sdk: &SdkConfig) -> Stores {
+    let encryption = config.encryption.as_ref().map(|all| encryption::gateway(all, config, sdk));
+    let config = &config.store;
     let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
     let store = DynamoResultStore::new(dynamodb, config.table.clone(), config.copies_survive);
     let payloads = config.payload_bucket.as_ref().map(|bucket| {
@@ -66,5 +103,9 @@ pub(crate) fn stores(config: &StoreConfig, sdk: &SdkConfig) -> Stores {
         let store = S3PayloadStore::new(s3, bucket.clone(), config.payload_prefix.clone());
         Arc::new(store) as Arc<dyn PayloadStore>
     });
-    Stores::new(Arc::new(store), payloads)
+    let stores = Stores::new(Arc::new(store), payloads);
+    match encryption {
+        Some(encryption) => stores.encrypted(encryption),
+        None => stores,
+    }
 }

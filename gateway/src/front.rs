@@ -14,6 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tonic::Status;
 use tonic::body::Body;
 use tower::{Service, service_fn};
 
@@ -60,20 +61,48 @@ impl<S: Services> Service<Request<Body>> for Front<S> {
             return Either::Left(self.services.call(request));
         }
         let (services, protocols) = (self.services.clone(), self.protocols.clone());
-        Either::Right(Box::pin(async move { Ok(protocols.answer(services, request).await) }))
+        Either::Right(Box::pin(async move {
+            Ok(protocols.answer(services, request, Limits::default()).await)
+        }))
     }
 }
 
 impl Protocols {
-    async fn answer<S: Services>(&self, services: S, request: Request<Body>) -> Response<Body> {
-        let descriptors = Some(self.descriptors.descriptors());
-        let web = Web::over(services, descriptors).max_request_bytes(self.max_request_bytes);
-        let Some(cors) = &self.cors else { return web.call(request, Limits::default()).await };
+    /// Answers a request in its protocol.
+    pub(crate) async fn answer<S: Services>(
+        &self,
+        services: S,
+        request: Request<Body>,
+        limits: Limits,
+    ) -> Response<Body> {
+        let web = self.web(services);
+        let Some(cors) = &self.cors else { return web.call(request, limits).await };
         let service = service_fn(|request| {
             let web = web.clone();
-            async move { Ok(web.call(request, Limits::default()).await) }
+            async move { Ok(web.call(request, limits).await) }
         });
         cors.around(request, service).await
+    }
+
+    /// Answers a request with a status, in its protocol.
+    pub(crate) async fn refuse<S: Services>(
+        &self,
+        services: S,
+        request: Request<()>,
+        status: Status,
+    ) -> Response<Body> {
+        let web = self.web(services);
+        let Some(cors) = &self.cors else { return web.refuse(request, status).await };
+        let service = service_fn(|request: Request<Body>| {
+            let (web, status) = (web.clone(), status.clone());
+            async move { Ok(web.refuse(request.map(drop), status).await) }
+        });
+        cors.around(request.map(|()| Body::empty()), service).await
+    }
+
+    fn web<S: Services>(&self, services: S) -> Web<S> {
+        let descriptors = Some(self.descriptors.descriptors());
+        Web::over(services, descriptors).max_request_bytes(self.max_request_bytes)
     }
 }
 

@@ -36,6 +36,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -62,7 +63,7 @@ enum Pace {
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
-pub struct JobsService(Arc<Parts>);
+pub struct JobsService(Arc<Parts>, TaskTracker);
 
 /// What the service is made of.
 pub struct Parts {
@@ -84,7 +85,10 @@ impl JobsService {
     /// The service over its parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        let background = TaskTracker::new();
+        // Closed, so that it can be waited for; it still takes tasks.
+        background.close();
+        Self(Arc::new(parts), background)
     }
 
     pub(crate) async fn accept(
@@ -252,6 +256,11 @@ impl JobsService {
                 }
             }
         }
+    }
+
+    /// What goes on after its caller has gone away: it can be waited for.
+    pub(crate) fn background(&self) -> &TaskTracker {
+        &self.1
     }
 
     /// Fires when the shutdown is about to end what is in hand.

@@ -250,7 +250,7 @@ impl Lookup {
         {
             // A store without a limit of its own may hold it in the record.
             let sha256 = Bytes::copy_from_slice(&Sha256::digest(message));
-            let at = PayloadRef { key: String::new(), size: message.len() as u64, sha256 };
+            let at = PayloadRef { size: message.len() as u64, sha256, ..PayloadRef::default() };
             outcome.result = Some(Kind::ResponseRef(at));
             return Ok(());
         }

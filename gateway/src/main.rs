@@ -3,8 +3,9 @@
 use clap::Parser;
 use futures_util::stream;
 use queuebridge_gateway::cli::{Cli, Command, ConfigArgs, Exit};
-use queuebridge_gateway::config::{Config, LogConfig, LogFormat};
-use queuebridge_gateway::{cli, server};
+use queuebridge_gateway::config::{self, Config, LogConfig, LogFormat};
+use queuebridge_gateway::server::ServeError;
+use queuebridge_gateway::{cli, lambda, server};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,7 +19,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let exit = match Cli::parse().command {
+    // A bootstrap gets no arguments.
+    let bootstrap = config::is_lambda() && std::env::args_os().len() <= 1;
+    let command =
+        if bootstrap { Command::Serve(ConfigArgs::default()) } else { Cli::parse().command };
+    let exit = match command {
         Command::Serve(args) => serve(&args).await,
         Command::CheckConfig(args) => check_config(&args),
         Command::Infra(args) => cli::infra(&args),
@@ -37,6 +42,9 @@ async fn serve(args: &ConfigArgs) -> Exit {
         }
     };
     start_logging(&config.log);
+    if config::is_lambda() {
+        return ended(lambda::run(config).await);
+    }
     // Registered before the first connection is taken: from here on a signal
     // never ends the process by itself.
     let (mut terminate, mut interrupt, mut hangup) = match signals() {
@@ -53,7 +61,11 @@ async fn serve(args: &ConfigArgs) -> Exit {
         }
     };
     let reloads = stream::poll_fn(move |context| hangup.poll_recv(context));
-    match server::run(config, reloads, shutdown).await {
+    ended(server::run(config, reloads, shutdown).await)
+}
+
+fn ended(served: Result<(), ServeError>) -> Exit {
+    match served {
         Ok(()) => Exit::Success,
         Err(error) => {
             eprintln!("{error}");

@@ -1,9 +1,11 @@
 //! A call as a queue message: body, attributes, group, trace.
 
-use crate::publish::{Limits, Message};
+use crate::publish::{Limits, Message, PublishError};
 use queuebridge_proto::envelope::attribute::{self, BRANCHES, JOB, METHOD, VERSION};
 use queuebridge_proto::v1::{Call, TraceContext};
-use queuebridge_proto::{JobId, Keyring, envelope};
+use queuebridge_proto::{JobId, envelope};
+use queuebridge_store::Seal;
+use queuebridge_store::encryption::KeyError;
 
 /// How large the message of a call will be, without making it.
 #[must_use]
@@ -27,8 +29,16 @@ fn branches_of(call: &Call) -> Option<String> {
 }
 
 /// Seals a call into a message.
-#[must_use]
-pub fn of(call: Call, id: &JobId, delay_seconds: u16, limits: Limits, keys: &Keyring) -> Message {
+///
+/// # Errors
+/// When there is no key to encrypt it with.
+pub async fn of(
+    call: Call,
+    id: &JobId,
+    delay_seconds: u16,
+    limits: Limits,
+    seal: &Seal,
+) -> Result<Message, PublishError> {
     let group_id = match (limits.fifo, call.ordering_key.is_empty()) {
         (true, false) => format!("{}:{}", call.tenant, call.ordering_key),
         // Without a key a job waits for no other.
@@ -39,19 +49,24 @@ pub fn of(call: Call, id: &JobId, delay_seconds: u16, limits: Limits, keys: &Key
     let number = call.publish_number;
     let deduplication_id = limits.fifo.then(|| format!("{}.{number}", id.uuid()));
     let branches = branches_of(&call).map(|names| (BRANCHES, names));
-    let body = envelope::seal(&call, keys);
+    let body = seal.seal(&call).await.map_err(no_key)?;
     let trace_header = call.trace.as_ref().and_then(xray_header);
     let mut attributes =
         vec![(VERSION, envelope::MAJOR.to_string()), (METHOD, call.method), (JOB, call.job_id)];
     attributes.extend(branches);
-    Message {
+    Ok(Message {
         body,
         trace_header,
         attributes,
         delay_seconds,
         group_id: Some(group_id),
         deduplication_id,
-    }
+    })
+}
+
+/// Nothing was sent, and it may be tried again.
+pub(crate) fn no_key(error: KeyError) -> PublishError {
+    PublishError::Retryable(error.to_string())
 }
 
 /// The `AWSTraceHeader` of a W3C trace context, which is how a trace crosses SQS
@@ -72,12 +87,12 @@ fn xray_header(trace: &TraceContext) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use queuebridge_proto::UnixMillis;
     use queuebridge_proto::job_id::Claims;
     use queuebridge_proto::v1::call::Payload;
+    use queuebridge_proto::{Keyring, UnixMillis};
     use std::time::Duration;
 
-    fn message(fifo: bool, ordering_key: &str, len: usize) -> (Message, usize, JobId) {
+    async fn message(fifo: bool, ordering_key: &str, len: usize) -> (Message, usize, JobId) {
         let keys = Keyring::single(&[1; 32]);
         let claims = Claims {
             uuid: uuid::Uuid::now_v7(),
@@ -110,38 +125,38 @@ mod tests {
             fifo,
             concurrency: 1,
         };
-        (of(call, &id, 0, limits, &keys), size, id)
+        (of(call, &id, 0, limits, &keys.into()).await.unwrap(), size, id)
     }
 
-    #[test]
-    fn a_message_that_can_be_compressed_is_smaller() {
-        let (message, size, _) = message(false, "", 100_000);
+    #[tokio::test]
+    async fn a_message_that_can_be_compressed_is_smaller() {
+        let (message, size, _) = message(false, "", 100_000).await;
         assert!(message.size() * 10 < size);
     }
 
-    #[test]
-    fn the_size_is_known_before_the_message_is_made() {
+    #[tokio::test]
+    async fn the_size_is_known_before_the_message_is_made() {
         for len in [0, 1, 100, 500] {
-            let (message, size, _) = message(false, "", len);
+            let (message, size, _) = message(false, "", len).await;
             assert!(message.size() <= size && size < message.size() + 64, "{len}");
         }
     }
 
-    #[test]
-    fn groups_are_orders_on_fifo_and_tenants_elsewhere() {
-        let (standard, _, _) = message(false, "", 1);
+    #[tokio::test]
+    async fn groups_are_orders_on_fifo_and_tenants_elsewhere() {
+        let (standard, _, _) = message(false, "", 1).await;
         assert_eq!(standard.group_id.as_deref(), Some("t"));
         assert_eq!(standard.deduplication_id, None);
-        let (ordered, _, id) = message(true, "k", 1);
+        let (ordered, _, id) = message(true, "k", 1).await;
         assert_eq!(ordered.group_id.as_deref(), Some("t:k"));
         assert_eq!(ordered.deduplication_id, Some(format!("{}.1", id.uuid())));
-        let (alone, _, id) = message(true, "", 1);
+        let (alone, _, id) = message(true, "", 1).await;
         assert_eq!(alone.group_id, Some(id.uuid().to_string()));
     }
 
-    #[test]
-    fn the_trace_crosses_as_an_xray_header() {
-        let (message, _, _) = message(false, "", 1);
+    #[tokio::test]
+    async fn the_trace_crosses_as_an_xray_header() {
+        let (message, _, _) = message(false, "", 1).await;
         let expected = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1";
         assert_eq!(message.trace_header.as_deref(), Some(expected));
         let nonsense = TraceContext { traceparent: "00-zz-1-1".into(), tracestate: String::new() };

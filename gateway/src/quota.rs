@@ -205,7 +205,8 @@ mod tests {
         let tenant = "t".into();
         let call = quotas.enter(&tenant).unwrap().unwrap();
         assert!(quotas.enter(&tenant).is_err() && quotas.enter(&"other".into()).is_ok());
-        let answer = call.until_the_end_of(Response::new(Body::empty()));
+        let body = Body::new(http_body_util::Full::new(bytes::Bytes::from_static(b"answer")));
+        let answer = call.until_the_end_of(Response::new(body));
         assert!(quotas.enter(&tenant).is_err());
         drop(answer);
         assert!(quotas.enter(&tenant).is_ok(), "also those that were refused are gone");

@@ -38,7 +38,7 @@ pub(crate) fn has_deadline(job: &Submission) -> bool {
 impl FrontDoor {
     /// How large the message of a call will be at most, wherever it goes.
     pub(crate) fn size_of(&self, call: &Call, job: &Submission) -> usize {
-        let size = message::size_of(call);
+        let size = message::size_of(call) + self.seal.overhead();
         let Some(selected) = &job.fan_out else { return size };
         let addressee = |branch: &PlannedBranch| 2 * branch.name.len() + branch.method.len() + 96;
         let all = selected.branches.iter().map(addressee).sum::<usize>();
@@ -122,7 +122,8 @@ impl FrontDoor {
             };
             membership.addressees = each.map(addressee).collect();
         }
-        let message = message::of(call, id, 0, job.route.limits(), &self.envelope_keys);
+        let message = message::of(call, id, 0, job.route.limits(), &self.seal).await;
+        let message = message.map_err(|error| refusal(&error, id))?;
         job.route.publish(message).await.map_err(|error| refusal(&error, id))
     }
 
@@ -141,7 +142,7 @@ impl FrontDoor {
             )));
         };
         let limits = queue.limits();
-        queue.publish(message::of(call, &id, queue_delay(job), limits, &self.envelope_keys)).await
+        queue.publish(message::of(call, &id, queue_delay(job), limits, &self.seal).await?).await
     }
 
     /// Branches that no queue has taken have failed, and the rule decides what that
@@ -206,7 +207,7 @@ impl FrontDoor {
             callback: Some(callback),
             ..CallbackMessage::default()
         };
-        let enqueued = callbacks.enqueue(id, told, &self.envelope_keys).await;
+        let enqueued = callbacks.enqueue(id, told, &self.seal).await;
         enqueued.map_err(|error| {
             tracing::warn!(job = %id, %error, "a callback was not enqueued");
             let (code, reason) = (Code::Unavailable, reason::PUBLISH_FAILED);

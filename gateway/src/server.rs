@@ -13,7 +13,6 @@ use crate::listener::tls::{Tls, TlsMistake};
 use crate::lookup::Lookup;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
-use crate::publish::sqs::SqsPublisher;
 use crate::quota::Quotas;
 use crate::replies::{self, Replies, keeper};
 use crate::route::Routes;
@@ -24,8 +23,9 @@ use crate::upstream::grpc::DialError;
 use crate::view::Methods;
 use crate::waiter::Waiter;
 use futures_util::{Stream, StreamExt};
+use prost_reflect::DescriptorPool;
 use queuebridge_proto::Keyring;
-use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Stores};
+use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Seal, Stores};
 use queuebridge_web::DescriptorError;
 use std::collections::HashMap;
 use std::future::Future;
@@ -106,6 +106,9 @@ pub enum ServeError {
     /// The same of the certificates.
     #[error("{0}")]
     Tls(String),
+    /// The Lambda Runtime API cannot be used.
+    #[error("the Lambda runtime failed: {0}")]
+    Lambda(lambda_runtime::Error),
     /// An upstream cannot be used on this machine.
     #[error("an upstream cannot be used: {0}")]
     Upstream(#[from] DialError),
@@ -120,7 +123,8 @@ impl Gateway {
         for route in routes.iter() {
             methods.learn(&route.config.methods.to_string());
         }
-        let Stores { results, gathers, submissions, streams, payloads, leases: _ } = stores;
+        let Stores { results, gathers, submissions, streams, payloads, encryption, leases: _ } =
+            stores;
         let gathers = Gathers {
             results: results.clone(),
             gathers,
@@ -146,7 +150,7 @@ impl Gateway {
         let door = Arc::new(FrontDoor {
             routes: routes.clone(),
             job_id_keys: settings.job_id_keys.clone(),
-            envelope_keys: settings.envelope_keys.clone(),
+            seal: Seal::new(settings.envelope_keys.clone(), encryption),
             submissions,
             gathers,
             replies,
@@ -179,6 +183,27 @@ impl Gateway {
         self.draining.clone()
     }
 
+    /// What it answers, whatever host it runs on.
+    pub(crate) async fn stack(&self) -> Result<Stack, DescriptorError> {
+        Stack::new(&self.settings, &self.routes, self.service.clone()).await
+    }
+
+    /// Begins and ends the shutdown at once: whoever waits is told so.
+    pub(crate) fn stop(&self) {
+        self.draining.cancel();
+        self.closing.cancel();
+    }
+
+    /// Returns when nothing is under way any more, also for callers that have gone away.
+    pub(crate) async fn settled(&self) {
+        self.service.background().wait().await;
+        self.waiter.settled().await;
+        let callbacks = self.service.door().callbacks.iter().map(|callbacks| &callbacks.batcher);
+        for batcher in self.routes.iter().flat_map(|route| &route.batchers).chain(callbacks) {
+            batcher.settled().await;
+        }
+    }
+
     /// Serves until `shutdown`, then finishes what is in hand, for at most the
     /// drain time-out.
     ///
@@ -189,14 +214,22 @@ impl Gateway {
         listener: impl Into<Listener>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let stack = Stack::new(&self.settings, &self.routes, self.service).await?;
+        let stack = self.stack().await?;
         // Ended with the gateway.
         let mut learning = JoinSet::new();
         for (name, upstream) in upstreams_of(&self.routes) {
             learning.spawn(upstreams::keep(self.settings.descriptors.clone(), name, upstream));
         }
         let front = stack.front();
-        let (server, incoming) = listener.into().open();
+        let listener = listener.into();
+        let reachable = listener.address().is_none_or(|address| !address.ip().is_loopback());
+        if self.settings.auth.is_open() && reachable {
+            tracing::warn!(
+                "auth = \"none\", and the port is not on loopback: everybody who can reach it \
+                 may submit, read, cancel and delete jobs"
+            );
+        }
+        let (server, incoming) = listener.open();
         let draining = self.draining.clone();
         let server = server
             // The stack has routes of its own; the server's have nothing.
@@ -237,42 +270,28 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let descriptors = Arc::new(DescriptorRegistry::default());
-    descriptors.replace_files(files::load(&config.descriptor_files).map_err(broken_files)?);
+    descriptors.replace_files(descriptor_files(&config)?);
     let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
     let address = config.listen;
     let auth = Authenticator::new(&config.auth, &config.tenant)?;
-    if auth.is_open() && !address.ip().is_loopback() {
-        tracing::warn!(%address, "auth = \"none\": everybody who can reach this port may submit, read, cancel and delete jobs");
-    }
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
     let sdk = crate::aws::sdk_config().await;
-    let routes = deployment::routes(&config, &sdk)?;
-    let stores = deployment::stores(&config.store, &sdk);
-    let replies = Arc::new(Replies::new(config.reply_queues));
-    let settings = Settings {
-        auth: auth.clone(),
-        quotas: Quotas::new(&config.quota),
-        job_id_keys: config.job_id_keys,
-        envelope_keys: config.envelope_keys,
-        max_message_bytes: config.max_message_bytes,
-        max_pending: config.max_pending,
-        drain_timeout: config.drain_timeout,
-        replies: replies.clone(),
-        callbacks: config.callbacks.map(|callbacks| {
-            let sqs = aws_sdk_sqs::Client::new(&sdk);
-            let publisher = SqsPublisher::new(sqs, callbacks.queue.clone());
-            (callbacks, Arc::new(publisher) as Arc<dyn Publisher>)
-        }),
-        cors_origins: config.cors_origins,
-        descriptors: descriptors.clone(),
-    };
-    let keys = settings.envelope_keys.clone();
+    let stores = deployment::stores(&config, &sdk);
+    let seal = Seal::new(config.envelope_keys.clone(), stores.encryption.clone());
     let leases = stores.leases.clone();
-    let gateway = Gateway::new(settings, routes, stores, Clock::system());
+    let replies = Arc::new(Replies::new(config.reply_queues.clone()));
+    let gateway = deployment::gateway(
+        &config,
+        &sdk,
+        stores,
+        replies.clone(),
+        descriptors.clone(),
+        auth.clone(),
+    )?;
     let (sqs, waiter) = (aws_sdk_sqs::Client::new(&sdk), gateway.waiter());
-    let read = move |url| replies::read(sqs.clone(), url, keys.clone(), waiter.clone());
+    let read = move |url| replies::read(sqs.clone(), url, seal.clone(), waiter.clone());
     let draining = gateway.draining();
     let keep = keeper::keep(replies, leases, Clock::system(), read, draining.clone());
     let keeping = tokio::spawn(keep);
@@ -303,6 +322,11 @@ fn upstreams_of(routes: &Routes) -> HashMap<String, Upstream> {
         Some((url.to_string(), route.upstream.clone()?))
     });
     direct.collect()
+}
+
+/// The files of descriptors, as they are now.
+pub(crate) fn descriptor_files(config: &Config) -> Result<Vec<DescriptorPool>, ServeError> {
+    files::load(&config.descriptor_files).map_err(broken_files)
 }
 
 fn broken_files(mistakes: Vec<FileMistake>) -> ServeError {

@@ -9,11 +9,14 @@ use crate::reflection;
 use crate::route::Routes;
 use crate::server::Settings;
 use crate::typed::Typed;
+use http::{Request, Response};
 use queuebridge_proto::longrunning::operations_server::OperationsServer;
 use queuebridge_proto::v1::executions_server::ExecutionsServer;
 use queuebridge_proto::v1::jobs_server::JobsServer;
-use queuebridge_web::DescriptorError;
+use queuebridge_web::{DescriptorError, Limits, Services};
 use std::sync::Arc;
+use tonic::Status;
+use tonic::body::Body;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -95,6 +98,22 @@ impl Stack {
     /// All of it as one service, for a host with HTTP/2.
     pub(crate) fn front(&self) -> Front<Native> {
         Front::new(self.services.clone(), self.protocols.clone())
+    }
+
+    /// Answers a request for a host without HTTP/2, within limits. `around` is put between
+    /// the protocols and the services.
+    pub(crate) async fn answer<S: Services>(
+        &self,
+        request: Request<Body>,
+        limits: Limits,
+        around: impl FnOnce(Native) -> S,
+    ) -> Response<Body> {
+        self.protocols.answer(around(self.services.clone()), request, limits).await
+    }
+
+    /// Answers a request with a status, in its protocol.
+    pub(crate) async fn refuse(&self, request: Request<()>, status: Status) -> Response<Body> {
+        self.protocols.refuse(self.services.clone(), request, status).await
     }
 
     /// Tells health checks that new callers are to go elsewhere.

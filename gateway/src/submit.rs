@@ -21,7 +21,7 @@ use queuebridge_proto::v1::{
 };
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
 use queuebridge_store::{
-    Accepted, Clock, Gathers, PayloadStore, RequestKey, StoreError, SubmissionStore, payload,
+    Accepted, Clock, Gathers, PayloadStore, RequestKey, Seal, StoreError, SubmissionStore, payload,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub struct FrontDoor {
     pub routes: Routes,
     /// Sign and verify job ids.
     pub job_id_keys: Keyring,
-    /// Seal envelopes.
-    pub envelope_keys: Keyring,
+    /// Seals envelopes.
+    pub seal: Seal,
     /// Remembers idempotent submissions.
     pub submissions: Arc<dyn SubmissionStore>,
     /// Where it is written down which branches a job goes to.
@@ -138,6 +138,7 @@ impl FrontDoor {
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
         let Prepared { id, job } = prepared;
+        self.has_key().await?;
         match (job.request_id.clone(), job.shape.attach_within) {
             (Some(request_id), _) => self.submit_once(caller, id, job, &request_id, trace).await,
             (None, Some(within)) => self.submit_or_attach(caller, id, job, within, trace).await,
@@ -146,6 +147,16 @@ impl FrontDoor {
                 self.publish(caller, &id, job, trace, attached).await
             }
         }
+    }
+
+    /// Before anything is written: what cannot be encrypted is not accepted.
+    pub(crate) async fn has_key(&self) -> Result<(), Status> {
+        self.seal.ready().await.map_err(|error| {
+            tracing::warn!(%error, "a submission could not be encrypted");
+            let (code, reason) = (Code::Unavailable, reason::KEY_UNAVAILABLE);
+            let message = "there is no key to encrypt the job with; see the gateway's log";
+            error::retry_after(code, reason, message, Duration::from_secs(1))
+        })
     }
 
     /// The same `request_id` leads to the same job, whatever was lost on the way
@@ -244,7 +255,8 @@ impl FrontDoor {
             return Ok(ticket);
         }
         let delay = scatter::queue_delay(&job);
-        let message = message::of(call, id, delay, limits, &self.envelope_keys);
+        let message = message::of(call, id, delay, limits, &self.seal).await;
+        let message = message.map_err(|error| refusal(&error, id))?;
         route.publish(message).await.map_err(|error| refusal(&error, id))?;
         self.start_timer(caller, id, &job, timed).await?;
         Ok(ticket)
@@ -266,7 +278,7 @@ impl FrontDoor {
             reply_shard: self.replies.of(id),
             ..CallbackMessage::default()
         };
-        let timer = callbacks.start_timer(id, told, self.clock.now(), &self.envelope_keys);
+        let timer = callbacks.start_timer(id, told, self.clock.now(), &self.seal);
         timer.await.map_err(|error| refusal(&PublishError::Unknown(error.to_string()), id))
     }
 
@@ -283,7 +295,7 @@ impl FrontDoor {
             return Err(too_large("request", "larger than its queue's messages may be"));
         };
         call.payload = None;
-        if message::size_of(call) + 256 > limit {
+        if message::size_of(call) + self.seal.overhead() + 256 > limit {
             return Err(too_large("metadata", "larger than its queue's messages may be"));
         }
         let key = payload::request_key(&caller.tenant, id);

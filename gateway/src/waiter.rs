@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -37,6 +38,7 @@ struct Parts {
     replies: Arc<Replies>,
     subscriptions: Mutex<HashMap<Uuid, Subscription>>,
     draining: CancellationToken,
+    polls: TaskTracker,
 }
 
 struct Subscription {
@@ -100,8 +102,10 @@ impl Waiter {
     /// answered with the state as it is.
     #[must_use]
     pub fn new(lookup: Arc<Lookup>, replies: Arc<Replies>, draining: CancellationToken) -> Self {
-        let subscriptions = Mutex::default();
-        Self(Arc::new(Parts { lookup, replies, subscriptions, draining }))
+        let (subscriptions, polls) = (Mutex::default(), TaskTracker::new());
+        // Closed, so that it can be waited for; it still takes tasks.
+        polls.close();
+        Self(Arc::new(Parts { lookup, replies, subscriptions, draining, polls }))
     }
 
     /// The job when it is finished, or as it stands after `wait`.
@@ -142,6 +146,11 @@ impl Waiter {
         self.lock().len()
     }
 
+    /// Returns when nobody waits any more, and no poll is under way.
+    pub(crate) async fn settled(&self) {
+        self.0.polls.wait().await;
+    }
+
     /// Says that a job has changed: whoever waits for it looks.
     pub fn look(&self, job: Uuid) {
         if let Some(subscription) = self.lock().get(&job) {
@@ -179,7 +188,7 @@ impl Waiter {
             && !std::mem::replace(&mut subscription.polled, true)
         {
             let news = subscription.news.subscribe();
-            tokio::spawn(self.clone().poll(*id, news, at_once));
+            self.0.polls.spawn(self.clone().poll(*id, news, at_once));
         }
     }
 

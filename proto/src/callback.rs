@@ -3,17 +3,18 @@
 //! They are sealed with the envelope keys, under a domain of their own: a stranger
 //! with access to the queue can make nobody call anything.
 
-use crate::envelope::{self, EnvelopeError};
+use crate::envelope::{self, EnvelopeError, Sealable};
 use crate::keys::Keyring;
 use crate::v1::CallbackMessage;
-use prost::Message;
 
-const DOMAIN: &[u8] = b"queuebridge callback\0";
+impl Sealable for CallbackMessage {
+    const DOMAIN: &'static [u8] = b"queuebridge callback\0";
+}
 
 /// Seals a message into its text.
 #[must_use]
 pub fn seal(message: &CallbackMessage, keys: &Keyring) -> String {
-    envelope::seal_content(DOMAIN, message.encode_to_vec().into(), keys)
+    envelope::seal_with(message, keys, None)
 }
 
 /// Opens the text of a message.
@@ -21,8 +22,7 @@ pub fn seal(message: &CallbackMessage, keys: &Keyring) -> String {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn open(body: &str, keys: &Keyring) -> Result<CallbackMessage, EnvelopeError> {
-    let content = envelope::open_content(DOMAIN, body, keys)?;
-    CallbackMessage::decode(content).map_err(|_| EnvelopeError::Undecodable)
+    envelope::authenticate(body, keys)?.read(None)
 }
 
 #[cfg(test)]

@@ -1,19 +1,35 @@
-//! The envelope codec: a [`Call`] to the text of a queue message and back.
+//! The envelope codec: a [`Call`], and whatever else travels, to the text of a queue
+//! message and back.
+//!
+//! Opening has two steps, because the key of an encrypted message may have to be asked
+//! for: [`authenticate`] checks the MAC, [`Authentic::read`] decrypts. So nothing that is
+//! not authentic makes anybody ask for a key.
 
 use crate::compression;
+use crate::encryption::{Context, DataKey, Salt};
 use crate::keys::Keyring;
-use crate::v1::{Call, Encoding, Envelope};
+use crate::v1::{Call, Encoding, Encrypted, Envelope, WrappedKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use prost::Message;
+use std::marker::PhantomData;
 
 /// The major version that this code writes and reads.
 pub const MAJOR: u32 = 1;
-/// The minor version that this code writes.
-pub const MINOR: u32 = 0;
+/// The minor version that this code reads, and writes where it encrypts; else it is 0.
+pub const MINOR: u32 = 1;
 
-const DOMAIN: &[u8] = b"queuebridge envelope\0";
+/// What travels sealed.
+pub trait Sealable: Message + Default {
+    /// Kept apart under the MAC and in the encryption, so that one kind of message is
+    /// never taken for another.
+    const DOMAIN: &'static [u8];
+}
+
+impl Sealable for Call {
+    const DOMAIN: &'static [u8] = b"queuebridge envelope\0";
+}
 
 /// The message attributes beside the body, for routing and people only: queues
 /// encrypt just the body at rest, so nothing of the caller's stands there, and
@@ -53,9 +69,13 @@ pub enum EnvelopeError {
     /// Sealed with a key that is not known here.
     #[error("the envelope was sealed with the unknown key {0}")]
     UnknownKey(u32),
-    /// The envelope key that it names did not make its MAC.
+    /// The envelope key that it names did not make its MAC, or its data key did not
+    /// encrypt it.
     #[error("the envelope is not authentic")]
     Unauthentic,
+    /// It can be read by everybody, where that is not wanted.
+    #[error("the envelope is not encrypted")]
+    NotEncrypted,
 }
 
 impl EnvelopeError {
@@ -69,19 +89,34 @@ impl EnvelopeError {
 /// Seals a call into the body of a queue message.
 #[must_use]
 pub fn seal(call: &Call, keys: &Keyring) -> String {
-    seal_content(DOMAIN, call.encode_to_vec().into(), keys)
+    seal_with(call, keys, None)
 }
 
-/// Seals what belongs to `domain`.
-pub(crate) fn seal_content(domain: &[u8], content: Bytes, keys: &Keyring) -> String {
-    let (encoding, content) = match compression::compress(&content) {
-        Some(compressed) => (Encoding::Zstd, compressed.into()),
-        None => (Encoding::Unspecified, content),
+/// Seals a message, encrypted if there is a data key.
+#[must_use]
+pub fn seal_with<M: Sealable>(
+    message: &M,
+    keys: &Keyring,
+    encryption: Option<(&DataKey, Salt)>,
+) -> String {
+    let content = Bytes::from(message.encode_to_vec());
+    // What is encrypted cannot be compressed any more.
+    let (zstd, content) = match compression::compress(&content) {
+        Some(compressed) => (true, compressed.into()),
+        None => (false, content),
     };
-    let mac = keys.sign(&[domain, &header(MAJOR, encoding as i32), &content]);
+    let (minor, encoding, content) = match encryption {
+        Some((key, salt)) => {
+            let sealed = key.seal(salt, &context(M::DOMAIN), &content);
+            let encoding = if zstd { Encoding::EncryptedZstd } else { Encoding::Encrypted };
+            (MINOR, encoding, sealed.encode_to_vec().into())
+        }
+        None => (0, if zstd { Encoding::Zstd } else { Encoding::Unspecified }, content),
+    };
+    let mac = keys.sign(&[M::DOMAIN, &header(MAJOR, encoding as i32), &content]);
     let envelope = Envelope {
         major: MAJOR,
-        minor: MINOR,
+        minor,
         encoding: encoding as i32,
         key_id: u32::from(keys.signing_id()),
         mac: Bytes::copy_from_slice(&mac),
@@ -99,21 +134,31 @@ pub fn sealed_len(encoded_len: usize) -> usize {
     (encoded_len + 48).div_ceil(3) * 4
 }
 
-/// Opens the body of a queue message.
+/// Opens the body of a queue message that is not encrypted.
+///
+/// # Errors
+/// See [`EnvelopeError`]. To this reader encryption is an unknown encoding.
+pub fn open(body: &str, keys: &Keyring) -> Result<Call, EnvelopeError> {
+    authenticate(body, keys)?.read(None)
+}
+
+/// A message that was sealed with a known key, and not read yet.
+#[derive(Debug)]
+pub struct Authentic<M> {
+    encoding: Encoding,
+    content: Bytes,
+    encrypted: Option<Encrypted>,
+    kind: PhantomData<M>,
+}
+
+/// Checks that the body of a message was sealed with one of the keys.
 ///
 /// # Errors
 /// See [`EnvelopeError`].
-pub fn open(body: &str, keys: &Keyring) -> Result<Call, EnvelopeError> {
-    let content = open_content(DOMAIN, body, keys)?;
-    Call::decode(content).map_err(|_| EnvelopeError::Undecodable)
-}
-
-/// Opens what was sealed for `domain`.
-pub(crate) fn open_content(
-    domain: &[u8],
+pub fn authenticate<M: Sealable>(
     body: &str,
     keys: &Keyring,
-) -> Result<Bytes, EnvelopeError> {
+) -> Result<Authentic<M>, EnvelopeError> {
     let bytes = STANDARD.decode(body).map_err(|_| EnvelopeError::Undecodable)?;
     let envelope = Envelope::decode(Bytes::from(bytes)).map_err(|_| EnvelopeError::Undecodable)?;
     if envelope.major == 0 {
@@ -126,17 +171,56 @@ pub(crate) fn open_content(
         return Err(EnvelopeError::UnknownKey(envelope.key_id));
     }
     let header = header(envelope.major, envelope.encoding);
-    if !keys.verify(envelope.key_id, &[domain, &header, &envelope.content], &envelope.mac) {
+    if !keys.verify(envelope.key_id, &[M::DOMAIN, &header, &envelope.content], &envelope.mac) {
         return Err(EnvelopeError::Unauthentic);
     }
-    match Encoding::try_from(envelope.encoding) {
-        Ok(Encoding::Unspecified) => Ok(envelope.content),
-        // It is authentic: whoever made it can be trusted with memory, up to a point.
-        Ok(Encoding::Zstd) => {
-            compression::decompress(&envelope.content).ok_or(EnvelopeError::Undecodable)
+    let encoding = Encoding::try_from(envelope.encoding)
+        .map_err(|_| EnvelopeError::UnknownEncoding(envelope.encoding))?;
+    let encrypted = match encoding {
+        Encoding::Unspecified | Encoding::Zstd => None,
+        Encoding::Encrypted | Encoding::EncryptedZstd => {
+            let encrypted = Encrypted::decode(envelope.content.clone());
+            Some(encrypted.map_err(|_| EnvelopeError::Undecodable)?)
         }
-        Err(_) => Err(EnvelopeError::UnknownEncoding(envelope.encoding)),
+    };
+    Ok(Authentic { encoding, content: envelope.content, encrypted, kind: PhantomData })
+}
+
+impl<M: Sealable> Authentic<M> {
+    /// The data key that [`Authentic::read`] needs; none if it is not encrypted.
+    #[must_use]
+    pub fn data_key(&self) -> Option<&WrappedKey> {
+        static NONE: WrappedKey = WrappedKey { key_id: String::new(), wrapped: Bytes::new() };
+        self.encrypted.as_ref().map(|encrypted| encrypted.key.as_ref().unwrap_or(&NONE))
     }
+
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// See [`EnvelopeError`]; without the key that it needs its encoding is unknown.
+    pub fn read(self, key: Option<&DataKey>) -> Result<M, EnvelopeError> {
+        let content = match (&self.encrypted, key) {
+            (None, _) => self.content,
+            (Some(encrypted), Some(key)) => {
+                let opened = key.open(&context(M::DOMAIN), encrypted);
+                opened.map_err(|_| EnvelopeError::Unauthentic)?
+            }
+            (Some(_), None) => return Err(EnvelopeError::UnknownEncoding(self.encoding as i32)),
+        };
+        let content = match self.encoding {
+            Encoding::Unspecified | Encoding::Encrypted => content,
+            // It is authentic: whoever made it can be trusted with memory, up to a point.
+            Encoding::Zstd | Encoding::EncryptedZstd => {
+                compression::decompress(&content).ok_or(EnvelopeError::Undecodable)?
+            }
+        };
+        M::decode(content).map_err(|_| EnvelopeError::Undecodable)
+    }
+}
+
+/// The job of a call is said in it, under the MAC: there is no other place to move it to.
+fn context(domain: &[u8]) -> Context {
+    Context::new("envelope", &[domain])
 }
 
 fn header(major: u32, encoding: i32) -> [u8; 8] {
@@ -206,6 +290,32 @@ mod tests {
         assert_eq!(open(&reseal(|e| e.mac = Bytes::new()), &keys()), unauthentic);
         assert_eq!(open("not base64!", &keys()), Err(EnvelopeError::Undecodable));
         assert_eq!(open("", &keys()), Err(EnvelopeError::Undecodable));
+    }
+
+    fn data_key(byte: u8) -> DataKey {
+        let wrapped = WrappedKey { key_id: "k".into(), wrapped: Bytes::from_static(b"w") };
+        DataKey::new(wrapped, [byte; 32].into())
+    }
+
+    #[test]
+    fn an_encrypted_call_needs_its_data_key() {
+        for request in [b"canary".to_vec(), b"canary".repeat(1000)] {
+            let call = call(request);
+            let body = seal_with(&call, &keys(), Some((&data_key(1), [3; 32])));
+            let bytes = STANDARD.decode(&body).unwrap();
+            assert!(!bytes.windows(6).any(|part| part == b"canary"));
+            let authentic = || authenticate::<Call>(&body, &keys()).unwrap();
+            assert_eq!(authentic().data_key(), Some(data_key(1).wrapped()));
+            assert_eq!(authentic().read(Some(&data_key(1))), Ok(call));
+            assert_eq!(authentic().read(Some(&data_key(2))), Err(EnvelopeError::Unauthentic));
+            let unknown = open(&body, &keys()).unwrap_err();
+            assert!(matches!(unknown, EnvelopeError::UnknownEncoding(2 | 3)), "{unknown}");
+            assert!(unknown.may_be_newer());
+            // The MAC comes first: a stranger's envelope makes nobody ask for its data key.
+            let strange = authenticate::<Call>(&body, &Keyring::single(&[8; 32]));
+            assert_eq!(strange.unwrap_err(), EnvelopeError::Unauthentic);
+            assert!(body.len() < 1000, "compressed before");
+        }
     }
 
     proptest! {

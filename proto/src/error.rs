@@ -50,6 +50,8 @@ pub mod reason {
     pub const PUBLISH_FAILED: &str = "PUBLISH_FAILED";
     /// The queue may or may not have taken the message.
     pub const PUBLISH_OUTCOME_UNKNOWN: &str = "PUBLISH_OUTCOME_UNKNOWN";
+    /// There is no data key to encrypt with, or to decrypt.
+    pub const KEY_UNAVAILABLE: &str = "KEY_UNAVAILABLE";
     /// The store could not be asked.
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
     /// The text is not a job id.

@@ -80,6 +80,14 @@ impl Keyring {
         self.keys.iter().any(|(id, _)| u32::from(*id) == key_id)
     }
 
+    /// Whether any secret is in both keyrings, under whatever id.
+    #[must_use]
+    pub fn shares_a_secret_with(&self, other: &Self) -> bool {
+        let print = |(_, key): &(u8, Hmac<Sha256>)| key.clone().finalize().into_bytes();
+        let ours: Vec<_> = self.keys.iter().map(print).collect();
+        other.keys.iter().map(print).any(|print| ours.contains(&print))
+    }
+
     /// Signs the concatenation of `parts` with the first key.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; MAC_LEN] {
@@ -149,6 +157,14 @@ mod tests {
         assert!(!old.verify(2, &[b"x"], &by_new));
         assert!(!both.verify(2, &[b"y"], &by_new));
         assert!(!both.verify(2, &[b"x"], &by_new[..8]));
+    }
+
+    #[test]
+    fn a_secret_in_two_keyrings_is_noticed_under_any_id() {
+        let ring = |text: &str| Keyring::parse(text).unwrap();
+        let same = A.replace("1:", "7:");
+        assert!(ring(A).shares_a_secret_with(&ring(&format!("{B},{same}"))));
+        assert!(!ring(A).shares_a_secret_with(&ring(B)));
     }
 
     #[test]

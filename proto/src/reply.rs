@@ -4,18 +4,18 @@
 //! They are sealed with the envelope keys, under a domain of their own: a stranger
 //! with access to the shard can neither invent an answer nor pass off a call as one.
 
-use crate::envelope::{self, EnvelopeError};
+use crate::envelope::{self, EnvelopeError, Sealable};
 use crate::keys::Keyring;
 use crate::v1::Announcements;
-use bytes::Bytes;
-use prost::Message;
 
-const DOMAIN: &[u8] = b"queuebridge announcements\0";
+impl Sealable for Announcements {
+    const DOMAIN: &'static [u8] = b"queuebridge announcements\0";
+}
 
 /// Seals announcements into the body of a message.
 #[must_use]
 pub fn seal(announcements: &Announcements, keys: &Keyring) -> String {
-    envelope::seal_content(DOMAIN, announcements.encode_to_vec().into(), keys)
+    envelope::seal_with(announcements, keys, None)
 }
 
 /// Opens the body of a message.
@@ -23,8 +23,7 @@ pub fn seal(announcements: &Announcements, keys: &Keyring) -> String {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn open(body: &str, keys: &Keyring) -> Result<Announcements, EnvelopeError> {
-    let content: Bytes = envelope::open_content(DOMAIN, body, keys)?;
-    Announcements::decode(content).map_err(|_| EnvelopeError::Undecodable)
+    envelope::authenticate(body, keys)?.read(None)
 }
 
 #[cfg(test)]

@@ -67,8 +67,14 @@ def queue(name):
     return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
 
 
+def templates(folder):
+    """The files of a folder that are for CloudFormation."""
+    files = sorted(folder.glob("*.yaml"))
+    return [file for file in files if "AWSTemplateFormatVersion" in file.read_text()]
+
+
 def stacks(folder, **parameters):
-    return {path.stem: Stack(path, **parameters) for path in folder.glob("*.yaml")}
+    return {path.stem: Stack(path, **parameters) for path in templates(folder)}
 
 
 class Validators(unittest.TestCase):
@@ -92,8 +98,7 @@ class Validators(unittest.TestCase):
         return ran.stdout
 
     def test_cfn_lint_has_no_complaint(self):
-        files = [*INFRA.glob("*.yaml"), *OTHER.glob("*.yaml")]
-        files = [file for file in files if file.name != "kubernetes.yaml"]
+        files = [*templates(INFRA), *templates(OTHER)]
         self.assertGreater(len(files), 12)
         self.tool("cfn-lint", "--non-zero-exit-code", "informational", *files)
 
@@ -114,7 +119,7 @@ class Validators(unittest.TestCase):
             self.assertGreater(len(skipped["check_result"]["suppress_comment"]), 20)
 
     def test_no_template_needs_a_bucket_to_be_read_from(self):
-        for path in INFRA.glob("*.yaml"):
+        for path in templates(INFRA):
             self.assertLessEqual(len(path.read_bytes()), 51_200, path)
 
 
@@ -164,6 +169,25 @@ class Permissions(unittest.TestCase):
     def test_a_replay_may_do_what_it_calls_and_nothing_else(self):
         needed = actions(sources("gateway/src/cli")) | {"s3:GetObject", MISSING_OBJECTS}
         self.assertEqual(granted(self.stacks["dead-letters"], "ReplayPolicy"), needed | WITH_A_KEY)
+
+    def test_only_a_gateway_has_data_keys_made(self):
+        stacks_of_other = stacks(OTHER)
+        master = "arn:aws:kms:us-west-2:444455556666:key/11111111-2222-3333-4444-555555555555"
+        master = master.replace("us-west-2", REGION).replace("444455556666", ACCOUNT)
+        for name, stack in stacks_of_other.items():
+            for role in stack.roles():
+                found = {a for a in WITH_A_KEY if allows(stack.statements(role), a, master)}
+                if role in ["ExecutionRole", "FlowLogRole"]:
+                    expected = set()
+                else:
+                    expected = WITH_A_KEY if name.startswith("gateway") else {"kms:Decrypt"}
+                self.assertEqual(found, expected, f"{name}: {role}")
+                self.assertFalse(allows(stack.statements(role), "kms:Decrypt", master + "0"))
+        workers = stacks_of_other["workers"].properties("AWS::Lambda::Function").values()
+        for worker in workers:
+            variables = worker["Environment"]["Variables"]
+            self.assertEqual(variables["QB_ENCRYPTION_KEYS"], master)
+            self.assertEqual(variables["QB_ENCRYPTION_REQUIRED"], "true")
 
     def test_nothing_is_granted_wholesale(self):
         seen = 0
@@ -302,9 +326,7 @@ class Denials(unittest.TestCase):
         secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:job-id-keys-1"
         parameters = {"JobIdKeysSecretArn": secret, "EnvelopeKeysSecretArn": secret + "2"}
         read = "secretsmanager:GetSecretValue"
-        for path in INFRA.glob("*.yaml"):
-            if path.name == "kubernetes.yaml":
-                continue
+        for path in templates(INFRA):
             stack = Stack(path, **parameters)
             for role in stack.roles():
                 may = allows(stack.statements(role), read, secret)
@@ -501,7 +523,7 @@ class Programs(unittest.TestCase):
         self.assertNotIn("QB_BRANCH", workers["ProbeWorker"]["Environment"]["Variables"])
 
     def test_no_secret_is_in_a_template(self):
-        for path in [*INFRA.glob("*.yaml"), *OTHER.glob("*.yaml")]:
+        for path in [*templates(INFRA), *templates(OTHER)]:
             for line in path.read_text().splitlines():
                 for name in ["QB_ENVELOPE_KEYS", "QB_JOB_ID_KEYS", "QB_CALLBACK_SIGNING_KEYS"]:
                     if f"{name}:" in line:

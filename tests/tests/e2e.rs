@@ -85,6 +85,12 @@ async fn several_workers_answer_one_call() {
 }
 
 #[tokio::test]
+async fn whoever_reads_queues_and_stores_sees_no_job() {
+    let _turn = TURN.lock().await;
+    modules(&["test_encryption"], &[]).await;
+}
+
+#[tokio::test]
 async fn whoever_wants_to_know_is_called_back() {
     let _turn = TURN.lock().await;
     modules(&["test_callbacks"], &[]).await;
@@ -111,7 +117,7 @@ async fn the_worker_is_a_plain_grpc_server_too() {
 #[tokio::test]
 async fn clients_of_connect_and_grpc_web_pass_the_http_doors() {
     let _turn = TURN.lock().await;
-    modules(&["test_doors"], &[]).await;
+    modules(&["test_doors", "test_gateway_function"], &[]).await;
 }
 
 #[tokio::test]

@@ -255,7 +255,7 @@ async fn run_body(
     span: &BatchSpan,
     limits: &Limits,
 ) -> Verdict {
-    let opened = Job::open(runner, delivery, seen);
+    let opened = Job::open(runner, delivery, seen).await;
     let span = seen.opened(span, delivery, opened.as_ref().ok());
     let life = async {
         match (opened, runner.settings.role) {

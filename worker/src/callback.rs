@@ -7,7 +7,6 @@ use crate::outbox::Outgoing;
 use crate::park;
 use crate::runner::random;
 use crate::verdict::{Reason, Verdict, backoff};
-use queuebridge_proto::callback;
 use queuebridge_proto::v1::CallbackMessage;
 use queuebridge_proto::v1::callback_message::Kind;
 use std::time::Duration;
@@ -36,8 +35,15 @@ pub(crate) async fn enqueue_of(job: &Job<'_>, job_id: &str, method: &str) -> Ver
         reply_shard: job.call.reply_shard.clone(),
         ..CallbackMessage::default()
     };
+    let body = match job.runner.seal.seal(&message).await {
+        Ok(body) => body.into(),
+        Err(error) => {
+            tracing::error!(job = %job.id, %error, "a callback could not be encrypted");
+            return Verdict::redeliver(BACKOFF, Reason::KeyUnavailable);
+        }
+    };
     let message = Outgoing {
-        body: callback::seal(&message, &job.runner.envelope_keys).into(),
+        body,
         attributes: park::routing(method, job_id),
         group_id: message.tenant,
         trace_header: job.delivery.trace_header.clone(),

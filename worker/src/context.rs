@@ -79,6 +79,7 @@ impl JobContext {
             message: message.as_ref().chars().take(MAX_MESSAGE).collect(),
             update_time: Some(self.clock.now().to_proto()),
             partial_result,
+            ..Progress::default()
         });
     }
 }

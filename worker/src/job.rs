@@ -19,7 +19,8 @@ use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::{CLOCK_SKEW, duration_from_proto};
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, TraceContext};
-use queuebridge_proto::{EnvelopeError, JobId, MethodName, UnixMillis, envelope, framing};
+use queuebridge_proto::{EnvelopeError, JobId, MethodName, UnixMillis, framing};
+use queuebridge_store::encryption::OpenError;
 use queuebridge_store::{Author, Lease, PayloadError};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -49,8 +50,8 @@ pub(crate) struct Job<'a> {
 /// Why a delivery has no job to run.
 #[derive(Debug)]
 pub(crate) enum NoJob {
-    /// It is not an envelope that may be run.
-    Unopened(EnvelopeError),
+    /// It is not an envelope that may be run, or not now.
+    Unopened(OpenError),
     /// It is for other branches.
     NotAddressed,
     /// It is for several branches, and nobody has told the worker which one it is.
@@ -59,6 +60,12 @@ pub(crate) enum NoJob {
 
 impl From<EnvelopeError> for NoJob {
     fn from(error: EnvelopeError) -> Self {
+        Self::Unopened(error.into())
+    }
+}
+
+impl From<OpenError> for NoJob {
+    fn from(error: OpenError) -> Self {
         Self::Unopened(error)
     }
 }
@@ -136,12 +143,12 @@ pub(crate) async fn run(mut job: Job<'_>, limits: &Limits) -> Verdict {
 
 impl<'a> Job<'a> {
     /// Opens the envelope of a delivery.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         runner: &'a Runner,
         delivery: &'a Delivery,
         seen: &'a Observation,
     ) -> Result<Self, NoJob> {
-        let mut call = envelope::open(&delivery.body, &runner.envelope_keys)?;
+        let mut call: Call = runner.seal.open(&delivery.body).await?;
         let shares_message = runner.settings.branch.take_place(&mut call, delivery)?;
         let id = JobId::parse_trusted(&call.job_id).map_err(|_| EnvelopeError::Undecodable)?;
         let method = MethodName::parse(&call.method).map_err(|_| EnvelopeError::Undecodable)?;

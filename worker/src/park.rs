@@ -11,6 +11,7 @@ use crate::telemetry::Observation;
 use crate::verdict::{Reason, Verdict};
 use queuebridge_proto::EnvelopeError;
 use queuebridge_proto::envelope::{self, attribute};
+use queuebridge_store::encryption::{KeyError, OpenError};
 use std::time::Duration;
 
 /// Why a message was parked, as the attribute `qb-parked` says it.
@@ -39,6 +40,10 @@ pub(crate) mod reason {
     pub(crate) const UNDECODABLE: &str = "UNDECODABLE";
     /// The envelope is not ours.
     pub(crate) const NOT_AUTHENTIC: &str = "NOT_AUTHENTIC";
+    /// The envelope can be read by everybody, where that is not wanted.
+    pub(crate) const NOT_ENCRYPTED: &str = "NOT_ENCRYPTED";
+    /// The key that its data key is under is disabled, deleted or not ours.
+    pub(crate) const KEY_UNAVAILABLE: &str = "KEY_UNAVAILABLE";
     /// No worker here is new enough to open it, or has its key.
     pub(crate) const UNKNOWN_VERSION: &str = "UNKNOWN_VERSION";
 }
@@ -66,7 +71,7 @@ pub(crate) async fn copy(job: &Job<'_>, reason: &'static str) -> Result<bool, Ve
     let own;
     let delivery = if job.shares_message {
         // What other branches have received as well does not say which of them failed.
-        let body = envelope::seal(&job.call, &job.runner.envelope_keys).into();
+        let body = job.runner.seal.seal(&job.call).await.map_err(|error| no_key(&error))?.into();
         own = Delivery { body, pointer: None, ..job.delivery.clone() };
         &own
     } else {
@@ -77,6 +82,12 @@ pub(crate) async fn copy(job: &Job<'_>, reason: &'static str) -> Result<bool, Ve
         job.seen.parked(reason);
     }
     Ok(sent)
+}
+
+/// What cannot be encrypted is not sent: the message that is there stays.
+fn no_key(error: &KeyError) -> Verdict {
+    tracing::error!(%error, "a message could not be encrypted");
+    Verdict::redeliver(PARKING_BACKOFF, Reason::KeyUnavailable)
 }
 
 /// Parks the message of a job that nobody may run again and nobody finishes.
@@ -98,24 +109,36 @@ pub(crate) async fn unopened(
     runner: &Runner,
     delivery: &Delivery,
     seen: &Observation,
-    error: EnvelopeError,
+    error: OpenError,
 ) -> Verdict {
     tracing::error!(%error, receives = delivery.receive_count, "a message was not opened");
-    if error.may_be_newer() && runner.settings.role == Role::Jobs {
-        return Verdict::redeliver(UNOPENED_BACKOFF, error.into());
+    let wait = match &error {
+        OpenError::Envelope(error) => (*error).into(),
+        OpenError::Key(_) => Reason::KeyUnavailable,
+    };
+    if error.is_of_the_moment() || error.may_be_newer() && runner.settings.role == Role::Jobs {
+        return Verdict::redeliver(UNOPENED_BACKOFF, wait);
     }
     let reason = match error {
-        EnvelopeError::Undecodable => reason::UNDECODABLE,
-        EnvelopeError::Unauthentic => reason::NOT_AUTHENTIC,
-        _ => reason::UNKNOWN_VERSION,
+        OpenError::Key(_) => reason::KEY_UNAVAILABLE,
+        OpenError::Envelope(error) => name(error),
     };
     match send(runner, delivery, Vec::new(), "", reason).await {
         Ok(true) => {
             seen.parked(reason);
             Verdict::Ack
         }
-        Ok(false) => Verdict::redeliver(UNOPENED_BACKOFF, error.into()),
+        Ok(false) => Verdict::redeliver(UNOPENED_BACKOFF, wait),
         Err(verdict) => verdict,
+    }
+}
+
+fn name(error: EnvelopeError) -> &'static str {
+    match error {
+        EnvelopeError::Undecodable => reason::UNDECODABLE,
+        EnvelopeError::Unauthentic => reason::NOT_AUTHENTIC,
+        EnvelopeError::NotEncrypted => reason::NOT_ENCRYPTED,
+        _ => reason::UNKNOWN_VERSION,
     }
 }
 

@@ -7,9 +7,8 @@ use crate::dispatch::Dispatcher;
 use crate::host::pointers::Pointers;
 use crate::outbox::Outbox;
 use crate::telemetry::Telemetry;
-use queuebridge_proto::Keyring;
 use queuebridge_store::{
-    Clock, GatherStore, Gathers, PayloadStore, RECORD_BYTES, ResultStore, StreamStore,
+    Clock, GatherStore, Gathers, PayloadStore, RECORD_BYTES, ResultStore, Seal, StreamStore,
 };
 use queuebridge_web::Descriptors;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ pub struct Runner {
     pub(crate) streams: Arc<dyn StreamStore>,
     pub(crate) payloads: Option<Arc<dyn PayloadStore>>,
     pub(crate) outbox: Arc<dyn Outbox>,
-    pub(crate) envelope_keys: Keyring,
+    pub(crate) seal: Seal,
     pub(crate) clock: Clock,
     pub(crate) settings: RunnerSettings,
     pub(crate) announcer: Announcer,
@@ -120,7 +119,7 @@ impl Runner {
         stores: impl Into<JobStores>,
         payloads: Option<Arc<dyn PayloadStore>>,
         outbox: Arc<dyn Outbox>,
-        envelope_keys: Keyring,
+        seal: impl Into<Seal>,
         clock: Clock,
         settings: RunnerSettings,
     ) -> Arc<Self> {
@@ -140,7 +139,7 @@ impl Runner {
             streams,
             payloads,
             outbox,
-            envelope_keys,
+            seal: seal.into(),
             clock,
             settings,
             announcer,

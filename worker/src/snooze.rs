@@ -11,8 +11,8 @@ use crate::job::Job;
 use crate::outbox::{MAX_DELAY, Outgoing};
 use crate::park;
 use crate::verdict::{Reason, Verdict};
+use queuebridge_proto::UnixMillis;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::{UnixMillis, envelope};
 use queuebridge_store::Lease;
 use std::time::Duration;
 use tonic::Code;
@@ -44,8 +44,15 @@ pub(crate) async fn resend(job: &Job<'_>, until: UnixMillis) -> Verdict {
     let mut call = job.call.clone();
     call.publish_number = call.publish_number.saturating_add(1);
     call.not_before = Some(until.to_proto());
+    let body = match job.runner.seal.seal(&call).await {
+        Ok(body) => body.into(),
+        Err(error) => {
+            tracing::error!(job = %job.id, %error, "a snoozed job could not be encrypted");
+            return Verdict::redeliver(wait, Reason::KeyUnavailable);
+        }
+    };
     let message = Outgoing {
-        body: envelope::seal(&call, &job.runner.envelope_keys).into(),
+        body,
         attributes: park::routing(job.method.as_str(), &job.call.job_id),
         group_id: call.tenant,
         trace_header: job.delivery.trace_header.clone(),

@@ -29,9 +29,10 @@
 //! | answer too large to be stored | failed, `RESPONSE_TOO_LARGE` | ack |
 //! | request gone from the payload store, or altered | failed, `PAYLOAD_LOST` | ack |
 //! | a store cannot be reached | nothing | redeliver after the backoff |
-//! | body does not decode, or is not authentic | nothing | park |
+//! | body does not decode, is not authentic, or is not encrypted where that is required | nothing | park |
 //! | the message points to a body in S3 that may not be read, or is not there | nothing | park |
 //! | body is of an unknown version, or sealed with an unknown key | nothing | redeliver, for a newer worker, until the queue dead-letters it |
+//! | the data key of the body cannot be had: KMS throttles, the key is disabled, or none of this worker's | nothing | redeliver |
 //! | the message is for other branches than this worker's | nothing | ack |
 //! | it is for several branches, and `QB_BRANCH` does not say which one this is | nothing | redeliver |
 //! | the job is a branch, and the stores cannot be asked whether its gather is decided | as found | redeliver; the job is not run again |
@@ -48,7 +49,8 @@
 //! | another attempt holds the claim | nothing | redeliver when its lease ends |
 //! | its lease ran out, lease policy `hold` | nothing | park |
 //! | anything else | failed, `DEAD_LETTERED`; or expired | park |
-//! | the body cannot be opened, for whatever reason | nothing | park |
+//! | KMS cannot be asked for the data key of the body | nothing | redeliver |
+//! | the body cannot be opened, for another reason | nothing | park |
 //!
 //! *Park* means: copy the message to the parking queue, then write, then ack; or
 //! redeliver if it cannot be copied. Without a parking queue it is a plain ack
@@ -92,6 +94,9 @@ pub enum Reason {
     /// A store could not be reached.
     #[error("a store cannot be reached")]
     StoreUnavailable,
+    /// There is no data key to open the body with, or to encrypt one.
+    #[error("a data key cannot be had")]
+    KeyUnavailable,
     /// The parking queue could not be reached.
     #[error("the parking queue cannot be reached")]
     ParkingUnavailable,
@@ -124,6 +129,7 @@ impl Reason {
             Self::Held => "HELD",
             Self::ClaimLost => "CLAIM_LOST",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::KeyUnavailable => "KEY_UNAVAILABLE",
             Self::ParkingUnavailable => "PARKING_UNAVAILABLE",
             Self::CallbackUnavailable => "CALLBACK_UNAVAILABLE",
             Self::NoBranch => "NO_BRANCH",

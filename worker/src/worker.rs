@@ -1,21 +1,22 @@
 //! A worker process: read config, build, run, drain.
 
 use crate::callbacks::Sender;
-use crate::config::{Bridge, Config, ConfigErrors, Host};
+use crate::config::{Bridge, Config, ConfigErrors, EncryptionConfig, Host};
 use crate::host::outbox::{Queues, SqsOutbox};
 use crate::host::pointers::Pointers;
 use crate::host::poller::{self, PollerSettings};
 use crate::host::server::{self, ServeError, ServerSettings};
 use crate::host::targets::NamedTargets;
 use crate::host::{lambda, sqs::SqsSource};
-use crate::runner::{Role, Runner, RunnerSettings};
+use crate::runner::{JobStores, Role, Runner, RunnerSettings};
 use crate::telemetry::{self, Emf, Telemetry};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls;
 use futures_util::TryFutureExt;
 use queuebridge_store::dynamodb::DynamoResultStore;
+use queuebridge_store::encryption::{Encryption, Writes, master_keys};
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{Clock, PayloadStore};
+use queuebridge_store::{Clock, PayloadStore, Seal, Stores};
 use queuebridge_web::{DescriptorError, Descriptors, Web};
 use std::future::Future;
 use std::sync::Arc;
@@ -85,11 +86,13 @@ impl Worker {
         let sqs = aws_sdk_sqs::Client::new(&sdk);
         let sender = sender(&config, &sdk, &sqs)?;
         let runner = config.bridge.as_ref().map(|bridge| {
-            let outbox = SqsOutbox::new(sqs.clone(), queues(&config), bridge.envelope_keys.clone());
+            let encryption = encryption(bridge, &sdk);
+            let seal = Seal::new(bridge.envelope_keys.clone(), encryption.clone());
+            let outbox = SqsOutbox::new(sqs.clone(), queues(&config), seal.clone());
             let descriptors = descriptors.clone();
             let telemetry = telemetry.clone();
             let routes = self.routes.clone();
-            let shared = Shared { descriptors, sender, telemetry };
+            let shared = Shared { descriptors, sender, telemetry, seal, encryption };
             runner(routes, shared, &config, bridge, &sdk, outbox)
         });
         let (queue_url, listen) = match config.host {
@@ -141,6 +144,15 @@ struct Shared {
     descriptors: Option<Arc<Descriptors>>,
     sender: Option<Arc<Sender>>,
     telemetry: Telemetry,
+    seal: Seal,
+    encryption: Option<Encryption>,
+}
+
+/// It opens data keys, and makes none.
+fn encryption(bridge: &Bridge, sdk: &SdkConfig) -> Option<Encryption> {
+    let EncryptionConfig { keys, required } = bridge.encryption.as_ref()?;
+    let keys = master_keys(keys, &bridge.table, sdk);
+    Some(Encryption::new(keys, Writes::Opened, *required))
 }
 
 fn sender(
@@ -182,9 +194,13 @@ fn runner(
         telemetry: shared.telemetry,
         ..RunnerSettings::default()
     };
-    let (store, outbox) = (Arc::new(store), Arc::new(outbox));
-    let keys = bridge.envelope_keys.clone();
-    Runner::new(routes, store, payloads, outbox, keys, Clock::system(), settings)
+    let mut stores = Stores::new(Arc::new(store), payloads);
+    if let Some(encryption) = shared.encryption {
+        stores = stores.encrypted(encryption);
+    }
+    let Stores { results, gathers, streams, payloads, .. } = stores;
+    let (stores, outbox) = (JobStores { results, gathers, streams }, Arc::new(outbox));
+    Runner::new(routes, stores, payloads, outbox, shared.seal, Clock::system(), settings)
 }
 
 /// Path style: what every S3-compatible endpoint understands.

@@ -47,9 +47,10 @@ pub enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ConfigArgs {
-    /// TOML file; every value may also be given, and is overridden, by a QB_ variable
+    /// TOML file, or else the one that QB_CONFIG names; every value may also be given, and is
+    /// overridden, by a QB_ variable
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

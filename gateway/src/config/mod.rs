@@ -8,10 +8,12 @@ mod auth;
 mod callbacks;
 mod calls;
 mod duration;
+mod encryption;
 mod error;
 mod fan_out;
 mod given;
 mod infra;
+mod lambda;
 mod limits;
 mod pattern;
 mod protocols;
@@ -36,11 +38,14 @@ pub use auth::{
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
 pub use duration::{format_duration, parse_duration};
+pub use encryption::EncryptionConfig;
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
+pub use lambda::is_lambda;
 pub use limits::LimitsConfig;
 pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
+pub use queuebridge_web_lambda::InvokeMode;
 pub use quota::{Allowance, QuotaConfig};
 pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
@@ -96,6 +101,10 @@ pub struct Config {
     /// Files with descriptors of the services behind the gateway. They are read at
     /// the start and at every SIGHUP. Default: none.
     pub descriptor_files: Vec<PathBuf>,
+    /// How answers leave a Lambda function through its URL. Default: whole.
+    pub invoke_mode: InvokeMode,
+    /// Encryption of what travels and rests. Default: none.
+    pub encryption: Option<EncryptionConfig>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Which methods go where. At least one.
@@ -189,12 +198,14 @@ impl Config {
             callbacks: None,
             cors_origins: Vec::new(),
             descriptor_files: Vec::new(),
+            invoke_mode: InvokeMode::default(),
+            encryption: None,
             log: LogConfig::default(),
             routes,
         }
     }
 
-    /// Reads the file, if one is named, and the environment of this process.
+    /// Reads the file that is named here or in `QB_CONFIG`, and the environment of this process.
     /// Nothing else in the gateway reads the environment, but for the AWS SDK.
     ///
     /// # Errors
@@ -203,7 +214,7 @@ impl Config {
         Self::load(file, environment())
     }
 
-    /// Reads the file, if one is named, and the given environment.
+    /// Reads the file that is named here or in `QB_CONFIG`, and the given environment.
     ///
     /// # Errors
     /// Every mistake in both.
@@ -211,7 +222,8 @@ impl Config {
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        Self::parse(&text_of(file)?, env)
+        let env: Vec<(String, String)> = env.into_iter().collect();
+        Self::parse(&text_of(lambda::file(file, &env).as_deref())?, env)
     }
 
     /// Reads the text of a configuration file and the given environment.

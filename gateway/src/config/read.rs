@@ -11,7 +11,7 @@ use super::{
     LogConfig, LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern,
     code_from_name,
 };
-use super::{calls, fan_out, limits, tls};
+use super::{calls, encryption, fan_out, lambda, limits, tls};
 use crate::callback;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
@@ -54,6 +54,8 @@ pub(super) fn config(
     let callbacks = callbacks(&mut reader);
     let cors_origins = protocols::origins(&mut reader);
     let descriptor_files = protocols::descriptor_files(&mut reader);
+    let invoke_mode = lambda::invoke_mode(&mut reader);
+    let encryption = encryption::read(&mut reader);
     let log = log(&mut reader);
     let routes = routes(&mut reader);
     let stores = store.as_ref().is_none_or(|store| store.payload_bucket.is_some());
@@ -68,6 +70,13 @@ pub(super) fn config(
             let place = format!("route[{index}].callback");
             reader.complain(place, status.message(), "whom this gateway may tell");
         }
+    }
+
+    if let (Some(ids), Some(envelopes)) = (&job_id_keys, &envelope_keys)
+        && ids.shares_a_secret_with(envelopes)
+    {
+        let problem = "one of its secrets is among the job_id_keys, too";
+        reader.complain("envelope_keys", problem, "secrets of their own: workers hold these");
     }
 
     let mistakes = reader.finish();
@@ -90,6 +99,8 @@ pub(super) fn config(
                 callbacks,
                 cors_origins,
                 descriptor_files,
+                invoke_mode,
+                encryption,
                 log,
                 ..defaults
             })

@@ -28,7 +28,8 @@ impl Reader {
     /// counts as unset, as an orchestrator's template leaves it.
     pub(super) fn new(table: Table, env: impl IntoIterator<Item = (String, String)>) -> Self {
         let ours = |(name, value): &(String, String)| {
-            name.starts_with(variables::PREFIX) && !value.is_empty()
+            let ours = name.starts_with(variables::PREFIX) && name != variables::FILE;
+            ours && !value.is_empty()
         };
         let env = env.into_iter().filter(ours).collect();
         Self { table, place: String::new(), env, asked: vec![], mistakes: vec![] }

@@ -1,9 +1,10 @@
 //! What a replay needs of the gateway's configuration.
 
+use super::encryption;
 use super::read::{keys, not_toml, payloads};
 use super::reader::Reader;
-use super::values::bytes;
-use super::{ConfigErrors, MAX_MESSAGE_BYTES, MESSAGE_BYTES, StoreConfig};
+use super::values::{bytes, text};
+use super::{ConfigErrors, EncryptionConfig, MAX_MESSAGE_BYTES, MESSAGE_BYTES, StoreConfig};
 use queuebridge_proto::Keyring;
 use std::path::Path;
 
@@ -19,15 +20,20 @@ pub struct ReplayConfig {
     pub payload_bucket: Option<String>,
     /// The beginning of every key in it.
     pub payload_prefix: String,
+    /// The table, which names the deployment to the keys of its encryption.
+    pub table: String,
+    /// The encryption, if there is one.
+    pub encryption: Option<EncryptionConfig>,
 }
 
 impl ReplayConfig {
-    /// Reads the file, if one is named, and the environment of this process.
+    /// Reads the file that is named here or in `QB_CONFIG`, and the environment of this process.
     ///
     /// # Errors
     /// Every mistake in what a replay needs.
     pub fn from_process(file: Option<&Path>) -> Result<Self, ConfigErrors> {
-        Self::parse(&super::text_of(file)?, super::environment())
+        let env: Vec<(String, String)> = super::environment().collect();
+        Self::parse(&super::text_of(super::lambda::file(file, &env).as_deref())?, env)
     }
 
     /// Reads the text of a configuration file and the given environment. The
@@ -37,17 +43,22 @@ impl ReplayConfig {
     /// # Errors
     /// Every mistake in what a replay needs.
     pub fn parse(
-        text: &str,
+        file: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        let (text, env) = super::given::text(text, env);
-        let text = text.as_str();
-        let table = toml::from_str(text).map_err(|error| not_toml(text, &error))?;
+        let (text, env) = super::given::text(file, env);
+        let table = toml::from_str(&text).map_err(|error| not_toml(&text, &error))?;
         let mut reader = Reader::new(table, env);
         let envelope_keys = keys(&mut reader, "envelope_keys");
         let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
         let mut store = StoreConfig::new("");
         payloads(&mut reader, &mut store);
+        let encryption = encryption::read(&mut reader);
+        let mut table = String::new();
+        if encryption.is_some() {
+            let name = text("the name of the DynamoDB table", |name| Some(name.to_owned()));
+            reader.set("store.table", &mut table, name);
+        }
         let mistakes = reader.mistakes();
         match envelope_keys {
             Some(envelope_keys) if mistakes.is_empty() => Ok(Self {
@@ -55,6 +66,8 @@ impl ReplayConfig {
                 max_message_bytes: max_message_bytes.unwrap_or(MAX_MESSAGE_BYTES),
                 payload_bucket: store.payload_bucket,
                 payload_prefix: store.payload_prefix,
+                table,
+                encryption,
             }),
             _ => Err(ConfigErrors(mistakes)),
         }

@@ -3,7 +3,7 @@
 
 use super::{
     AuthConfig, CallConfig, Config, Destination, FanOut, Guarantee, LogFormat, RouteConfig, auth,
-    code_name, format_duration, quota, size,
+    code_name, format_duration, lambda, quota, size,
 };
 use crate::fan_out::deadline_of;
 use queuebridge_proto::gather::keeps_late;
@@ -53,6 +53,14 @@ impl Display for Config {
         writeln!(f, "\n[descriptors]")?;
         let files: Vec<_> = self.descriptor_files.iter().map(|path| path.display()).collect();
         line(f, "files", list(&files))?;
+        writeln!(f, "\n[lambda]")?;
+        line(f, "invoke_mode", quoted(lambda::name(self.invoke_mode)))?;
+        if let Some(encryption) = &self.encryption {
+            writeln!(f, "\n[encryption]")?;
+            line(f, "keys", list(&encryption.keys))?;
+            line(f, "encrypt", encryption.encrypt)?;
+            line(f, "required", encryption.required)?;
+        }
         writeln!(f, "\n[log]")?;
         let format = match self.log.format {
             LogFormat::Json => "json",

@@ -2,12 +2,13 @@ use super::*;
 use std::collections::BTreeMap;
 
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
+const OTHER: &str = "ZmVkY2JhOTg3NjU0MzIxMA==";
 const QUEUE: &str = "https://sqs.eu-central-1.amazonaws.com/1/jobs";
 const TOPIC: &str = "arn:aws:sns:eu-central-1:1:jobs";
 
 fn minimal() -> String {
     format!(
-        "auth = \"none\"\njob_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"2:{SECRET}\"\n\
+        "auth = \"none\"\njob_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"2:{OTHER}\"\n\
          [store]\ntable = \"jobs\"\n[[route]]\nmethods = \"*\"\nqueue = \"{QUEUE}\"\n"
     )
 }
@@ -51,7 +52,7 @@ listen = "0.0.0.0:80"
 auth = "none"
 tenant = "acme"
 job_id_keys = "1:{SECRET}"
-envelope_keys = "2:{SECRET}"
+envelope_keys = "2:{OTHER}"
 max_message_bytes = "8MiB"
 max_pending = 7
 drain_timeout = "5s"
@@ -135,7 +136,7 @@ primary = "b""#;
     assert_eq!(fan_out.branches[0].method.as_ref().unwrap().as_str(), "/a.B/C");
     // What is printed can be read again.
     let printed = config.to_string();
-    let keys = format!("job_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"1:{SECRET}\"");
+    let keys = format!("job_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"1:{OTHER}\"");
     let printed: Vec<&str> = printed.lines().filter(|line| !line.contains("_keys")).collect();
     let again = read(&format!("{keys}\n{}", printed.join("\n")));
     assert_eq!(again.routes, config.routes);
@@ -223,7 +224,7 @@ fn a_route_may_have_an_upstream_instead_of_a_queue_or_before_it() {
 
 /// What is printed can be read again.
 fn reads_back(config: &Config) {
-    let keys = format!("job_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"1:{SECRET}\"");
+    let keys = format!("job_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"1:{OTHER}\"");
     let printed = config.to_string();
     let printed: Vec<&str> = printed.lines().filter(|line| !line.contains("_keys")).collect();
     assert_eq!(read(&format!("{keys}\n{}", printed.join("\n"))).routes, config.routes);
@@ -361,6 +362,7 @@ default_retention = "31d"
         [
             "QB_LISEN: unknown variable",
             "QB_MAX_MESSAGE_BYTES: found \"4MB\"",
+            "auth: missing, also as QB_AUTH",
             "drain_timeout: found 30",
             "envelope_keys: missing, also as QB_ENVELOPE_KEYS",
             "job_id_keys: key 1: expected `id:base64` with an id from 0 to 255",

@@ -4,6 +4,9 @@
 /// and is not known is a mistake, because it was meant to have an effect.
 pub(super) const PREFIX: &str = "QB_";
 
+/// Names the configuration file, where no command line does.
+pub(super) const FILE: &str = "QB_CONFIG";
+
 /// Variables of the worker, which may share an environment with the gateway:
 /// whole names, and beginnings that end in an underscore.
 const OF_WORKERS: [&str; 4] =

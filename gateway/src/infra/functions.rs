@@ -50,6 +50,12 @@ pub(super) fn variables(plan: &Plan, role: &'static str) -> Vec<(&'static str, S
     if let Some(callbacks) = &plan.callbacks {
         variables.push(("QB_CALLBACK_QUEUE_URL", sub(&queue_url(&callbacks.queue))));
     }
+    if !plan.master_keys.is_empty() {
+        variables.push(("QB_ENCRYPTION_KEYS", sub(&plan.master_keys.join(","))));
+    }
+    if plan.encryption_required {
+        variables.push(("QB_ENCRYPTION_REQUIRED", "\"true\"".to_owned()));
+    }
     if let Some(time) = plan.copies_survive {
         variables.push(("QB_STORE_COPIES_SURVIVE", format_duration(time)));
     }

@@ -7,6 +7,7 @@ use super::names::{self, Ids, Place, arn};
 use crate::config::{
     AuthConfig, ClientCertificates, Config, ConfigErrors, Mistake, TlsConfig, UpstreamTarget,
 };
+use queuebridge_store::encryption::MasterKeyName;
 use std::time::Duration;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -31,6 +32,10 @@ pub(super) struct Plan {
     pub(super) bucket: Option<Bucket>,
     /// Other than the default, which every program has.
     pub(super) copies_survive: Option<Duration>,
+    /// The ARNs of the master keys of what is encrypted before it is sent.
+    pub(super) master_keys: Vec<String>,
+    /// Whether workers refuse what is not encrypted so.
+    pub(super) encryption_required: bool,
     /// The ARNs of functions that the gateway calls.
     pub(super) functions: Vec<String>,
     /// The ports of gRPC servers that the gateway calls, without 443.
@@ -200,6 +205,7 @@ impl Plan {
         let bucket = config.store.payload_bucket.as_ref();
         let bucket = bucket.map(|name| Bucket { name: reader.at_home(name), prefix, days });
         let (functions, upstream_ports) = upstreams(&reader, config);
+        let master_keys = master_keys(&mut reader, config);
         if !reader.mistakes.is_empty() {
             return Err(ConfigErrors(reader.mistakes));
         }
@@ -214,6 +220,8 @@ impl Plan {
             table: reader.at_home(&config.store.table),
             bucket,
             copies_survive: (copies != Duration::from_secs(43 * DAY)).then_some(copies),
+            master_keys,
+            encryption_required: config.encryption.as_ref().is_some_and(|e| e.required),
             functions,
             upstream_ports,
             port: config.listen.port(),
@@ -243,6 +251,22 @@ fn callbacks(reader: &mut Reader, config: &Config) -> Option<Callbacks> {
         }
     }
     Some(Callbacks { queue, tell_queues, tell_topics })
+}
+
+/// The keys of KMS. A key with its secret in the file is none of these.
+fn master_keys(reader: &mut Reader, config: &Config) -> Vec<String> {
+    let mut arns = Vec::new();
+    for (index, key) in config.encryption.iter().flat_map(|all| &all.keys).enumerate() {
+        match key {
+            MasterKeyName::Kms { arn, .. } => arns.push(reader.at_home(arn)),
+            MasterKeyName::Local { .. } => {
+                let place = format!("encryption.keys[{index}]");
+                let expected = "the ARN of a KMS key: templates are no place for secrets";
+                reader.complain(&place, "it is a secret", expected);
+            }
+        }
+    }
+    arns
 }
 
 /// What is right for a gateway anywhere and not for one in these templates.

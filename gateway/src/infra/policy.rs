@@ -59,6 +59,11 @@ fn results(plan: &Plan) -> Statement<'_> {
     Statement { sid: "Results", actions, resources: vec![table] }
 }
 
+/// The data keys of what is encrypted before it is sent. Only gateways have new ones made.
+fn data_keys<'a>(plan: &Plan, actions: &'a [&'a str]) -> Statement<'a> {
+    Statement { sid: "DataKeys", actions, resources: plan.master_keys.clone() }
+}
+
 /// Reading and writing payloads, and asking whether there is one: without that S3 does not
 /// tell a missing object from a forbidden one.
 fn payloads<'a>(plan: &Plan, actions: &'a [&'a str]) -> [Statement<'a>; 2] {
@@ -95,6 +100,7 @@ pub(super) fn jobs(plan: &Plan, job_queue: &JobQueue) -> String {
         },
         parking_replies_and_callbacks(plan),
         results(plan),
+        data_keys(plan, &["kms:Decrypt"]),
         payloads,
         missing,
     ])
@@ -112,6 +118,7 @@ pub(super) fn dead_letters(plan: &Plan) -> String {
         },
         parking_replies_and_callbacks(plan),
         results(plan),
+        data_keys(plan, &["kms:Decrypt"]),
     ])
 }
 
@@ -142,6 +149,7 @@ pub(super) fn callbacks(plan: &Plan, callbacks: &Callbacks) -> String {
             resources: callbacks.tell_topics.clone(),
         },
         results(plan),
+        data_keys(plan, &["kms:Decrypt"]),
     ])
 }
 
@@ -172,6 +180,7 @@ pub(super) fn gateway(plan: &Plan, reads_replies: bool) -> String {
             resources: replies.iter().map(|name| queue(name)).collect(),
         },
         results(plan),
+        data_keys(plan, &["kms:GenerateDataKey", "kms:Decrypt"]),
         payloads,
         missing,
         Statement {
@@ -197,6 +206,7 @@ pub(super) fn replay(plan: &Plan) -> String {
             actions: &["sqs:SendMessage"],
             resources: callbacks.collect(),
         },
+        data_keys(plan, &["kms:Decrypt"]),
         payloads,
         missing,
     ])

@@ -15,6 +15,7 @@ pub use incoming::Incoming;
 pub use peer::{ClientCertificate, Peer};
 
 use crate::config::LimitsConfig;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tls::Tls;
 use tokio::net::TcpListener;
@@ -38,6 +39,11 @@ impl Listener {
     #[must_use]
     pub fn with_limits(self, limits: LimitsConfig) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Where it listens, if the system can say it.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
     }
 
     /// A server with the limits of HTTP, and the connections that it serves.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
 /// How long a partial batch waits for company while other calls are under way:
 /// less than a round trip to SQS, which takes tens of milliseconds, and enough
@@ -33,6 +34,8 @@ struct Shared {
     publisher: Arc<dyn Publisher>,
     limits: Limits,
     state: Mutex<State>,
+    /// Calls and pauses that no caller runs itself.
+    tasks: TaskTracker,
 }
 
 #[derive(Default)]
@@ -57,13 +60,21 @@ impl Batcher {
             // Two calls could overtake each other, and with them the order.
             limits.concurrency = 1;
         }
-        Self(Arc::new(Shared { publisher, limits, state: Mutex::default() }))
+        let (state, tasks) = (Mutex::default(), TaskTracker::new());
+        // Closed, so that it can be waited for; it still takes tasks.
+        tasks.close();
+        Self(Arc::new(Shared { publisher, limits, state, tasks }))
     }
 
     /// What one message may hold.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.0.limits
+    }
+
+    /// Returns when no call is under way for callers that have gone away.
+    pub(crate) async fn settled(&self) {
+        self.0.tasks.wait().await;
     }
 
     /// Publishes one message and answers for this one only.
@@ -120,13 +131,13 @@ impl Shared {
             state.under_way += 1;
             let batch: Vec<Waiting> = state.waiting.drain(..entries).collect();
             let shared = self.clone();
-            tokio::spawn(async move { shared.run(batch).await });
+            self.tasks.spawn(async move { shared.run(batch).await });
         }
         let may_linger = state.under_way < self.limits.concurrency && !state.lingering;
         if may_linger && !state.waiting.is_empty() {
             state.lingering = true;
             let shared = self.clone();
-            tokio::spawn(async move {
+            self.tasks.spawn(async move {
                 sleep(LINGER).await;
                 let mut state = shared.lock();
                 state.lingering = false;

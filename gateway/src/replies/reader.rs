@@ -4,7 +4,8 @@ use crate::waiter::Waiter;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
-use queuebridge_proto::{Keyring, reply};
+use queuebridge_proto::v1::Announcements;
+use queuebridge_store::Seal;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -15,7 +16,7 @@ const VISIBILITY_SECONDS: i32 = 10;
 const BACKOFF: Duration = Duration::from_secs(1);
 
 /// Hands what comes out of the queue of this URL to those who wait, for ever.
-pub async fn read(client: Client, url: String, keys: Keyring, waiter: Waiter) {
+pub async fn read(client: Client, url: String, seal: Seal, waiter: Waiter) {
     loop {
         let call = client
             .receive_message()
@@ -26,7 +27,9 @@ pub async fn read(client: Client, url: String, keys: Keyring, waiter: Waiter) {
         match call.send().await {
             Ok(received) => {
                 let messages = received.messages.unwrap_or_default();
-                messages.iter().for_each(|message| hand_over(message, &keys, &waiter));
+                for message in &messages {
+                    hand_over(message, &seal, &waiter).await;
+                }
                 if !messages.is_empty() {
                     // Nobody waits for that: what is left over is old news.
                     tokio::spawn(delete(client.clone(), url.clone(), messages));
@@ -41,8 +44,9 @@ pub async fn read(client: Client, url: String, keys: Keyring, waiter: Waiter) {
     }
 }
 
-fn hand_over(message: &Message, keys: &Keyring, waiter: &Waiter) {
-    match reply::open(message.body.as_deref().unwrap_or_default(), keys) {
+async fn hand_over(message: &Message, seal: &Seal, waiter: &Waiter) {
+    let body = message.body.as_deref().unwrap_or_default();
+    match seal.open::<Announcements>(body).await {
         Ok(announcements) => announcements.jobs.into_iter().for_each(|job| waiter.announced(job)),
         // Ours or not, it can only be dropped: whoever waits looks by themselves.
         Err(error) => tracing::warn!(%error, "a message on a reply shard was not opened"),

@@ -42,7 +42,7 @@ fn door(queue: Arc<Kept>, lease_policy: LeasePolicy, replies: Arc<Replies>) -> F
     FrontDoor {
         routes: Routes::new().with(route, queue),
         job_id_keys: keys(1),
-        envelope_keys: keys(2),
+        seal: keys(2).into(),
         submissions: store.clone(),
         gathers: Gathers::new(store, None),
         replies,

@@ -52,10 +52,10 @@ impl Later {
     ) -> Self {
         let (passing, passed) = watch::channel(Passed::Partly);
         let (gone, finished) = (CancellationToken::new(), CancellationToken::new());
-        let jobs = jobs.clone();
+        let (jobs, background) = (jobs.clone(), jobs.background().clone());
         let sender = Sender { jobs, tenant: tenant.clone(), id, next: 0, weight: 0, most };
         let (is_gone, is_finished) = (gone.clone(), finished.clone());
-        tokio::spawn(async move {
+        background.spawn(async move {
             tokio::select! {
                 // The job is over; what would come is for nobody.
                 () = is_finished.cancelled() => {}

@@ -303,6 +303,7 @@ impl Drop for Guard {
             return;
         }
         let (jobs, id) = (self.jobs.clone(), self.id);
-        tokio::spawn(async move { jobs.abandon(&id).await });
+        let background = jobs.background().clone();
+        background.spawn(async move { jobs.abandon(&id).await });
     }
 }

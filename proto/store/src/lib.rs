@@ -8,6 +8,7 @@
 pub mod clock;
 #[cfg(feature = "aws")]
 pub mod dynamodb;
+pub mod encryption;
 pub mod gather;
 pub mod lease;
 pub mod memory;
@@ -23,6 +24,7 @@ pub mod submission;
 pub mod testing;
 
 pub use clock::Clock;
+pub use encryption::{Encryption, Seal};
 pub use gather::{GatherStore, Gathers};
 pub use lease::{Acquired, LeaseStore};
 pub use payload::{PayloadError, PayloadStore, PayloadStream};
@@ -54,6 +56,8 @@ pub struct Stores {
     pub leases: Arc<dyn LeaseStore>,
     /// Large requests and answers.
     pub payloads: Option<Arc<dyn PayloadStore>>,
+    /// How what is in them is encrypted, if it is: set by [`Stores::encrypted`].
+    pub encryption: Option<Encryption>,
 }
 
 impl Stores {
@@ -64,6 +68,7 @@ impl Stores {
         S: ResultStore + GatherStore + SubmissionStore + StreamStore + LeaseStore,
     {
         let (results, gathers, submissions) = (store.clone(), store.clone(), store.clone());
-        Self { results, gathers, submissions, streams: store.clone(), leases: store, payloads }
+        let (streams, leases) = (store.clone(), store);
+        Self { results, gathers, submissions, streams, leases, payloads, encryption: None }
     }
 }

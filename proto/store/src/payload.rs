@@ -145,7 +145,7 @@ mod tests {
 
     fn reference(bytes: &[u8]) -> PayloadRef {
         let sha256 = Bytes::copy_from_slice(&Sha256::digest(bytes));
-        PayloadRef { key: "k".into(), size: bytes.len() as u64, sha256 }
+        PayloadRef { key: "k".into(), size: bytes.len() as u64, sha256, encrypted: false }
     }
 
     fn read(payload: &PayloadRef, offset: u64, chunks: &[&'static [u8]]) -> (Vec<u8>, bool) {

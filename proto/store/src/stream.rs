@@ -95,11 +95,11 @@ pub async fn placed(
     payloads: &Arc<dyn PayloadStore>,
     key: &str,
 ) -> Result<StreamChunk, StoreError> {
-    let StreamChunk { messages, stored: _, end, initial_metadata } = chunk;
+    let StreamChunk { messages, end, initial_metadata, .. } = chunk;
     let large = StreamChunk { messages, ..StreamChunk::default() };
     let stored = payloads.put(key, large.encode_to_vec().into()).await;
     let stored = Some(stored.map_err(|error| StoreError(error.to_string()))?);
-    Ok(StreamChunk { messages: Vec::new(), stored, end, initial_metadata })
+    Ok(StreamChunk { stored, end, initial_metadata, ..StreamChunk::default() })
 }
 
 /// The chunk with its messages, wherever they are.

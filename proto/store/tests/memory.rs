@@ -4,10 +4,11 @@ use bytes::Bytes;
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::v1::{State, StreamChunk};
 use queuebridge_proto::{JobId, Keyring, UnixMillis, outcome};
+use queuebridge_store::encryption::{Encryption, LocalKey, Writes};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing;
 use queuebridge_store::{
-    Accepted, Author, Claim, Clock, Completed, Lane, Lapsed, PayloadStore, ResultStore,
+    Accepted, Author, Claim, Clock, Completed, Lane, Lapsed, PayloadStore, ResultStore, Stores,
     StreamStore, SubmissionStore, Token,
 };
 use std::sync::Arc;
@@ -34,6 +35,23 @@ async fn gathers_conform() {
 async fn streams_conform() {
     let store = Arc::new(MemoryResultStore::new(Duration::from_secs(600)));
     testing::streams::conformance(store).await;
+}
+
+fn encryption() -> Encryption {
+    let key = LocalKey::new("local:a", [1; 32].into(), "d");
+    Encryption::new(vec![Arc::new(key)], Writes::Own, true)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_stores_conform() {
+    let copies_survive = Duration::from_secs(600);
+    let store = Arc::new(MemoryResultStore::new(copies_survive));
+    let payloads = Arc::new(MemoryPayloadStore::new(SECOND, Clock::system()));
+    let stores = Stores::new(store, Some(payloads.clone())).encrypted(encryption());
+    let Stores { results, submissions, leases, streams, payloads: encrypted, .. } = stores;
+    testing::results::conformance_of(results, submissions, leases, copies_survive).await;
+    testing::streams::conformance(streams).await;
+    testing::payloads::conformance(encrypted.unwrap(), payloads).await;
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ fn reference() -> PayloadRef {
         key: "acme/requests/018bcfe568007abc8def0123456789ab".into(),
         size: 1_048_577,
         sha256: Bytes::from_static(&[0xab; 32]),
+        ..PayloadRef::default()
     }
 }
 

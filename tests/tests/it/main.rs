@@ -5,6 +5,7 @@ mod bench;
 mod callbacks;
 mod chaos;
 mod doors;
+mod encryption;
 mod fixture;
 mod gathers;
 mod golden;

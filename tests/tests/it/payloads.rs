@@ -62,7 +62,7 @@ fn gateway(worker: &Worker) -> JobsService {
     let door = FrontDoor {
         routes: Routes::new(),
         job_id_keys: worker.keys.clone(),
-        envelope_keys: worker.keys.clone(),
+        seal: worker.keys.clone().into(),
         submissions: Arc::new(MemoryResultStore::new(Duration::from_secs(60))),
         gathers,
         replies: replies.clone(),

@@ -226,7 +226,12 @@ async fn a_large_answer_goes_to_the_payload_store() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_gone_is_a_failure_that_says_so() {
     let worker = Worker::new();
-    let at = PayloadRef { key: "t/requests/x".into(), size: 1, sha256: Bytes::from(vec![0; 32]) };
+    let at = PayloadRef {
+        key: "t/requests/x".into(),
+        size: 1,
+        sha256: Bytes::from(vec![0; 32]),
+        ..PayloadRef::default()
+    };
     let (id, delivery) = worker.job_with("Echo", Payload::RequestRef(at), &Job::default());
     assert_eq!(worker.run(&delivery).await, Verdict::Ack);
     assert_eq!(worker.ended(&id).await.2, "PAYLOAD_LOST");

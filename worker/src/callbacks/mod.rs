@@ -27,7 +27,7 @@ use event::Event;
 use queuebridge_proto::envelope::attribute;
 use queuebridge_proto::v1::CallbackMessage;
 use queuebridge_proto::v1::callback_message::Kind;
-use queuebridge_proto::{EnvelopeError, JobId, UnixMillis, callback};
+use queuebridge_proto::{EnvelopeError, JobId, UnixMillis};
 use sender::Sent;
 use std::time::Duration;
 
@@ -45,7 +45,8 @@ pub(crate) struct Work<'a> {
 
 /// Does what a message of the callback queue asks for.
 pub(crate) async fn run(runner: &Runner, delivery: &Delivery, seen: &Observation) -> Verdict {
-    let opened = callback::open(&delivery.body, &runner.envelope_keys).and_then(|message| {
+    let opened = runner.seal.open::<CallbackMessage>(&delivery.body).await;
+    let opened = opened.and_then(|message| {
         let id = JobId::parse_trusted(&message.job_id).map_err(|_| EnvelopeError::Undecodable)?;
         Ok((message, id))
     });
@@ -124,7 +125,10 @@ impl Work<'_> {
     async fn again(&self, mut message: CallbackMessage, until: UnixMillis) -> Verdict {
         let wait = self.now().until(until);
         message.not_before = Some(until.to_proto());
-        let outgoing = self.outgoing(&message);
+        let outgoing = match self.outgoing(&message).await {
+            Ok(outgoing) => outgoing,
+            Err(verdict) => return verdict,
+        };
         match self.runner.outbox.resend(&self.delivery.source, outgoing, wait.min(MAX_DELAY)).await
         {
             Ok(()) => Verdict::Ack,
@@ -140,7 +144,10 @@ impl Work<'_> {
         let mut message = self.message.clone();
         message.set_kind(Kind::Deliver);
         (message.tries, message.not_before) = (0, None);
-        let mut outgoing = self.outgoing(&message);
+        let mut outgoing = match self.outgoing(&message).await {
+            Ok(outgoing) => outgoing,
+            Err(verdict) => return verdict,
+        };
         outgoing.attributes.push((attribute::PARKED, reason.to_owned()));
         if !self.runner.outbox.parks() {
             tracing::error!(job = %self.id, reason, "there is no parking queue for a callback");
@@ -159,12 +166,16 @@ impl Work<'_> {
         }
     }
 
-    fn outgoing(&self, message: &CallbackMessage) -> Outgoing {
-        Outgoing {
-            body: callback::seal(message, &self.runner.envelope_keys).into(),
+    async fn outgoing(&self, message: &CallbackMessage) -> Result<Outgoing, Verdict> {
+        let body = self.runner.seal.seal(message).await.map_err(|error| {
+            tracing::error!(job = %self.id, %error, "a callback could not be encrypted");
+            Verdict::redeliver(BACKOFF, Reason::KeyUnavailable)
+        })?;
+        Ok(Outgoing {
+            body: body.into(),
             attributes: park::routing(&message.method, &message.job_id),
             group_id: message.tenant.clone(),
             trace_header: self.delivery.trace_header.clone(),
-        }
+        })
     }
 }

@@ -1,8 +1,11 @@
 //! A worker's configuration: the one place that reads the environment.
 
+mod encryption;
 mod name;
 mod sender;
 mod telemetry;
+
+pub use encryption::EncryptionConfig;
 
 use crate::branch::{Branch, NotABranch};
 use crate::callbacks::SenderSettings;
@@ -58,6 +61,8 @@ pub struct Config {
 pub struct Bridge {
     /// Open envelopes.
     pub envelope_keys: Keyring,
+    /// The encryption, if there is one.
+    pub encryption: Option<EncryptionConfig>,
     /// The table of the result store.
     pub table: String,
     /// The bucket of the payload store.
@@ -228,6 +233,7 @@ fn bridge<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) 
     if keys.is_none() {
         missing(name::ENVELOPE_KEYS, "the gateway's envelope keys are");
     }
+    let encryption = encryption::encryption(get, errors);
     let copies_survive = match get(name::COPIES_SURVIVE).map(seconds) {
         None => COPIES_SURVIVE,
         Some(Some(time)) if time >= Duration::from_secs(1) => time,
@@ -245,6 +251,7 @@ fn bridge<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) 
     };
     Some(Bridge {
         envelope_keys,
+        encryption,
         table: table?,
         payload_bucket: get(name::BUCKET).map(str::to_owned),
         payload_prefix: get(name::PREFIX).unwrap_or("queuebridge/").to_owned(),

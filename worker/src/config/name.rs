@@ -1,5 +1,5 @@
-//! The variables, with their meanings; `QB_ENVELOPE_KEYS` and `QB_STORE_*` are
-//! those of the gateway.
+//! The variables, with their meanings; `QB_ENVELOPE_KEYS`, `QB_ENCRYPTION_*` and
+//! `QB_STORE_*` are those of the gateway.
 
 /// Outside of Lambda: where to listen as a gRPC server, such as
 /// `0.0.0.0:50051`.
@@ -8,7 +8,13 @@ pub(super) const LISTEN: &str = "QB_LISTEN";
 pub(super) const QUEUE_URL: &str = "QB_QUEUE_URL";
 /// Open envelopes: `id:base64[,…]`, as the gateway has them.
 pub(super) const ENVELOPE_KEYS: &str = "QB_ENVELOPE_KEYS";
-/// The DynamoDB table of the result store.
+/// The master keys of the encryption, with commas between them: ARNs of KMS keys, or
+/// `local:NAME:BASE64`. No other key is ever asked. Default: none; encrypted envelopes
+/// are then left to other workers.
+pub(super) const ENCRYPTION_KEYS: &str = "QB_ENCRYPTION_KEYS";
+/// `true`: envelopes that are not encrypted are parked. Default: `false`.
+pub(super) const ENCRYPTION_REQUIRED: &str = "QB_ENCRYPTION_REQUIRED";
+/// The DynamoDB table of the result store. It names the deployment to the master keys.
 pub(super) const TABLE: &str = "QB_STORE_TABLE";
 /// The S3 bucket of the payload store. Without it answers are limited to what
 /// a record can hold.

@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{
 };
 use prost::Message;
 use queuebridge_proto::v1::{Announcement, Announcements};
-use queuebridge_proto::{Keyring, reply};
+use queuebridge_store::Seal;
 use std::time::Duration;
 
 /// The largest job that is announced with its outcome: a larger one is fetched from
@@ -25,7 +25,7 @@ pub struct SqsOutbox {
     client: Client,
     urls: QueueUrls,
     queues: Queues,
-    keys: Keyring,
+    seal: Seal,
 }
 
 /// The URLs of the standard queues that a worker sends to; none where it does not.
@@ -38,10 +38,10 @@ pub struct Queues {
 }
 
 impl SqsOutbox {
-    /// An outbox to these queues, which seals announcements with the envelope keys.
+    /// An outbox to these queues, which seals announcements as envelopes are.
     #[must_use]
-    pub fn new(client: Client, queues: Queues, keys: Keyring) -> Self {
-        Self { urls: QueueUrls::new(client.clone()), client, queues, keys }
+    pub fn new(client: Client, queues: Queues, seal: impl Into<Seal>) -> Self {
+        Self { urls: QueueUrls::new(client.clone()), client, queues, seal: seal.into() }
     }
 
     async fn send(&self, url: &str, message: Outgoing, delay: Duration) -> Result<(), OutboxError> {
@@ -103,7 +103,8 @@ impl Outbox for SqsOutbox {
 
     async fn announce(&self, shard: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
         for jobs in in_messages(jobs) {
-            let body = reply::seal(&Announcements { jobs }, &self.keys);
+            let sealed = self.seal.seal(&Announcements { jobs }).await;
+            let body = sealed.map_err(|error| OutboxError(error.to_string()))?;
             let call = self.client.send_message().queue_url(shard).message_body(body);
             call.send().await.map_err(failed)?;
         }
@@ -139,6 +140,7 @@ fn failed<E: std::error::Error>(error: E) -> OutboxError {
 mod tests {
     use super::*;
     use queuebridge_proto::v1::{FinishedJob, Outcome, outcome};
+    use queuebridge_proto::{Keyring, reply};
 
     fn job(bytes: usize) -> Announcement {
         let response = outcome::Result::Response(vec![0; bytes].into());

@@ -27,6 +27,7 @@ fn a_full_job_has_every_field_in_its_prescribed_form() {
             message: "half".into(),
             update_time: at(1_700_000_000, 0),
             partial_result: vec![0, 1].into(),
+            ..Progress::default()
         }),
         cancel_requested: true,
         initial_metadata: vec![Metadatum {

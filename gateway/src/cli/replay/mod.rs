@@ -20,10 +20,11 @@ use super::Exit;
 use super::client::{connect, to_stdout};
 use super::failure::Failure;
 use crate::config::ReplayConfig;
+use crate::encryption;
 use pass::{End, Pass};
 use queue::ParkingQueue;
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{Clock, PayloadStore};
+use queuebridge_store::{Clock, Seal};
 use report::Summary;
 use selection::Selection;
 use std::sync::Arc;
@@ -36,9 +37,11 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Exit, Failure> {
         ReplayConfig::from_process(args.config.config.as_deref()).map_err(Failure::Config)?;
     let stopping = stopped_by_signals().map_err(|error| Failure::Other(error.to_string()))?;
     let sdk = crate::aws::sdk_config().await;
+    let encryption = config.encryption.map(|all| encryption::replay(&all, &config.table, &sdk));
     let payloads = config.payload_bucket.map(|bucket| {
         let s3 = crate::aws::s3_client(&sdk);
-        Arc::new(S3PayloadStore::new(s3, bucket, config.payload_prefix)) as Arc<dyn PayloadStore>
+        let store = S3PayloadStore::new(s3, bucket, config.payload_prefix);
+        encryption::payloads(Arc::new(store), encryption.as_ref())
     });
     let submitter = match args.dry_run {
         true => None,
@@ -52,7 +55,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Exit, Failure> {
     let pass = Pass {
         selection: Selection::of(&args),
         queue: ParkingQueue::new(&sdk, args.parking_queue),
-        keys: config.envelope_keys,
+        seal: Seal::new(config.envelope_keys, encryption),
         callback_queue: args.callback_queue,
         submitter,
         limit: args.limit.unwrap_or(u64::MAX),

@@ -9,8 +9,7 @@ use super::submit::{Stays, Submitted, Submitter};
 use crate::cli::client::to_stdout;
 use crate::cli::failure::Failure;
 use futures_util::{StreamExt, stream};
-use queuebridge_proto::Keyring;
-use queuebridge_store::Clock;
+use queuebridge_store::{Clock, Seal};
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// ones are submitted and deleted, and the rest is made visible again.
 pub(super) struct Pass {
     pub(super) queue: ParkingQueue,
-    pub(super) keys: Keyring,
+    pub(super) seal: Seal,
     pub(super) selection: Selection,
     /// Without one the selected messages are only listed.
     pub(super) submitter: Option<Submitter>,
@@ -91,7 +90,7 @@ impl Pass {
                 Err(error) => return End::Failed(Failure::Other(error)),
             };
             let empty = batch.is_empty();
-            let chosen = self.choose(batch, state);
+            let chosen = self.choose(batch, state).await;
             if empty || (chosen.is_empty() && state.held.has_all_come_back()) {
                 return End::Whole;
             }
@@ -102,13 +101,13 @@ impl Pass {
     }
 
     /// The messages of a batch that are taken in hand; the others are held.
-    fn choose(&self, batch: Vec<Received>, state: &mut State) -> Vec<Parked> {
+    async fn choose(&self, batch: Vec<Received>, state: &mut State) -> Vec<Parked> {
         let mut chosen = vec![];
         for message in batch {
             if !state.held.is_new(&message.message_id, &message.receipt) {
                 continue;
             }
-            let parked = Parked::open(message, &self.keys);
+            let parked = Parked::open(message, &self.seal).await;
             let selected = self.selection.takes(&parked);
             if selected && state.begun < self.limit {
                 state.begun += 1;
@@ -165,7 +164,7 @@ impl Pass {
             return Ok(Some(match &parked.call {
                 Ok(_) => Done::Listed,
                 Err(_) if parked.callback.is_some() => Done::Listed,
-                Err(error) => Done::Stays((*error).into()),
+                Err(error) => Done::Stays(error.clone().into()),
             }));
         };
         if let Some(body) = &parked.callback {

@@ -175,7 +175,7 @@ fn age(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parked::tests::{call, keys, received};
+    use super::super::parked::tests::{call, keys, opened, received};
     use super::*;
     use queuebridge_proto::{EnvelopeError, envelope};
     use serde_json::json;
@@ -187,13 +187,13 @@ mod tests {
     }
 
     fn parked() -> Parked {
-        Parked::open(received(envelope::seal(&call(), &keys())), &keys())
+        opened(received(envelope::seal(&call(), &keys())))
     }
 
     fn unreadable() -> Parked {
         let mut message = received("{}".into());
         message.attributes = [("qb-parked".into(), "UNDEC\x1b[2J\nODABLE".into())].into();
-        Parked::open(message, &keys())
+        opened(message)
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(again, format!("{start}  replayed as new, FAILED by now"));
         let both = text(Done::NotDeleted(job("new", State::Accepted), "gone\naway".into()));
         assert!(both.ends_with("replayed as new  stays parked: not deleted: gone away"), "{both}");
-        let stays = Done::Stays(Stays::Unreadable(EnvelopeError::Undecodable));
+        let stays = Done::Stays(Stays::Unreadable(EnvelopeError::Undecodable.into()));
         let stays = line(&unreadable(), &stays, NOW, false);
         assert!(stays.starts_with("message m  UNDEC [2J ODABLE  "), "{stays}");
         assert!(stays.ends_with("  stays parked: the body is not an envelope"), "{stays}");
@@ -234,7 +234,7 @@ mod tests {
                 "newState": "STATE_ACCEPTED",
             })
         );
-        let stays = Done::Stays(Stays::Unreadable(EnvelopeError::Unauthentic));
+        let stays = Done::Stays(Stays::Unreadable(EnvelopeError::Unauthentic.into()));
         let stays = object(&unreadable(), stays);
         assert_eq!(stays["status"], "STAYS_PARKED");
         assert_eq!(stays["error"], "the envelope is not authentic");

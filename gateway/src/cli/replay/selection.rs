@@ -40,7 +40,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parked::tests::{call, keys, received};
+    use super::super::parked::tests::{call, keys, opened, received};
     use super::*;
     use queuebridge_proto::envelope;
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn every_filter_must_take_the_message() {
-        let parked = Parked::open(received(envelope::seal(&call(), &keys())), &keys());
+        let parked = opened(received(envelope::seal(&call(), &keys())));
         for (taken, selection) in [
             (true, selection(&[], None, None)),
             (true, selection(&["other", "job"], None, None)),
@@ -71,13 +71,13 @@ mod tests {
 
     #[test]
     fn a_claim_is_enough_to_hear_of_a_message_that_cannot_be_opened() {
-        let parked = Parked::open(received("{}".into()), &keys());
+        let parked = opened(received("{}".into()));
         assert!(selection(&["claimed-job"], None, None).takes(&parked));
         assert!(!selection(&["job"], None, None).takes(&parked));
         assert!(!selection(&[], Some("/a.B/*"), None).takes(&parked));
         let mut bare = received("{}".into());
         bare.attributes.clear();
-        let bare = Parked::open(bare, &keys());
+        let bare = opened(bare);
         assert!(selection(&[], None, None).takes(&bare));
         assert!(!selection(&[], Some("/a.B/*"), None).takes(&bare));
         assert!(!selection(&[], None, Some("UNDECODABLE")).takes(&bare));

@@ -4,11 +4,11 @@ use super::parked::Parked;
 use crate::cli::client::CALL;
 use crate::cli::failure::Failure;
 use bytes::Bytes;
-use queuebridge_proto::EnvelopeError;
 use queuebridge_proto::error::{RETRY_PUSHBACK, reason};
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{Call, GatherRule, Job, PayloadRef, SubmitRequest};
+use queuebridge_store::encryption::OpenError;
 use queuebridge_store::{PayloadError, PayloadStore};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub(super) enum Submitted {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stays {
     #[error(transparent)]
-    Unreadable(#[from] EnvelopeError),
+    Unreadable(#[from] OpenError),
     #[error("it is a callback; say where to with --callback-queue")]
     Callback,
     #[error("its callback is made again, and it could not be deleted: {0}")]
@@ -78,7 +78,7 @@ impl Submitter {
     ) -> Result<Submitted, Failure> {
         let call = match &parked.call {
             Ok(call) => call,
-            Err(error) => return Ok(Submitted::Not(Stays::Unreadable(*error))),
+            Err(error) => return Ok(Submitted::Not(Stays::Unreadable(error.clone()))),
         };
         let request = match self.request_of(call).await {
             Ok(request) => request,

@@ -135,7 +135,7 @@ fn bounded(state: State, mut outcome: Outcome, most: usize) -> (State, Outcome) 
     each_branch(&mut outcome, |branch| {
         if let Some(Kind::Response(message)) = &branch.result {
             let sha256 = Bytes::copy_from_slice(&Sha256::digest(message));
-            let at = PayloadRef { key: String::new(), size: message.len() as u64, sha256 };
+            let at = PayloadRef { size: message.len() as u64, sha256, ..PayloadRef::default() };
             branch.result = Some(Kind::ResponseRef(at));
         }
     });

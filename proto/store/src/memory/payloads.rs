@@ -75,7 +75,7 @@ impl PayloadStore for MemoryPayloadStore {
         let name: Arc<str> = key.into();
         agenda.add(until, name.clone());
         objects.insert(name, object);
-        Ok(PayloadRef { key: key.to_owned(), size, sha256 })
+        Ok(PayloadRef { key: key.to_owned(), size, sha256, encrypted: false })
     }
 
     async fn get(&self, payload: &PayloadRef) -> Result<Bytes, PayloadError> {

@@ -32,7 +32,7 @@ pub(super) async fn put(
     } else {
         put_in_parts(store, &store.name(key), bytes).await?;
     }
-    Ok(PayloadRef { key: key.to_owned(), size, sha256 })
+    Ok(PayloadRef { key: key.to_owned(), size, sha256, encrypted: false })
 }
 
 async fn put_in_parts(

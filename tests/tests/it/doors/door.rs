@@ -100,14 +100,18 @@ impl House {
 
     async fn streamed(&self, request: Request) -> Reply {
         let event = event(Door::UrlStream, &request).to_string();
-        let answer = self.streaming.invoke(event, LONG).await;
-        let Answer::Streamed { body, error: None, .. } = answer else { panic!("{answer:?}") };
-        let end = body.windows(8).position(|window| window == [0; 8]).expect("metadata");
-        let head: Value = serde_json::from_slice(&body[..end]).unwrap();
-        let headers = head["headers"].as_object().unwrap().iter().map(text).collect();
-        let status = head["statusCode"].as_u64().unwrap().try_into().unwrap();
-        Reply { status, headers, body: body.slice(end + 8..) }
+        streamed_reply(&self.streaming.invoke(event, LONG).await)
     }
+}
+
+/// What the service in front of the function makes of a streamed answer.
+pub(super) fn streamed_reply(answer: &Answer) -> Reply {
+    let Answer::Streamed { body, error: None, .. } = answer else { panic!("{answer:?}") };
+    let end = body.windows(8).position(|window| window == [0; 8]).expect("metadata");
+    let head: Value = serde_json::from_slice(&body[..end]).unwrap();
+    let headers = head["headers"].as_object().unwrap().iter().map(text).collect();
+    let status = head["statusCode"].as_u64().unwrap().try_into().unwrap();
+    Reply { status, headers, body: body.slice(end + 8..) }
 }
 
 /// Sends a request by HTTP/1.1.
@@ -192,7 +196,7 @@ pub(super) fn event(door: Door, request: &Request) -> Value {
     event
 }
 
-fn reply(door: Door, answer: &Value) -> Reply {
+pub(super) fn reply(door: Door, answer: &Value) -> Reply {
     let headers = match door {
         Door::AlbMultiValue => {
             let lists = answer["multiValueHeaders"].as_object().expect("lists, as they came");

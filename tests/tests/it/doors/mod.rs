@@ -2,6 +2,7 @@
 
 mod door;
 mod edges;
+mod function;
 mod gateway;
 mod matrix;
 mod protocol;

@@ -136,6 +136,7 @@ async fn is_kept(world: &World, job: &Job, request: &SubmitRequest) -> bool {
         sha256: bytes::Bytes::copy_from_slice(&<sha2::Sha256 as sha2::Digest>::digest(
             &request.request,
         )),
+        encrypted: false,
     };
     world.payloads.get(&stored).await.is_ok()
 }

@@ -37,7 +37,7 @@ async fn listed(
     let pass = Pass {
         callback_queue: None,
         queue: fake.queue().await,
-        keys: keys(),
+        seal: keys().into(),
         selection: Selection::of(&args(selection)),
         submitter: None,
         limit,
@@ -105,7 +105,7 @@ async fn a_queue_that_cannot_be_read_ends_it() {
     let pass = Pass {
         callback_queue: None,
         queue: fake.queue().await,
-        keys: keys(),
+        seal: keys().into(),
         selection: Selection::default(),
         submitter: None,
         limit: 1,

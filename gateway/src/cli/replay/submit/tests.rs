@@ -120,7 +120,7 @@ async fn a_gateway_that_cannot_be_reached_ends_the_replay_after_some_tries() {
         &call(None),
         &super::super::parked::tests::keys(),
     ));
-    let parked = Parked::open(parked, &super::super::parked::tests::keys());
+    let parked = super::super::parked::tests::opened(parked);
     let begun = Instant::now();
     let ended = submitter(None).submit(&parked, &CancellationToken::new()).await;
     assert!(matches!(ended, Err(Failure::Call(_))));

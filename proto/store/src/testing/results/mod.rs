@@ -39,7 +39,19 @@ pub async fn conformance<S>(store: Arc<S>, copies_survive: Duration)
 where
     S: ResultStore + SubmissionStore + LeaseStore,
 {
-    let (submissions, leases) = (store.clone(), store.clone());
+    conformance_of(store.clone(), store.clone(), store, copies_survive).await;
+}
+
+/// Runs every case against stores that are not one.
+///
+/// # Panics
+/// When a case fails, with its name.
+pub async fn conformance_of(
+    store: Arc<dyn ResultStore>,
+    submissions: Arc<dyn SubmissionStore>,
+    leases: Arc<dyn LeaseStore>,
+    copies_survive: Duration,
+) {
     let subject = Subject { store, submissions, leases, copies_survive };
     run!(subject;
         claim:

@@ -19,6 +19,7 @@ pub(super) async fn progress_is_stored_and_kept(s: Subject) {
         message: "half".into(),
         update_time: Some(at(3).to_proto()),
         partial_result: Bytes::from_static(b"so far"),
+        ..Progress::default()
     });
     let lease = Lease::Until(at(2000));
     let renewed = s.store.renew(&job, token, lease, progress.clone(), at(3)).await;

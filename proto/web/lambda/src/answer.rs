@@ -1,6 +1,6 @@
 //! From response to answer document.
 
-use super::Answer;
+use crate::door::Answer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// Who takes the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A load balancer with one value per header.
     AlbSingleValue,
     /// A load balancer with lists of values.
@@ -33,14 +33,14 @@ impl Shape {
     }
 
     /// What the messages may take, so that their Base64 fits.
-    pub(super) fn response_bytes(self) -> usize {
+    pub(crate) fn response_bytes(self) -> usize {
         (self.document_bytes() - AROUND) / 4 * 3
     }
 }
 
 impl Answer {
     /// The size, if it is more than what passes.
-    pub(super) fn too_large(&self, shape: Shape) -> Option<usize> {
+    pub(crate) fn too_large(&self, shape: Shape) -> Option<usize> {
         let value = |(k, v): (&String, &String)| k.len() + v.len() + 8;
         let values = |(k, vs): (&String, &Vec<String>)| {
             k.len() + 8 + vs.iter().map(|v| v.len() + 3).sum::<usize>()
@@ -58,7 +58,7 @@ impl Answer {
 }
 
 /// The document for a response.
-pub(super) fn encoded(response: Response<Bytes>, shape: Shape) -> Answer {
+pub(crate) fn encoded(response: Response<Bytes>, shape: Shape) -> Answer {
     let (mut parts, body) = response.into_parts();
     let (body, is_base64_encoded) = match text(&parts.headers, &body) {
         Some(text) => (text, false),

@@ -1,16 +1,47 @@
 //! From event to request.
 
-use super::super::event::Event;
+use crate::event::{Event, Request as HttpEvent, Source};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{COOKIE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request};
 use lambda_runtime::Error;
+use std::net::{IpAddr, SocketAddr};
+
+/// Where a request came from, as the service in front of the function has seen it. An
+/// extension of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceIp(pub IpAddr);
+
+/// The request of an event.
+pub(crate) fn of<R>(request: HttpEvent<R>) -> Result<Request<Bytes>, Error> {
+    let HttpEvent { event, source } = request;
+    let (mut request, address) = match source {
+        Source::Alb => {
+            let request = from_alb(event)?;
+            let address = last_hop(request.headers());
+            (request, address)
+        }
+        Source::V2 { method, source_ip, .. } => (from_v2(event, &method)?, source_ip),
+    };
+    if let Some(address) = address {
+        request.extensions_mut().insert(SourceIp(address));
+    }
+    Ok(request)
+}
+
+/// Whom the load balancer has seen: it appends the address. What stands before it may
+/// be made up. It may be told to add the port.
+fn last_hop(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    let last = last.rsplit(',').next()?.trim();
+    last.parse().ok().or_else(|| last.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
+}
 
 /// From a load balancer. Its query strings are not decoded, so they are put
 /// together as they came.
-pub(super) fn from_alb(event: Event) -> Result<Request<Bytes>, Error> {
+fn from_alb<R>(event: Event<R>) -> Result<Request<Bytes>, Error> {
     let pairs: Vec<String> =
         match (&event.multi_value_query_string_parameters, &event.query_string_parameters) {
             (Some(all), _) => {
@@ -28,14 +59,14 @@ pub(super) fn from_alb(event: Event) -> Result<Request<Bytes>, Error> {
 }
 
 /// From an HTTP API or a Function URL.
-pub(super) fn from_v2(mut event: Event, method: &str) -> Result<Request<Bytes>, Error> {
+fn from_v2<R>(mut event: Event<R>, method: &str) -> Result<Request<Bytes>, Error> {
     let path = event.raw_path.take().unwrap_or_default();
     let query = event.raw_query_string.take().unwrap_or_default();
     request(event, method, &path, &query)
 }
 
-fn request(
-    mut event: Event,
+fn request<R>(
+    mut event: Event<R>,
     method: &str,
     path: &str,
     query: &str,
@@ -58,7 +89,7 @@ fn request(
 
 /// Names come in any case, and several values of one name joined by commas, or as
 /// a list. What is no header is left out.
-fn headers(event: &mut Event) -> HeaderMap {
+fn headers<R>(event: &mut Event<R>) -> HeaderMap {
     let multiple = event.multi_value_headers.take();
     let single = event.headers.take().filter(|_| multiple.is_none()).unwrap_or_default();
     let single = single.into_iter().filter_map(|(name, value)| Some((name, vec![value?])));
@@ -89,9 +120,41 @@ fn headers(event: &mut Event) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Kind;
+    use serde::de::IgnoredAny;
 
-    fn event(document: &str) -> Event {
+    fn event(document: &str) -> Event<IgnoredAny> {
         serde_json::from_str(document).unwrap()
+    }
+
+    /// Where the request of a document came from.
+    fn address(document: &str) -> Option<IpAddr> {
+        let Ok(Kind::Request(request)) = event(document).kind() else { panic!("{document}") };
+        of(request).unwrap().extensions().get().map(|SourceIp(address)| *address)
+    }
+
+    #[test]
+    fn the_address_is_what_the_service_in_front_has_seen_and_not_what_the_caller_says() {
+        let alb = |hops: &str| {
+            let headers = format!(r#"{{"x-forwarded-for": "{hops}"}}"#);
+            address(&format!(
+                r#"{{"requestContext": {{"elb": {{}}}}, "httpMethod": "GET", "headers": {headers}}}"#
+            ))
+        };
+        let seen: Option<IpAddr> = "192.0.2.7".parse().ok();
+        assert_eq!(alb("192.0.2.7"), seen);
+        assert_eq!(alb("10.0.0.1, 192.0.2.7"), seen);
+        assert_eq!(alb("10.0.0.1,192.0.2.7:4711"), seen);
+        assert_eq!(alb("[2001:db8::1]:4711"), "2001:db8::1".parse().ok());
+        assert_eq!(alb("10.0.0.1, unknown"), None);
+        let v2 = |http: &str| {
+            let headers = r#"{"x-forwarded-for": "10.0.0.1"}"#;
+            address(&format!(
+                r#"{{"requestContext": {{"http": {http}}}, "rawPath": "/", "headers": {headers}}}"#
+            ))
+        };
+        assert_eq!(v2(r#"{"method": "GET", "sourceIp": "192.0.2.7"}"#), seen);
+        assert_eq!(v2(r#"{"method": "GET"}"#), None);
     }
 
     #[test]

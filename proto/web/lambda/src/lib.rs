@@ -1,0 +1,18 @@
+//! HTTP requests that come to a Lambda function as events, from load balancers, HTTP
+//! APIs and Function URLs: in, through the protocols, and out. Both programs use it.
+//!
+//! [`run`] serves invocations, [`Event`] says what one is about, and [`Door`] answers
+//! those that are requests.
+
+mod answer;
+mod door;
+mod event;
+mod host;
+mod request;
+mod shutdown;
+
+pub use door::{Answer, Answered, Calls, Chunks, Door, InvokeMode};
+pub use event::{Event, Kind, Request};
+pub use host::{Ends, run};
+pub use request::SourceIp;
+pub use shutdown::Shutdown;

@@ -1,0 +1,49 @@
+"""The gateway as a Lambda function under AWS's emulator of the runtime: its real binary, a
+queue, and a worker behind it."""
+
+import json
+import shutil
+import urllib.request
+
+import node
+from bridge import PROBE, Bridge
+from clients import Clients
+from front import Front
+from processes import BINARIES
+from rie import Function
+
+
+class GatewayFunction(Clients, Bridge):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.descriptors = node.descriptors(cls.dir / "demo.bin")
+        bootstrap = cls.dir / "bootstrap"
+        shutil.copy(BINARIES / "queuebridge", bootstrap)
+        environment = {**cls.gateway_environment, "QB_DESCRIPTORS_FILES": str(cls.descriptors)}
+        cls.function = Function(bootstrap, environment, cls.dir / "function.log")
+        cls.addClassCleanup(cls.function.kill)
+
+    def test_stubs_call_the_service_through_a_load_balancer(self):
+        self.through("alb")
+
+    def test_stubs_call_the_service_through_a_load_balancer_with_lists_of_values(self):
+        self.through("alb-multi")
+
+    def test_stubs_call_the_service_through_an_http_api(self):
+        self.through("http-api")
+
+    def test_a_job_of_the_function_is_a_job_of_every_gateway(self):
+        front = Front("http-api", self.function.invoke)
+        self.addCleanup(front.close)
+        submission = {"method": PROBE + "Echo", "request": "CgJoaQ==", "wait": "30s"}
+        request = urllib.request.Request(
+            f"{front.url}/queuebridge.v1.Jobs/Submit",
+            data=json.dumps(submission).encode(),
+            headers={"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            job = json.loads(answer.read())
+        self.assertEqual(job["state"], "STATE_SUCCEEDED")
+        # By native gRPC, at the gateway that listens on a port.
+        self.assertEqual(self.get(job["id"]).id, job["id"])
