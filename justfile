@@ -45,3 +45,7 @@ bench *ARGS:
 # What the worker costs as a Lambda function, beside an empty one.
 bench-lambda *ARGS:
     cargo bench -p queuebridge-tests --bench lambda -- {{ARGS}}
+
+# The templates in infra/, from the configuration beside them.
+infra:
+    cargo run -p queuebridge-gateway -- infra --config infra/gateway.toml --out infra

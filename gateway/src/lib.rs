@@ -23,6 +23,7 @@ pub mod front;
 mod gather;
 pub mod group;
 pub mod identity;
+pub mod infra;
 pub mod jobs;
 pub mod lambda;
 pub mod listener;

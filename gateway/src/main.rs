@@ -28,6 +28,7 @@ async fn main() -> ExitCode {
     let exit = match command {
         Command::Serve(args) => serve(&args).await,
         Command::CheckConfig(args) => check_config(&args),
+        Command::Infra(args) => cli::infra(&args),
         Command::ApiKey(args) => cli::api_key::run(args),
         Command::Client(command) => cli::run(*command).await,
     };

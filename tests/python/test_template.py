@@ -1,5 +1,6 @@
-"""The deployable template, checked without an account, credentials or network."""
+"""The deployable templates, checked without an account, credentials or network."""
 
+import json
 import os
 import pathlib
 import re
@@ -10,26 +11,24 @@ import unittest
 
 import botocore.session
 from botocore import xform_name
-from samcli.yamlhelper import yaml_parse
+from templates import ACCOUNT, KEY, REGION, ROOT, Stack, allows, listed
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TEMPLATE = ROOT / "infra/template.yaml"
+INFRA = ROOT / "infra"
+# What a second configuration gives, with what the example has not.
+OTHER = pathlib.Path(os.environ["QB_TEST_TEMPLATES"])
 DAY = 24 * 60 * 60
 
 # What Lambda does in the name of a function.
-LAMBDA = {
-    "sqs:ReceiveMessage",
-    "sqs:DeleteMessage",
-    "sqs:GetQueueAttributes",
-    "logs:CreateLogStream",
-    "logs:PutLogEvents",
-}
+EVENT_SOURCE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # S3 has no permissions of their own for the steps of an upload in parts.
 UPLOADS = {"s3:CreateMultipartUpload", "s3:UploadPart", "s3:CompleteMultipartUpload"}
 # In the stores, but only gateways forget results.
 FORGETTING = {"s3:DeleteObject"}
 # Not called, but without it a missing object looks like a forbidden one.
 MISSING_OBJECTS = "s3:ListBucket"
+# Of the key of what is encrypted; called by the stores and queues.
+WITH_A_KEY = {"kms:Decrypt", "kms:GenerateDataKey"}
 # Tokio's channels have a method of this name.
 NOT_AWS = {"subscribe"}
 
@@ -60,18 +59,28 @@ def actions(text):
     return found
 
 
-def listed(value):
-    return value if isinstance(value, list) else [value]
+def granted(stack, role):
+    return {action for one in stack.statements(role) for action in listed(one["Action"])}
 
 
-class Template(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.template = yaml_parse(TEMPLATE.read_text())
-        cls.resources = cls.template["Resources"]
+def queue(name):
+    return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+
+
+def templates(folder):
+    """The files of a folder that are for CloudFormation."""
+    files = sorted(folder.glob("*.yaml"))
+    return [file for file in files if "AWSTemplateFormatVersion" in file.read_text()]
+
+
+def stacks(folder, **parameters):
+    return {path.stem: Stack(path, **parameters) for path in templates(folder)}
+
+
+class Validators(unittest.TestCase):
+    """The tools of others, where nothing can be reached."""
 
     def tool(self, *command):
-        """Runs a program of this environment where nothing can be reached."""
         with tempfile.TemporaryDirectory() as home:
             nowhere = "http://127.0.0.1:9"
             environment = {
@@ -86,102 +95,368 @@ class Template(unittest.TestCase):
             }
             ran = subprocess.run(command, env=environment, capture_output=True, text=True)
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        return ran.stdout
 
     def test_cfn_lint_has_no_complaint(self):
-        self.tool("cfn-lint", "--non-zero-exit-code", "informational", TEMPLATE)
+        files = [*templates(INFRA), *templates(OTHER)]
+        self.assertGreater(len(files), 12)
+        self.tool("cfn-lint", "--non-zero-exit-code", "informational", *files)
 
-    def test_sam_takes_it(self):
-        self.tool("sam", "validate", "--template", TEMPLATE)
+    def test_sam_takes_them(self):
+        # It starts slowly: the template with functions and events is what it knows best.
+        self.tool("sam", "validate", "--template", INFRA / "workers.yaml")
 
     def test_sam_has_no_complaint(self):
-        self.tool("sam", "validate", "--lint", "--template", TEMPLATE)
+        self.tool("sam", "validate", "--lint", "--template", INFRA / "gateway-lambda.yaml")
 
-    def properties(self, kind):
-        return {
-            name: resource["Properties"]
-            for name, resource in self.resources.items()
-            if resource["Type"] == kind
-        }
+    def test_checkov_has_no_finding_without_a_reason(self):
+        command = ["checkov", "--skip-download", "--framework", "cloudformation", "--output", "json"]
+        said = json.loads(self.tool(*command, "--directory", INFRA))
+        self.assertEqual(said["results"]["failed_checks"], [])
+        self.assertGreater(said["summary"]["passed"], 100)
+        self.assertEqual(said["summary"]["parsing_errors"], 0)
+        for skipped in said["results"]["skipped_checks"]:
+            self.assertGreater(len(skipped["check_result"]["suppress_comment"]), 20)
 
-    # Permissions
+    def test_no_template_needs_a_bucket_to_be_read_from(self):
+        for path in templates(INFRA):
+            self.assertLessEqual(len(path.read_bytes()), 51_200, path)
 
-    def statements(self):
-        """Statements that allow something, by the resource that they belong to."""
-        for name, role in self.properties("AWS::IAM::Role").items():
-            for policy in role["Policies"]:
-                yield from ((name, one) for one in policy["PolicyDocument"]["Statement"])
-        for name, policy in self.properties("AWS::IAM::ManagedPolicy").items():
-            yield from ((name, one) for one in policy["PolicyDocument"]["Statement"])
 
-    def granted(self, name):
-        own = [one["Action"] for owner, one in self.statements() if owner == name]
-        return {action for some in own for action in listed(some)}
+class Permissions(unittest.TestCase):
+    """Each program may do what its text calls, on what the configuration names."""
 
-    def test_the_worker_may_do_what_it_calls_and_nothing_else(self):
+    @classmethod
+    def setUpClass(cls):
+        cls.stacks = stacks(INFRA, KeyArn=KEY)
+        cls.other = stacks(OTHER, KeyArn=KEY)
+
+    def test_a_worker_may_do_what_it_calls_and_nothing_else(self):
         text = sources("worker/src", "proto/store/src")
-        needed = actions(text) - FORGETTING | LAMBDA | {MISSING_OBJECTS}
-        # The template has no topic.
-        self.assertEqual(self.granted("WorkerRole"), needed - {"sns:Publish"})
+        # Telling topics is the callback sender's; only containers receive by themselves.
+        needed = actions(text) - FORGETTING - {"sns:Publish"} | EVENT_SOURCE | {MISSING_OBJECTS}
+        functions, containers = self.stacks["workers"], self.stacks["workers-fargate"]
+        for worker in ["Probe", "OrderedFifo", "Images", "PicturesAssess"]:
+            self.assertEqual(granted(functions, f"{worker}WorkerRole"), needed | LOG | WITH_A_KEY)
+            self.assertEqual(granted(containers, f"{worker}Role"), needed | WITH_A_KEY)
+
+    def test_the_worker_of_dead_letters_has_no_business_with_payloads(self):
+        worker = granted(self.stacks["workers"], "ProbeWorkerRole")
+        payloads = {action for action in worker if action.startswith("s3:")}
+        self.assertEqual(granted(self.stacks["dead-letters"], "DeadLettersRole"), worker - payloads)
 
     def test_the_sender_of_callbacks_has_no_business_with_payloads(self):
-        worker = self.granted("WorkerRole")
+        worker = granted(self.stacks["workers"], "ProbeWorkerRole")
         payloads = {action for action in worker if action.startswith("s3:")}
-        self.assertEqual(self.granted("CallbacksRole"), worker - payloads)
+        self.assertEqual(granted(self.stacks["callbacks"], "CallbacksRole"), worker - payloads)
+        told = granted(self.other["callbacks"], "CallbacksRole")
+        self.assertEqual(told, worker - payloads | {"sns:Publish"})
 
-    def test_the_dead_letter_worker_has_no_business_with_payloads(self):
-        worker = self.granted("WorkerRole")
-        payloads = {action for action in worker if action.startswith("s3:")}
-        self.assertEqual(self.granted("DeadLettersRole"), worker - payloads)
-
-    def test_the_gateway_may_do_what_it_calls_and_nothing_else(self):
+    def test_a_gateway_may_do_what_it_calls_and_nothing_else(self):
         text = sources("gateway/src", "proto/store/src", without="cli")
-        needed = actions(text) | {MISSING_OBJECTS}
-        # The template has no topic.
-        self.assertEqual(self.granted("GatewayPolicy"), needed - {"sns:Publish"})
+        needed = actions(text) | {MISSING_OBJECTS} | WITH_A_KEY
+        # The example has topics, the other one functions as upstreams.
+        granted_to = lambda stacks: granted(stacks["gateway-fargate"], "GatewayRole")
+        self.assertEqual(granted_to(self.stacks), needed - {"lambda:InvokeFunction"})
+        self.assertEqual(granted_to(self.other), needed - {"sns:Publish"})
+
+    def test_a_gateway_as_a_function_reads_no_queue(self):
+        container = granted(self.stacks["gateway-fargate"], "GatewayRole")
+        reading = {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
+        function = granted(self.stacks["gateway-lambda"], "GatewayRole")
+        self.assertEqual(function, container - reading | LOG)
 
     def test_a_replay_may_do_what_it_calls_and_nothing_else(self):
-        self.assertEqual(self.granted("ReplayPolicy"), actions(sources("gateway/src/cli")))
+        needed = actions(sources("gateway/src/cli")) | {"s3:GetObject", MISSING_OBJECTS}
+        self.assertEqual(granted(self.stacks["dead-letters"], "ReplayPolicy"), needed | WITH_A_KEY)
+
+    def test_only_a_gateway_has_data_keys_made(self):
+        stacks_of_other = stacks(OTHER)
+        master = "arn:aws:kms:us-west-2:444455556666:key/11111111-2222-3333-4444-555555555555"
+        master = master.replace("us-west-2", REGION).replace("444455556666", ACCOUNT)
+        for name, stack in stacks_of_other.items():
+            for role in stack.roles():
+                found = {a for a in WITH_A_KEY if allows(stack.statements(role), a, master)}
+                if role in ["ExecutionRole", "FlowLogRole"]:
+                    expected = set()
+                else:
+                    expected = WITH_A_KEY if name.startswith("gateway") else {"kms:Decrypt"}
+                self.assertEqual(found, expected, f"{name}: {role}")
+                self.assertFalse(allows(stack.statements(role), "kms:Decrypt", master + "0"))
+        workers = stacks_of_other["workers"].properties("AWS::Lambda::Function").values()
+        for worker in workers:
+            variables = worker["Environment"]["Variables"]
+            self.assertEqual(variables["QB_ENCRYPTION_KEYS"], master)
+            self.assertEqual(variables["QB_ENCRYPTION_REQUIRED"], "true")
 
     def test_nothing_is_granted_wholesale(self):
-        for owner, statement in self.statements():
-            self.assertEqual(statement["Effect"], "Allow")
-            for action in listed(statement["Action"]):
-                self.assertNotIn("*", action, owner)
-            for resource in listed(statement["Resource"]):
-                self.assertIsInstance(resource, dict, f"{owner}: a resource of this stack")
+        seen = 0
+        for name, stack in [*self.stacks.items(), *self.other.items()]:
+            for role in stack.roles():
+                for statement in stack.statements(role):
+                    seen += 1
+                    where = f"{name}: {role}: {statement.get('Sid')}"
+                    self.assertEqual(statement["Effect"], "Allow", where)
+                    for action in listed(statement["Action"]):
+                        self.assertNotIn("*", action, where)
+                    for resource in listed(statement["Resource"]):
+                        if statement["Sid"] == "Registry":
+                            # AWS knows no resource for signing in at a registry.
+                            self.assertEqual(statement["Action"], "ecr:GetAuthorizationToken")
+                            continue
+                        self.assertTrue(resource.startswith(("arn:", "<")), f"{where}: {resource}")
+                        # What is below a prefix, or the streams of a log.
+                        rest = re.sub(r"(:s3:::[a-z0-9-]+/[a-z/]+\*|:log-group:.*:\*)$", "", resource)
+                        self.assertNotIn("*", rest, where)
+        self.assertGreater(seen, 100)
 
-    # Queues
+    def test_the_key_is_used_by_the_account_and_by_what_delivers(self):
+        policy = self.stacks["keys"].properties("AWS::KMS::Key")["Key"]["KeyPolicy"]["Statement"]
+        by = {one["Sid"]: one for one in policy}
+        self.assertEqual(by["Account"]["Principal"], {"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
+        # A topic needs both to deliver to an encrypted queue.
+        topics = by["TopicsToQueues"]
+        self.assertEqual(topics["Principal"], {"Service": "sns.amazonaws.com"})
+        self.assertEqual(set(topics["Action"]), WITH_A_KEY)
+        for one in policy:
+            if one["Sid"] != "Account":
+                self.assertIn("Condition", one, "no service of another account")
+                self.assertNotIn("*", str(one["Action"]))
 
-    def test_a_message_survives_its_move_to_the_dead_letters(self):
-        queue, dead = self.resources["Queue"], self.resources["DeadLetterQueue"]
-        retention = self.template["Parameters"][queue["Properties"]["MessageRetentionPeriod"]["Ref"]]
-        self.assertGreater(dead["Properties"]["MessageRetentionPeriod"], retention["MaxValue"])
-        self.assertGreaterEqual(queue["Properties"]["RedrivePolicy"]["maxReceiveCount"], 100)
+
+class Denials(unittest.TestCase):
+    """What a program that is taken over cannot do. Complete over queues: who may do what
+    with which is written down here, and everything else is refused."""
+
+    QUEUES = {
+        name: queue(f"queuebridge-{name}")
+        for name in [
+            "probe", "probe-dead", "ordered.fifo", "ordered-dead.fifo", "images", "images-dead",
+            "pictures-assess", "pictures-assess-dead", "pictures-describe", "parked",
+            "replies-0", "replies-1", "callbacks",
+        ]
+    }  # fmt: skip
+    ACTIONS = [
+        "AddPermission", "ChangeMessageVisibility", "CreateQueue", "DeleteMessage", "DeleteQueue",
+        "GetQueueAttributes", "GetQueueUrl", "ListQueues", "PurgeQueue", "ReceiveMessage",
+        "SendMessage", "SetQueueAttributes", "StartMessageMoveTask",
+    ]  # fmt: skip
+    TAKE = {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes"}
+    LATER = {"ChangeMessageVisibility", "GetQueueUrl"}
+    SEND = {"SendMessage"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stacks = stacks(INFRA, KeyArn=KEY)
+
+    def may(self, stack, role, action, resource):
+        return allows(self.stacks[stack].statements(role), action, resource)
+
+    def queues(self, stack, role):
+        allowed = {
+            name: {action for action in self.ACTIONS if self.may(stack, role, f"sqs:{action}", arn)}
+            for name, arn in self.QUEUES.items()
+        }
+        return {name: some for name, some in allowed.items() if some}
+
+    def test_a_worker_has_its_own_queue_only(self):
+        others = {"parked": self.SEND, "replies-0": self.SEND, "replies-1": self.SEND}
+        others["callbacks"] = self.SEND
+        own = self.TAKE | self.LATER | self.SEND
+        for stack, suffix in [("workers", "WorkerRole"), ("workers-fargate", "Role")]:
+            for worker, name in [("Probe", "probe"), ("OrderedFifo", "ordered.fifo"), ("PicturesAssess", "pictures-assess")]:
+                found = self.queues(stack, worker + suffix)
+                self.assertEqual(found, {**others, name: own}, f"{stack}: {worker}")
+
+    def test_dead_letters_are_all_that_their_worker_takes(self):
+        dead = {name: self.TAKE | self.LATER for name in self.QUEUES if "-dead" in name}
+        others = {name: self.SEND for name in ["parked", "replies-0", "replies-1", "callbacks"]}
+        self.assertEqual(self.queues("dead-letters", "DeadLettersRole"), dead | others)
+
+    def test_the_sender_of_callbacks_takes_callbacks_only(self):
+        expected = {name: self.SEND for name in ["parked", "replies-0", "replies-1"]}
+        expected["callbacks"] = self.TAKE | self.LATER | self.SEND
+        self.assertEqual(self.queues("callbacks", "CallbacksRole"), expected)
+
+    def test_a_gateway_reads_no_jobs_and_forges_no_announcements(self):
+        jobs = {name: self.SEND for name in ["probe", "ordered.fifo", "images", "callbacks"]}
+        self.assertEqual(self.queues("gateway-lambda", "GatewayRole"), jobs)
+        read = {"ReceiveMessage", "DeleteMessage"}
+        replies = {"replies-0": read, "replies-1": read}
+        self.assertEqual(self.queues("gateway-fargate", "GatewayRole"), jobs | replies)
+
+    def test_a_replay_takes_what_is_parked_and_submits_through_the_gateway(self):
+        taken = {"ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"}
+        expected = {"parked": taken, "callbacks": self.SEND}
+        self.assertEqual(self.queues("dead-letters", "ReplayPolicy"), expected)
+        table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/queuebridge"
+        self.assertFalse(self.may("dead-letters", "ReplayPolicy", "dynamodb:GetItem", table))
+
+    def test_payloads_are_for_workers_and_gateways(self):
+        bucket = f"arn:aws:s3:::queuebridge-payloads-{ACCOUNT}"
+        ours, others = f"{bucket}/queuebridge/t/1", f"{bucket}/else/t/1"
+        everyone = [
+            ("workers", "ProbeWorkerRole", {"GetObject", "PutObject"}),
+            ("workers-fargate", "ProbeRole", {"GetObject", "PutObject"}),
+            ("gateway-fargate", "GatewayRole", {"GetObject", "PutObject", "DeleteObject"}),
+            ("gateway-lambda", "GatewayRole", {"GetObject", "PutObject", "DeleteObject"}),
+            ("dead-letters", "ReplayPolicy", {"GetObject"}),
+            ("dead-letters", "DeadLettersRole", set()),
+            ("callbacks", "CallbacksRole", set()),
+            ("gateway-fargate", "ExecutionRole", set()),
+        ]
+        for stack, role, expected in everyone:
+            names = ["GetObject", "PutObject", "DeleteObject", "PutObjectAcl", "DeleteObjectVersion"]
+            found = {name for name in names if self.may(stack, role, f"s3:{name}", ours)}
+            self.assertEqual(found, expected, f"{stack}: {role}")
+            for name in [*names, "PutBucketPolicy", "DeleteBucket"]:
+                self.assertFalse(self.may(stack, role, f"s3:{name}", others), f"{stack}: {role}")
+                self.assertFalse(self.may(stack, role, f"s3:{name}", bucket), f"{stack}: {role}")
+
+    def test_the_table_is_written_item_by_item_and_never_listed(self):
+        table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/queuebridge"
+        for name, stack in self.stacks.items():
+            for role in stack.roles():
+                for action in ["Scan", "Query", "DeleteItem", "DeleteTable", "ExportTableToPointInTime"]:
+                    self.assertFalse(self.may(name, role, f"dynamodb:{action}", table), f"{name}: {role}")
+                other = table + "-other"
+                self.assertFalse(self.may(name, role, "dynamodb:GetItem", other), f"{name}: {role}")
+
+    def test_secrets_are_read_by_what_starts_a_container_alone(self):
+        secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:job-id-keys-1"
+        parameters = {"JobIdKeysSecretArn": secret, "EnvelopeKeysSecretArn": secret + "2"}
+        read = "secretsmanager:GetSecretValue"
+        for path in templates(INFRA):
+            stack = Stack(path, **parameters)
+            for role in stack.roles():
+                may = allows(stack.statements(role), read, secret)
+                # No worker ever sees the keys of job ids.
+                self.assertEqual(may, (path.stem, role) == ("gateway-fargate", "ExecutionRole"))
+
+    def test_no_program_uses_another_key_or_changes_permissions(self):
+        forbidden = [
+            ("kms:Decrypt", KEY + "2"), ("iam:PassRole", "arn:aws:iam::1:role/x"),
+            ("sts:AssumeRole", "arn:aws:iam::1:role/x"), ("lambda:InvokeFunction", "arn:aws:lambda:::f"),
+            ("lambda:UpdateFunctionCode", "arn:aws:lambda:::f"), ("kms:ScheduleKeyDeletion", KEY),
+        ]  # fmt: skip
+        for name, stack in self.stacks.items():
+            for role in stack.roles():
+                for action, resource in forbidden:
+                    self.assertFalse(self.may(name, role, action, resource), f"{name}: {role}: {action}")
+
+    def test_a_topic_delivers_to_its_own_branches_only(self):
+        policies = self.stacks["queues"].properties("AWS::SQS::QueuePolicy")
+        allowing = {
+            name: statement
+            for name, policy in policies.items()
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Effect"] == "Allow"
+        }
+        branches = {f"Pictures{name}Policy" for name in ["Thumbnail", "Describe", "Assess"]}
+        self.assertEqual(set(allowing), branches, "nobody else is let in by a queue")
+        for name, statement in allowing.items():
+            self.assertEqual(statement["Principal"], {"Service": "sns.amazonaws.com"})
+            self.assertEqual(statement["Action"], "sqs:SendMessage")
+            topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:queuebridge-pictures"
+            self.assertEqual(statement["Condition"], {"ArnEquals": {"aws:SourceArn": topic}})
+
+    def test_nothing_is_reached_without_tls(self):
+        seen = 0
+        for name in ["queues", "stores", "artifacts"]:
+            stack = self.stacks[name]
+            kinds = {"AWS::SQS::QueuePolicy": "sqs:*", "AWS::S3::BucketPolicy": "s3:*", "AWS::SNS::TopicPolicy": "sns:Publish"}
+            for kind, action in kinds.items():
+                for policy in stack.properties(kind).values():
+                    (deny,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny"]
+                    self.assertEqual((deny["Principal"], deny["Action"]), ("*", action))
+                    self.assertEqual(deny["Condition"], {"Bool": {"aws:SecureTransport": "false"}})
+                    seen += 1
+        queues = self.stacks["queues"].properties("AWS::SQS::Queue")
+        covered = {
+            arn
+            for policy in self.stacks["queues"].properties("AWS::SQS::QueuePolicy").values()
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Effect"] == "Deny"
+            for arn in listed(statement["Resource"])
+        }
+        self.assertEqual(covered, {queue(one["QueueName"]) for one in queues.values()})
+        self.assertGreater(seen, 10)
+
+
+class Queues(unittest.TestCase):
+    def both(self):
+        for folder in [INFRA, OTHER]:
+            yield Stack(folder / "queues.yaml"), stacks(folder)
 
     def test_a_message_stays_invisible_for_six_invocations_and_the_window(self):
-        times = self.template["Mappings"]["VisibilityTimeout"]
-        parameters = self.template["Parameters"]
-        window = parameters["BatchWindowSeconds"]["MaxValue"]
-        self.assertEqual(set(times), set(parameters["FunctionTimeoutSeconds"]["AllowedValues"]))
-        for timeout, visibility in times.items():
-            self.assertGreaterEqual(visibility["Seconds"], 6 * int(timeout) + window)
-        timeout = self.template["Globals"]["Function"]["Timeout"]["Ref"]
-        found = {"Fn::FindInMap": ["VisibilityTimeout", {"Ref": timeout}, "Seconds"]}
-        for function in self.properties("AWS::Serverless::Function").values():
-            for event in function["Events"].values():
-                queue = event["Properties"]["Queue"]["Fn::GetAtt"][0]
-                self.assertEqual(self.resources[queue]["Properties"]["VisibilityTimeout"], found)
+        seen = set()
+        for stack, all_of_them in self.both():
+            visibility = {
+                queue(one["QueueName"]): one["VisibilityTimeout"]
+                for one in stack.properties("AWS::SQS::Queue").values()
+            }
+            for name in ["workers", "dead-letters", "callbacks"]:
+                functions = all_of_them[name].properties("AWS::Lambda::Function")
+                for source in all_of_them[name].properties("AWS::Lambda::EventSourceMapping").values():
+                    timeout = functions[source["FunctionName"]]["Timeout"]
+                    window = source.get("MaximumBatchingWindowInSeconds", 0)
+                    self.assertGreaterEqual(visibility[source["EventSourceArn"]], 6 * timeout + window)
+                    seen.add((timeout, window))
+        # Also where the configuration is not the usual one.
+        self.assertLessEqual({(60, 0), (300, 5), (30, 5)}, seen)
+
+    def test_a_message_survives_its_move_to_the_dead_letters(self):
+        for stack, _ in self.both():
+            queues = stack.properties("AWS::SQS::Queue")
+            by_arn = {queue(one["QueueName"]): one for one in queues.values()}
+            sources = [one for one in queues.values() if "RedrivePolicy" in one]
+            self.assertGreater(len(sources), 1)
+            for source in sources:
+                dead = by_arn[source["RedrivePolicy"]["deadLetterTargetArn"]]
+                self.assertGreater(dead["MessageRetentionPeriod"], source["MessageRetentionPeriod"])
+                self.assertGreaterEqual(source["RedrivePolicy"]["maxReceiveCount"], 100)
+                self.assertEqual(dead.get("FifoQueue"), source.get("FifoQueue"))
+                self.assertEqual(source["QueueName"].endswith(".fifo"), source.get("FifoQueue", False))
 
     def test_one_failed_message_does_not_bring_its_batch_back(self):
-        for function in self.properties("AWS::Serverless::Function").values():
-            for event in function["Events"].values():
-                types = event["Properties"]["FunctionResponseTypes"]
-                self.assertEqual(types, ["ReportBatchItemFailures"])
+        for _, all_of_them in self.both():
+            for stack in all_of_them.values():
+                for source in stack.properties("AWS::Lambda::EventSourceMapping").values():
+                    self.assertEqual(source["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+                    if source["EventSourceArn"].endswith(".fifo"):
+                        self.assertLessEqual(source["BatchSize"], 10)
+                        self.assertNotIn("MaximumBatchingWindowInSeconds", source)
+                        self.assertNotIn("ProvisionedPollerConfig", source)
 
-    # Stores
+    def test_pollers_replace_the_limit_where_they_are_provisioned(self):
+        for number, expected in [(0, "ScalingConfig"), (4, "ProvisionedPollerConfig")]:
+            stack = Stack(INFRA / "workers.yaml", ProvisionedPollers=number)
+            source = stack.properties("AWS::Lambda::EventSourceMapping")["ProbeWorkerSource"]
+            found = {"ScalingConfig", "ProvisionedPollerConfig"} & set(source)
+            self.assertEqual(found, {expected})
 
+    def test_every_queue_of_jobs_has_one_worker_of_each_kind(self):
+        for stack, all_of_them in self.both():
+            jobs = {
+                queue(one["QueueName"])
+                for one in stack.properties("AWS::SQS::Queue").values()
+                if "RedrivePolicy" in one
+            }
+            mapped = all_of_them["workers"].properties("AWS::Lambda::EventSourceMapping").values()
+            self.assertEqual({one["EventSourceArn"] for one in mapped}, jobs)
+            tasks = all_of_them["workers-fargate"].properties("AWS::ECS::TaskDefinition").values()
+            polled = {environment(one)["QB_QUEUE_URL"].rsplit("/", 1)[1] for one in tasks}
+            self.assertEqual({queue(name) for name in polled}, jobs)
+
+
+def environment(task):
+    (container,) = task["ContainerDefinitions"]
+    return {one["Name"]: one["Value"] for one in container["Environment"]}
+
+
+class Stores(unittest.TestCase):
     def test_the_table_is_the_one_that_the_code_makes(self):
-        table = self.resources["Table"]["Properties"]
+        table = Stack(INFRA / "stores.yaml").properties("AWS::DynamoDB::Table")["Table"]
         store = ROOT / "proto/store/src/dynamodb"
         key = re.search(r'PK: &str = "(\w+)"', (store / "item.rs").read_text())[1]
         ttl = re.search(r'attribute_name\("(\w+)"\)', (store / "table.rs").read_text())[1]
@@ -189,39 +464,133 @@ class Template(unittest.TestCase):
         self.assertEqual(table["TimeToLiveSpecification"]["AttributeName"], ttl)
 
     def test_a_payload_outlives_every_copy_of_its_message(self):
-        queue = self.template["Parameters"]["MessageRetentionSeconds"]["MaxValue"]
-        dead, parked = (
-            self.resources[name]["Properties"]["MessageRetentionPeriod"]
-            for name in ["DeadLetterQueue", "ParkingQueue"]
-        )
-        rule = self.resources["Payloads"]["Properties"]["LifecycleConfiguration"]["Rules"][0]
-        days = self.template["Parameters"][rule["ExpirationInDays"]["Ref"]]["MinValue"]
-        self.assertGreater(days * DAY, queue + dead + parked)
+        for folder in [INFRA, OTHER]:
+            queues = Stack(folder / "queues.yaml").properties("AWS::SQS::Queue").values()
+            times = [one["MessageRetentionPeriod"] for one in queues if "RedrivePolicy" in one]
+            bucket = Stack(folder / "stores.yaml").properties("AWS::S3::Bucket")["Payloads"]
+            days = bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"]
+            self.assertGreater(days * DAY, max(times) + 28 * DAY)
         # What the stores take for the longest life of a copy, in days.
         constant = r"COPIES_SURVIVE: Duration = Duration::from_secs\((\d+) \* 24 \* 60 \* 60\)"
         default = re.search(constant, sources("worker/src"))
-        self.assertGreater(int(default[1]) * DAY, queue + dead + parked)
+        self.assertGreaterEqual(int(default[1]), 13 + 28)
 
-    # Functions
+    def test_what_was_promised_survives_the_stack(self):
+        for name, kinds in [("stores", {"AWS::DynamoDB::Table", "AWS::S3::Bucket"}), ("keys", {"AWS::KMS::Key"})]:
+            resources = Stack(INFRA / f"{name}.yaml").resources.values()
+            kept = {one["Type"] for one in resources if one.get("DeletionPolicy") == "Retain"}
+            self.assertEqual(kept, kinds)
 
-    def test_the_worker_reads_every_variable_that_is_set(self):
+
+class Programs(unittest.TestCase):
+    def environments(self):
+        """Every worker's variables, by where it runs."""
+        for folder in [INFRA, OTHER]:
+            for name in ["workers", "dead-letters", "callbacks"]:
+                for id, one in Stack(folder / f"{name}.yaml").properties("AWS::Lambda::Function").items():
+                    yield f"{name}: {id}", one["Environment"]["Variables"], {"QB_ENVELOPE_KEYS"}
+            tasks = Stack(folder / "workers-fargate.yaml").properties("AWS::ECS::TaskDefinition")
+            for id, task in tasks.items():
+                secrets = {one["Name"] for one in task["ContainerDefinitions"][0]["Secrets"]}
+                yield f"workers-fargate: {id}", environment(task), secrets
+
+    def test_workers_read_every_variable_that_is_set_and_have_what_they_need(self):
         known = set(re.findall(r'"(QB_\w+)"', sources("worker/src")))
-        shared = self.template["Globals"]["Function"]["Environment"]["Variables"]
-        for function in self.properties("AWS::Serverless::Function").values():
-            names = {*shared, *function["Environment"]["Variables"]}
-            ours = {name for name in names if name.startswith("QB_")}
-            self.assertLessEqual(ours, known)
-
-    def test_all_functions_have_what_a_worker_cannot_do_without(self):
-        shared = self.template["Globals"]["Function"]["Environment"]["Variables"]
         roles = set()
-        for function in self.properties("AWS::Serverless::Function").values():
-            variables = {**shared, **function["Environment"]["Variables"]}
-            for name in ["QB_ENVELOPE_KEYS", "QB_STORE_TABLE", "QB_PARKING_QUEUE_URL"]:
-                self.assertIn(name, variables)
+        for where, variables, secrets in self.environments():
+            ours = {name for name in variables if name.startswith("QB_")}
+            self.assertLessEqual(ours, known, where)
+            needed = {"QB_STORE_TABLE", "QB_PARKING_QUEUE_URL", "QB_CALLBACK_QUEUE_URL"}
+            self.assertLessEqual(needed, ours, where)
+            self.assertEqual(secrets, {"QB_ENVELOPE_KEYS"}, where)
             roles.add(variables["QB_WORKER_ROLE"])
+            # What Lambda takes in all.
+            self.assertLess(sum(len(name) + len(str(text)) for name, text in variables.items()), 4096)
         self.assertEqual(roles, {"jobs", "dead-letters", "callbacks"})
-        self.assertIn("{{resolve:", str(shared["QB_ENVELOPE_KEYS"]), "no secret in the template")
+
+    def test_workers_of_a_topic_know_their_branch(self):
+        workers = Stack(INFRA / "workers.yaml").properties("AWS::Lambda::Function")
+        subscriptions = Stack(INFRA / "queues.yaml").properties("AWS::SNS::Subscription")
+        self.assertEqual(len(subscriptions), 3)
+        dead = Stack(INFRA / "dead-letters.yaml").properties("AWS::Lambda::Function")["DeadLetters"]
+        dead = dict(pair.split("=") for pair in dead["Environment"]["Variables"]["QB_BRANCH"].split(","))
+        for name, one in subscriptions.items():
+            (branch,) = one["FilterPolicy"]["qb-branches"]
+            self.assertTrue(one["RawMessageDelivery"])
+            worker = workers[name.replace("Subscription", "Worker")]
+            self.assertEqual(worker["Environment"]["Variables"]["QB_BRANCH"], branch)
+            self.assertEqual(dead[one["RedrivePolicy"]["deadLetterTargetArn"].rsplit(":", 1)[1]], branch)
+        self.assertNotIn("QB_BRANCH", workers["ProbeWorker"]["Environment"]["Variables"])
+
+    def test_no_secret_is_in_a_template(self):
+        for path in [*templates(INFRA), *templates(OTHER)]:
+            for line in path.read_text().splitlines():
+                for name in ["QB_ENVELOPE_KEYS", "QB_JOB_ID_KEYS", "QB_CALLBACK_SIGNING_KEYS"]:
+                    if f"{name}:" in line:
+                        self.assertIn("{{resolve:secretsmanager:", line, path)
+                    if f"Name: {name}" in line:
+                        self.assertIn("ValueFrom: !Ref", line, path)
+
+    def test_containers_can_do_little_to_their_host(self):
+        for name in ["gateway-fargate", "workers-fargate"]:
+            for task in Stack(INFRA / f"{name}.yaml").properties("AWS::ECS::TaskDefinition").values():
+                (container,) = task["ContainerDefinitions"]
+                self.assertTrue(container["ReadonlyRootFilesystem"])
+                self.assertNotIn(container["User"].split(":")[0], ["0", "root"])
+                self.assertEqual(container["LinuxParameters"]["Capabilities"]["Drop"], ["ALL"])
+                self.assertRegex(container["Image"], "@<ImageDigest>$", "never a tag that moves")
+
+    def test_a_container_is_stopped_after_the_longest_wait(self):
+        stack = Stack(INFRA / "gateway-fargate.yaml")
+        wait = re.search(r"MAX_WAIT: Duration = Duration::from_secs\((\d+)\)", sources("gateway/src"))
+        balancer = stack.properties("AWS::ElasticLoadBalancingV2::LoadBalancer")["LoadBalancer"]
+        idle = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
+        self.assertGreater(int(idle["idle_timeout.timeout_seconds"]), int(wait[1]))
+        groups = stack.properties("AWS::ElasticLoadBalancingV2::TargetGroup")
+        self.assertEqual({one["ProtocolVersion"] for one in groups.values()}, {"GRPC", "HTTP1"})
+        for group in groups.values():
+            delay = {one["Key"]: one["Value"] for one in group["TargetGroupAttributes"]}
+            self.assertGreater(int(delay["deregistration_delay.timeout_seconds"]), int(wait[1]))
+        task = stack.properties("AWS::ECS::TaskDefinition")["Task"]
+        drain = re.search(r'drain_timeout = "(\d+)s"', environment(task)["QB_CONFIG_TEXT"])
+        self.assertGreater(task["ContainerDefinitions"][0]["StopTimeout"], int(drain[1]))
+
+    def test_containers_get_the_configuration_as_it_is(self):
+        task = Stack(INFRA / "gateway-fargate.yaml").properties("AWS::ECS::TaskDefinition")["Task"]
+        self.assertEqual(environment(task)["QB_CONFIG_TEXT"], (INFRA / "gateway.toml").read_text())
+
+    def test_a_gateway_that_asks_nobody_stays_off_the_internet(self):
+        rules = lambda folder, name: str(Stack(folder / f"{name}.yaml").template.get("Rules", {}))
+        for name in ["gateway-fargate", "gateway-lambda"]:
+            self.assertIn("must not be internet-facing", rules(INFRA, name))
+            self.assertNotIn("must not be internet-facing", rules(OTHER, name))
+
+    def test_what_piles_up_raises_an_alarm(self):
+        for folder in [INFRA, OTHER]:
+            alarms = Stack(folder / "observability.yaml").properties("AWS::CloudWatch::Alarm").values()
+            watched = {(one["MetricName"], one["Dimensions"][0]["Value"]) for one in alarms}
+            queues = Stack(folder / "queues.yaml").properties("AWS::SQS::Queue").values()
+            for one in queues:
+                name = one["QueueName"]
+                if "RedrivePolicy" in one or name.endswith("callbacks"):
+                    self.assertIn(("ApproximateAgeOfOldestMessage", name), watched)
+                elif "dead" in name or name.endswith("-parked"):
+                    self.assertIn(("ApproximateNumberOfMessagesVisible", name), watched)
+            for name in ["workers", "dead-letters", "callbacks"]:
+                for one in Stack(folder / f"{name}.yaml").properties("AWS::Lambda::Function").values():
+                    for metric in ["Errors", "Throttles"]:
+                        self.assertIn((metric, one["FunctionName"]), watched)
+            for one in alarms:
+                self.assertTrue(one["AlarmActions"])
+
+    def test_the_dashboard_is_a_document(self):
+        for folder in [INFRA, OTHER]:
+            stack = Stack(folder / "observability.yaml")
+            body = stack.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]
+            widgets = json.loads(body)["widgets"]
+            self.assertGreater(len(widgets), 8)
+            for widget in widgets:
+                self.assertEqual(widget["properties"]["region"], REGION)
 
 
 if __name__ == "__main__":

@@ -169,5 +169,6 @@ async fn the_release_binary_is_a_lambda_function() {
     tokio::task::spawn_blocking(build).await.unwrap().unwrap();
     let debug = tokio::task::spawn_blocking(python::binaries).await.unwrap();
     let bootstrap = debug.with_file_name("release").join("queuebridge-demo");
-    modules(&["test_lambda", "test_mapping"], &[("QB_TEST_BOOTSTRAP", bootstrap)]).await;
+    modules(&["test_lambda", "test_mapping", "test_infra"], &[("QB_TEST_BOOTSTRAP", bootstrap)])
+        .await;
 }

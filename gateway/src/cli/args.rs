@@ -1,6 +1,7 @@
 //! What may stand on the command line.
 
 use super::api_key::ApiKeyArgs;
+use super::infra::InfraArgs;
 use super::replay::ReplayArgs;
 use super::submission::SubmitArgs;
 use crate::config::parse_duration;
@@ -35,6 +36,8 @@ pub enum Command {
     Serve(ConfigArgs),
     /// Print the effective configuration, or every mistake in it
     CheckConfig(ConfigArgs),
+    /// Write the CloudFormation templates of what a configuration names
+    Infra(InfraArgs),
     /// Make an API key: its entry for the file of keys goes to the standard output, and
     /// the key itself, once, to the standard error
     ApiKey(ApiKeyArgs),
@@ -177,6 +180,7 @@ mod tests {
             "queuebridge serve",
             "queuebridge serve --config a.toml",
             "queuebridge check-config --config a.toml",
+            "queuebridge infra --config a.toml --function-timeout 30s --function-timeout a=5m",
             "queuebridge submit --method /a.B/C",
             "queuebridge submit --method /a.B/C --file - --wait 30s --json --output out",
             "queuebridge get -abc --json",
@@ -204,6 +208,9 @@ mod tests {
             "queuebridge get abc --gateway ftp://example.com",
             "queuebridge get abc --gateway https://example.com --tls-key a",
             "queuebridge get abc --gateway nonsense",
+            "queuebridge infra",
+            "queuebridge infra --config a.toml --batch-window 301s",
+            "queuebridge infra --config a.toml --function-timeout never",
             "queuebridge get",
         ] {
             assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");

@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 mod follow;
 mod gather;
+mod infra;
 mod json;
 mod replay;
 mod show;
@@ -17,6 +18,7 @@ mod submission;
 pub use api_key::ApiKeyArgs;
 pub use args::{Cli, ClientCommand, Command, ConfigArgs, Gateway, Output};
 pub use exit::Exit;
+pub use infra::{InfraArgs, run as infra};
 pub use replay::ReplayArgs;
 pub use submission::SubmitArgs;
 

@@ -12,6 +12,8 @@ mod duration;
 mod encryption;
 mod error;
 mod fan_out;
+mod given;
+mod infra;
 mod lambda;
 mod limits;
 mod pattern;
@@ -235,7 +237,8 @@ impl Config {
         text: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        read::config(text, env)
+        let (text, env) = given::text(text, env);
+        read::config(&text, env)
     }
 }
 
