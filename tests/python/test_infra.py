@@ -222,7 +222,7 @@ class Removed(unittest.TestCase):
         stacks = [account.create("stores"), account.create("queues")]
         for stack in reversed(stacks):
             self.assertEqual(account.delete(stack), "DELETE_COMPLETE")
-        self.assertNotIn("QueueUrls", account.client("sqs").list_queues())
+        self.assertEqual(account.client("sqs").list_queues().get("QueueUrls", []), [])
         self.assertEqual(account.client("sns").list_topics()["Topics"], [])
         tables = account.client("dynamodb").list_tables()["TableNames"]
         self.assertEqual(tables, ["queuebridge"])
