@@ -29,6 +29,11 @@ doc:
 deny:
     cargo deny --workspace check licenses bans sources
 
+# One fuzz target of tests/src/fuzz until it is stopped, or what libFuzzer's options say:
+# `just fuzz envelope -max_total_time=600`. Needs a nightly compiler and cargo-fuzz.
+fuzz TARGET *ARGS:
+    cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . {{TARGET}} corpus/{{TARGET}} -- {{ARGS}}
+
 # Known vulnerabilities; needs the advisory database.
 advisories:
     cargo deny --workspace check advisories

@@ -6,10 +6,12 @@ use queuebridge_gateway::cli::{Cli, Command, ConfigArgs, Exit};
 use queuebridge_gateway::config::{self, Config, LogConfig, LogFormat};
 use queuebridge_gateway::server::ServeError;
 use queuebridge_gateway::{cli, lambda, server};
+use queuebridge_proto::redaction;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::filter::Targets;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
 
 // Many small allocations on several threads, freed on others: less CPU per job
@@ -99,6 +101,9 @@ fn check_config(args: &ConfigArgs) -> Exit {
 fn start_logging(config: &LogConfig) {
     // The configuration has checked the filter.
     let filter: Targets = config.filter.parse().unwrap_or_default();
+    let filter = filter.and(filter_fn(|line| {
+        *line.level() <= Level::INFO || !redaction::is_talkative(line.target())
+    }));
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let registry = tracing_subscriber::registry();

@@ -11,6 +11,7 @@ use crate::jobs::{JobsService, Parts};
 use crate::listener::Listener;
 use crate::listener::tls::{Tls, TlsMistake};
 use crate::lookup::Lookup;
+use crate::open_files;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::quota::Quotas;
@@ -272,6 +273,7 @@ pub async fn run(
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.replace_files(descriptor_files(&config)?);
     let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
+    open_files::allow(config.limits.connections);
     let address = config.listen;
     let auth = Authenticator::new(&config.auth, &config.tenant)?;
     let listener = TcpListener::bind(address)

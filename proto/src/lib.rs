@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod method;
 pub mod outcome;
 pub mod raw;
+pub mod redaction;
 pub mod reply;
 pub mod time;
 

@@ -136,6 +136,14 @@ class Bridge(unittest.TestCase):
         return worker
 
     @classmethod
+    def capture(cls, **environment):
+        """A gateway whose messages nobody works on, as calls, and its queue."""
+        name = f"{cls.common['QB_STORE_TABLE']}-captured-{next(cls.numbers)}"
+        queue = cls.sqs.create_queue(QueueName=name)["QueueUrl"]
+        routes = f'[{{ methods = "*", queue = "{queue}" }}]'
+        return cls.connect(cls.new_gateway(QB_ROUTES=routes, **environment)), queue
+
+    @classmethod
     def connect(cls, gateway):
         channel = grpc.insecure_channel(gateway.address)
         cls.addClassCleanup(channel.close)

@@ -12,6 +12,7 @@ PACKAGES = {
     "@bufbuild/protobuf": "2.17.0",
     "@connectrpc/connect": "2.2.0",
     "@connectrpc/connect-node": "2.2.0",
+    "@grpc/grpc-js": "1.14.7",
 }
 
 

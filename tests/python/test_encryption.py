@@ -5,7 +5,7 @@ import base64
 import json
 
 import grpc
-from bridge import Bridge, client, seconds
+from bridge import Bridge, client
 from processes import until
 from queuebridge.demo.v1 import probe_pb2, probe_pb2_grpc
 from queuebridge.v1 import callback_pb2, envelope_pb2, job_pb2, jobs_pb2
@@ -78,12 +78,13 @@ class Encryption(Bridge):
         return [job_pb2.Metadatum(key="x-canary", ascii=CANARY)]
 
     def test_a_reader_of_queue_table_and_bucket_sees_no_byte_of_a_job(self):
-        self.worker.stop()
-        small = self.submit("Echo", self.echo(), metadata=self.metadata())
-        self.see_nothing(self.received(self.queue))
+        jobs, queue = self.capture()
+        small = self.submit("Echo", self.echo(), jobs=jobs, metadata=self.metadata())
+        self.see_nothing(self.received(queue))
+        body = self.sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"]
+        self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
         large = probe_pb2.EchoRequest(payload=BYTES * 100_000, response_bytes=500_000)
         large = self.submit("Echo", large)
-        type(self).worker = self.new_worker()
         job = self.finished(small.id)
         answer = probe_pb2.EchoResponse.FromString(job.response.message)
         self.assertEqual(answer.payload, BYTES * 20)

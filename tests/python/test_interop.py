@@ -89,15 +89,15 @@ class Upstream(Target, unittest.TestCase):
 
     @classmethod
     def front(cls, service):
-        key = "1:" + base64.b64encode(os.urandom(32)).decode()
+        key = lambda: "1:" + base64.b64encode(os.urandom(32)).decode()
         environment = {
             "AWS_ENDPOINT_URL": ENDPOINT,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "us-east-1",
-            "QB_ENVELOPE_KEYS": key,
+            "QB_ENVELOPE_KEYS": key(),
             "QB_AUTH": "none",
-            "QB_JOB_ID_KEYS": key,
+            "QB_JOB_ID_KEYS": key(),
             "QB_STORE_TABLE": "unused",
             "QB_ROUTES": f'[{{ methods = "*", upstream = "http://{service}" }}]',
         }

@@ -2,6 +2,7 @@
 
 pub mod emulator;
 pub mod events;
+pub mod fuzz;
 pub mod messages;
 pub mod python;
 pub mod runtime_api;

@@ -87,7 +87,7 @@ async fn several_workers_answer_one_call() {
 #[tokio::test]
 async fn whoever_reads_queues_and_stores_sees_no_job() {
     let _turn = TURN.lock().await;
-    modules(&["test_encryption"], &[]).await;
+    modules(&["test_encryption", "test_secrets"], &[]).await;
 }
 
 #[tokio::test]
@@ -142,6 +142,12 @@ async fn services_of_strangers_pass_unchanged() {
 async fn clients_of_every_protocol_call_the_gateway() {
     let _turn = TURN.lock().await;
     modules(&["test_protocols"], &[]).await;
+}
+
+#[tokio::test]
+async fn the_port_speaks_tls_and_withstands_abuse() {
+    let _turn = TURN.lock().await;
+    modules(&["test_tls", "test_abuse"], &[]).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How a job ends.
 pub(crate) enum Ending {
     /// The handler answered.
-    Answered(Answer),
+    Answered(Box<Answer>),
     /// It failed without an answer of the handler.
     Failed(Status),
     /// It was not finished in time.

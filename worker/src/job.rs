@@ -114,15 +114,15 @@ pub(crate) async fn run(mut job: Job<'_>, limits: &Limits) -> Verdict {
     };
     match handle(&job, requests, &aborted, limits).await {
         Handled::Answered(answer) => match answer.next {
-            Some(Next::Fail) => finish::store(&job, Ending::Answered(*answer)).await,
+            Some(Next::Fail) => finish::store(&job, Ending::Answered(answer)).await,
             Some(Next::RetryAfter(after)) => {
-                job.retry(Reason::Retry, after, Ending::Answered(*answer)).await
+                job.retry(Reason::Retry, after, Ending::Answered(answer)).await
             }
             Some(Next::Snooze(pause)) => snooze::start(&job, pause).await,
             None if job.retries(answer.code) => {
-                job.retry(Reason::Retry, job.backoff(), Ending::Answered(*answer)).await
+                job.retry(Reason::Retry, job.backoff(), Ending::Answered(answer)).await
             }
-            None => finish::store(&job, Ending::Answered(*answer)).await,
+            None => finish::store(&job, Ending::Answered(answer)).await,
         },
         Handled::Panicked => {
             let message = "the handler failed unexpectedly; its log has the detail";

@@ -124,10 +124,11 @@ pub struct Output {
     pub output: Option<PathBuf>,
 }
 
-/// Which gateway is called.
+/// Which gateway is called, and how the caller shows who it is. A token may also be given
+/// as QB_TOKEN.
 #[derive(Clone, Debug, Args)]
 pub struct Gateway {
-    /// The gateway
+    /// The gateway: http://HOST:PORT or https://HOST:PORT
     #[arg(
         long,
         value_name = "URL",
@@ -135,13 +136,26 @@ pub struct Gateway {
         value_parser = endpoint
     )]
     pub gateway: Endpoint,
+    /// PEM file with the authorities that sign the gateway, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// PEM file with the certificate that is shown to the gateway
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file with its key
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// File with a token or an API key; the variable QB_TOKEN holds one as well
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
-/// Only plain HTTP: the gateway itself ends no TLS.
 fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let expected = "expected http://HOST:PORT (this client speaks no TLS)";
+    let expected = "expected http://HOST:PORT or https://HOST:PORT";
     match Endpoint::from_shared(text.to_owned()) {
-        Ok(endpoint) if endpoint.uri().scheme_str() == Some("http") => Ok(endpoint),
+        Ok(endpoint) if matches!(endpoint.uri().scheme_str(), Some("http" | "https")) => {
+            Ok(endpoint)
+        }
         _ => Err(expected.to_owned()),
     }
 }
@@ -172,7 +186,9 @@ mod tests {
             "queuebridge get -abc --json",
             "queuebridge wait -_abc --timeout 5m --gateway http://example.com:1",
             "queuebridge cancel abc --output -",
-            "queuebridge delete -abc",
+            "queuebridge delete -abc --token-file token",
+            "queuebridge get abc --gateway https://a.com --tls-ca a",
+            "queuebridge get abc --gateway https://a.com --tls-certificate a --tls-key b",
         ] {
             assert!(parse(good).is_ok(), "{good}: {}", parse(good).unwrap_err());
         }
@@ -189,7 +205,8 @@ mod tests {
             "queuebridge submit --method /a.B/C --metadata novalue",
             "queuebridge submit --method /a.B/C --delay 5",
             "queuebridge wait abc --timeout soon",
-            "queuebridge get abc --gateway https://example.com",
+            "queuebridge get abc --gateway ftp://example.com",
+            "queuebridge get abc --gateway https://example.com --tls-key a",
             "queuebridge get abc --gateway nonsense",
             "queuebridge infra",
             "queuebridge infra --config a.toml --batch-window 301s",

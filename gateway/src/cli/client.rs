@@ -1,19 +1,17 @@
 //! The commands of the client.
 
-use super::args::{ClientCommand, Gateway, Output};
+use super::args::{ClientCommand, Output};
+use super::connect::{Jobs, connect};
 use super::failure::Failure;
 use super::submission::SubmitArgs;
 use super::{Exit, download, follow, json, replay, show};
 use queuebridge_proto::v1::job::Outcome;
-use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{CancelRequest, DeleteRequest, Job};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tonic::Request;
-use tonic::transport::Channel;
 
-const CONNECT: Duration = Duration::from_secs(5);
 /// Longer than the gateway tries to publish.
 pub(super) const CALL: Duration = Duration::from_secs(60);
 
@@ -67,17 +65,8 @@ async fn run_submit(submit: SubmitArgs) -> Result<Exit, Failure> {
     Ok(Exit::of_job(&job))
 }
 
-pub(super) async fn connect(gateway: &Gateway) -> Result<JobsClient<Channel>, Failure> {
-    let endpoint = gateway.gateway.clone().connect_timeout(CONNECT);
-    let channel = endpoint.connect().await.map_err(Failure::Connect)?;
-    // The answers are the caller's own: their size is not for us to limit.
-    Ok(JobsClient::new(channel)
-        .max_decoding_message_size(usize::MAX)
-        .max_encoding_message_size(usize::MAX))
-}
-
 /// Shows the job, and writes the response where it is wanted.
-async fn print(jobs: &mut JobsClient<Channel>, job: &Job, output: &Output) -> Result<(), Failure> {
+async fn print(jobs: &mut Jobs, job: &Job, output: &Output) -> Result<(), Failure> {
     let text = if output.json { format!("{:#}\n", json::job(job)) } else { show::job(job, output) };
     let stdout = Path::new("-");
     if let (Some(path), Some(Outcome::Response(response))) = (&output.output, &job.outcome) {

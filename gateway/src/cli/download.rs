@@ -1,20 +1,15 @@
 //! Answers that are too large for a message, to a file.
 
 use super::client::to_stdout;
+use super::connect::Jobs;
 use super::failure::Failure;
 use queuebridge_proto::v1::DownloadResultRequest;
-use queuebridge_proto::v1::jobs_client::JobsClient;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use tonic::transport::Channel;
 
 /// Writes the answer of a job as it comes.
-pub(super) async fn to_file(
-    jobs: &mut JobsClient<Channel>,
-    id: &str,
-    path: &Path,
-) -> Result<(), Failure> {
+pub(super) async fn to_file(jobs: &mut Jobs, id: &str, path: &Path) -> Result<(), Failure> {
     let failed = |error| Failure::File(path.to_owned(), error);
     let request = DownloadResultRequest { id: id.to_owned(), offset: 0 };
     let mut pieces = jobs.download_result(request).await?.into_inner();

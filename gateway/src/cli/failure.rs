@@ -18,6 +18,8 @@ pub(super) enum Failure {
     Call(Box<Status>),
     /// The configuration is wrong.
     Config(ConfigErrors),
+    /// The command line, in words.
+    Usage(String),
     /// Something beside the gateway could not be used, in words.
     Other(String),
 }
@@ -25,7 +27,7 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::File(..) | Self::Config(_) => Exit::Usage,
+            Self::File(..) | Self::Config(_) | Self::Usage(_) => Exit::Usage,
             Self::Connect(_) | Self::Call(_) | Self::Other(_) => Exit::CallFailed,
         }
     }
@@ -59,7 +61,7 @@ impl fmt::Display for Failure {
             }
             Self::Call(status) => call(f, status),
             Self::Config(errors) => errors.fmt(f),
-            Self::Other(words) => f.write_str(words),
+            Self::Usage(words) | Self::Other(words) => f.write_str(words),
         }
     }
 }

@@ -1,15 +1,14 @@
 //! Waiting for a job, with its progress on a terminal.
 
+use super::connect::Jobs;
 use super::failure::Failure;
 use super::show::state_name;
 use queuebridge_proto::time::duration_to_proto;
-use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{GetResultRequest, Job};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tonic::Request;
-use tonic::transport::Channel;
 
 /// One look-up waits this long when nobody watches, and is then repeated.
 const UNWATCHED: Duration = Duration::from_secs(60);
@@ -22,11 +21,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Looks a job up once, waiting for its end up to `wait`.
-pub(super) async fn look_up(
-    jobs: &mut JobsClient<Channel>,
-    id: &str,
-    wait: Duration,
-) -> Result<Job, Failure> {
+pub(super) async fn look_up(jobs: &mut Jobs, id: &str, wait: Duration) -> Result<Job, Failure> {
     let wait_field = (!wait.is_zero()).then(|| duration_to_proto(wait));
     let mut request = Request::new(GetResultRequest { id: id.to_owned(), wait: wait_field });
     request.set_timeout(wait + GRACE);
@@ -36,7 +31,7 @@ pub(super) async fn look_up(
 /// Waits until the job is finished, or until the time is up; answers the job as
 /// it then stands.
 pub(super) async fn to_the_end(
-    jobs: &mut JobsClient<Channel>,
+    jobs: &mut Jobs,
     id: &str,
     timeout: Duration,
 ) -> Result<Job, Failure> {

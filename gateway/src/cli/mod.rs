@@ -3,6 +3,7 @@
 pub mod api_key;
 mod args;
 mod client;
+mod connect;
 mod download;
 mod exit;
 mod failure;

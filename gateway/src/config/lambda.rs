@@ -64,7 +64,8 @@ mod tests {
         let file = |given: Option<&str>, env| file(given.map(Path::new), env);
         assert_eq!(file(Some("a.toml"), &env), Some("a.toml".into()));
         assert_eq!(file(None, &env), Some("b.toml".into()));
-        assert_eq!(file(None, &[("QB_CONFIG".to_owned(), String::new())]), None);
+        let empty = [("QB_CONFIG".to_owned(), String::new())];
+        assert_eq!(file(None, &empty), None);
         assert_eq!(file(None, &[]), None);
     }
 }

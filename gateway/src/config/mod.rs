@@ -7,6 +7,7 @@
 mod auth;
 mod callbacks;
 mod calls;
+mod client;
 mod duration;
 mod encryption;
 mod error;
@@ -28,6 +29,7 @@ mod suggest;
 mod tables;
 mod tls;
 mod upstream;
+mod upstream_tls;
 mod values;
 mod variables;
 
@@ -37,6 +39,7 @@ pub use auth::{
 };
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
+pub use client::token_from_process;
 pub use duration::{format_duration, parse_duration};
 pub use encryption::EncryptionConfig;
 pub use error::{ConfigErrors, Mistake};

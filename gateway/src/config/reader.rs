@@ -146,7 +146,7 @@ impl Reader {
         let known: Vec<String> =
             self.asked.iter().map(|path| variables::overriding(path)).collect();
         for name in std::mem::take(&mut self.env).into_keys() {
-            if !variables::of_workers(&name) {
+            if !variables::of_others(&name) {
                 let expected = meant(&name, known.iter().map(String::as_str));
                 self.complain(name, "unknown variable", expected);
             }

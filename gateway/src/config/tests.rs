@@ -202,7 +202,11 @@ fn a_route_may_have_an_upstream_instead_of_a_queue_or_before_it() {
         ("\"https://[::1]/\"", UpstreamTarget::grpc("https://[::1]".parse().unwrap())),
         (
             "{ grpc = \"http://h:1\", connections = 9 }",
-            UpstreamTarget::Grpc { url: "http://h:1".parse().unwrap(), connections: 9 },
+            UpstreamTarget::Grpc {
+                url: "http://h:1".parse().unwrap(),
+                connections: 9,
+                trust: crate::trust::Trust::default(),
+            },
         ),
         (&format!("\"{arn}\""), UpstreamTarget::Lambda { function: arn.to_owned() }),
         ("{ lambda = \"f\" }", UpstreamTarget::Lambda { function: "f".to_owned() }),
@@ -279,6 +283,7 @@ fn mistakes_in_upstreams_are_named() {
 #[test]
 fn the_environment_overrides_the_file_and_needs_none() {
     let keys = format!("9:{SECRET}");
+    let envelope_keys = format!("9:{OTHER}");
     let json = format!(r#"[{{"methods": "/a.B/C", "queue": "{QUEUE}"}}]"#);
     let toml = format!(r#"[{{ methods = "/a.B/C", queue = "{QUEUE}", max_attempts = 2 }}]"#);
     for routes in [json, toml] {
@@ -287,7 +292,7 @@ fn the_environment_overrides_the_file_and_needs_none() {
             ("QB_AUTH", "none"),
             ("QB_TENANT", "t-1"),
             ("QB_JOB_ID_KEYS", keys.as_str()),
-            ("QB_ENVELOPE_KEYS", &keys),
+            ("QB_ENVELOPE_KEYS", &envelope_keys),
             ("QB_MAX_MESSAGE_BYTES", "2048"),
             ("QB_MAX_PENDING", "3"),
             ("QB_DRAIN_TIMEOUT", "1m"),
@@ -488,10 +493,17 @@ fn no_print_and_no_report_shows_a_secret() {
 }
 
 #[test]
+fn a_secret_signs_ids_or_envelopes_and_not_both() {
+    let same = minimal().replace(OTHER, SECRET);
+    let problem = "envelope_keys: one of its secrets is among the job_id_keys, too";
+    assert_eq!(mistakes(&same, &[]), [problem]);
+}
+
+#[test]
 fn the_printed_configuration_can_be_read_again() {
     let config = read(&with_route("max_request_bytes = \"64KiB\"\nmax_backoff = \"90s\""));
     let printed = config.to_string();
-    let keys = [format!("1:{SECRET}"), format!("2:{SECRET}")];
+    let keys = [format!("1:{SECRET}"), format!("2:{OTHER}")];
     let secrets = [("QB_JOB_ID_KEYS", keys[0].as_str()), ("QB_ENVELOPE_KEYS", &keys[1])];
     let again = Config::parse(&printed, env(&secrets)).unwrap();
     assert_eq!(again.to_string(), printed);

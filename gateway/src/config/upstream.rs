@@ -2,7 +2,8 @@
 
 use super::reader::{Found, Reader, found};
 use super::values::{whole, word};
-use super::{Destination, RouteConfig};
+use super::{Destination, RouteConfig, upstream_tls};
+use crate::trust::Trust;
 use http::Uri;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -33,6 +34,9 @@ pub enum UpstreamTarget {
         url: Uri,
         /// How many connections are held, 1 to 64. Default: 2.
         connections: usize,
+        /// Whom it must be signed by, and what it is shown, by `https`. Read for every
+        /// connection that is made. Default: the authorities of the system, and nothing.
+        trust: Trust,
     },
     /// A Lambda function, by its name or ARN, invoked synchronously.
     Lambda {
@@ -66,7 +70,7 @@ impl UpstreamTarget {
     /// A gRPC server over the default number of connections.
     #[must_use]
     pub fn grpc(url: Uri) -> Self {
-        Self::Grpc { url, connections: CONNECTIONS }
+        Self::Grpc { url, connections: CONNECTIONS, trust: Trust::default() }
     }
 }
 
@@ -87,10 +91,11 @@ impl fmt::Display for UpstreamTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| Value::String(text.to_owned()).to_string();
         match self {
-            Self::Grpc { url, connections } => {
+            Self::Grpc { url, connections, trust } => {
                 let url = url.to_string();
                 let url = quoted(url.strip_suffix('/').unwrap_or(&url));
-                write!(f, "{{ grpc = {url}, connections = {connections} }}")
+                let files = upstream_tls::show(trust);
+                write!(f, "{{ grpc = {url}, connections = {connections}{files} }}")
             }
             Self::Lambda { function } => write!(f, "{{ lambda = {} }}", quoted(function)),
         }
@@ -133,6 +138,9 @@ fn of_table(reader: &mut Reader, table: Table, place: &str) -> Option<UpstreamTa
     let (has_grpc, grpc) = one(&mut inner, "grpc", "http://host:port or https://host:port", grpc);
     let (has_lambda, lambda) = one(&mut inner, "lambda", "the name or ARN of a function", lambda);
     let connections = inner.read("connections", whole(CONNECTIONS_RANGE));
+    let secure = matches!(&grpc, Some(UpstreamTarget::Grpc { url, .. })
+        if url.scheme_str() == Some("https"));
+    let trust = upstream_tls::read(&mut inner, secure);
     match (has_grpc, has_lambda) {
         (true, true) => {
             let problem = "there is a gRPC server as well";
@@ -146,11 +154,12 @@ fn of_table(reader: &mut Reader, table: Table, place: &str) -> Option<UpstreamTa
         _ => {}
     }
     reader.absorb(inner);
-    match (grpc, connections) {
-        (Some(UpstreamTarget::Grpc { url, .. }), Some(connections)) => {
-            Some(UpstreamTarget::Grpc { url, connections })
+    match grpc {
+        Some(UpstreamTarget::Grpc { url, .. }) => {
+            let connections = connections.unwrap_or(CONNECTIONS);
+            Some(UpstreamTarget::Grpc { url, connections, trust })
         }
-        (grpc, _) => grpc.or(lambda),
+        other => other.or(lambda),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The names of environment variables.
 
+use super::client::TOKEN;
+
 /// What every variable of Queuebridge begins with. A variable that begins so
 /// and is not known is a mistake, because it was meant to have an effect.
 pub(super) const PREFIX: &str = "QB_";
@@ -7,10 +9,10 @@ pub(super) const PREFIX: &str = "QB_";
 /// Names the configuration file, where no command line does.
 pub(super) const FILE: &str = "QB_CONFIG";
 
-/// Variables of the worker, which may share an environment with the gateway:
-/// whole names, and beginnings that end in an underscore.
-const OF_WORKERS: [&str; 4] =
-    ["QB_QUEUE_URL", "QB_EXTENDED_CLIENT_BUCKETS", "QB_WORKER_", "QB_CALLBACK_"];
+/// Variables of the worker and of the client's commands, which may share an environment
+/// with the gateway: whole names, and beginnings that end in an underscore.
+const OF_OTHERS: [&str; 5] =
+    ["QB_QUEUE_URL", "QB_EXTENDED_CLIENT_BUCKETS", "QB_WORKER_", "QB_CALLBACK_", TOKEN];
 
 /// The variable that overrides the key at `path`.
 pub(super) fn overriding(path: &str) -> String {
@@ -21,9 +23,9 @@ pub(super) fn overriding(path: &str) -> String {
     }
 }
 
-/// Whether a variable belongs to the worker alone.
-pub(super) fn of_workers(name: &str) -> bool {
-    OF_WORKERS
+/// Whether a variable belongs to the worker or the client alone.
+pub(super) fn of_others(name: &str) -> bool {
+    OF_OTHERS
         .iter()
         .any(|known| if known.ends_with('_') { name.starts_with(known) } else { name == *known })
 }
@@ -40,8 +42,9 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_keeps_its_own() {
-        assert!(of_workers("QB_QUEUE_URL") && of_workers("QB_WORKER_CONCURRENCY"));
-        assert!(!of_workers("QB_QUEUE_URLS") && !of_workers("QB_LISTEN"));
+    fn others_keep_their_own() {
+        assert!(of_others("QB_QUEUE_URL") && of_others("QB_WORKER_CONCURRENCY"));
+        assert!(of_others("QB_TOKEN"));
+        assert!(!of_others("QB_QUEUE_URLS") && !of_others("QB_LISTEN"));
     }
 }

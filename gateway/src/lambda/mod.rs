@@ -39,6 +39,12 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.replace_files(server::descriptor_files(&config)?);
     let auth = Authenticator::new(&config.auth, &config.tenant)?;
+    if auth.is_open() {
+        tracing::warn!(
+            "auth = \"none\": everybody whom the service in front of the function lets through \
+             may submit, read, cancel and delete jobs"
+        );
+    }
     let sdk = crate::aws::sdk_config().await;
     let stores = deployment::stores(&config, &sdk);
     // It holds none; jobs of other gateways are announced on theirs.

@@ -61,6 +61,6 @@ impl From<TcpListener> for Listener {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,15 @@ use super::testing::*;
 use super::*;
 use crate::config::{ClientCertificates, TlsConfig};
 use futures_util::StreamExt;
+use rustls::HandshakeKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::server::Connected;
+
+/// Of paused time, which costs none.
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn tls(files: &Files) -> Option<Arc<Tls>> {
     Some(Arc::new(Tls::load(&files.config()).unwrap()))
@@ -59,6 +63,23 @@ async fn only_clients_of_the_authority_are_let_in() {
 }
 
 #[tokio::test]
+async fn who_comes_again_is_verified_again() {
+    let authority = Authority::new("clients");
+    let own = authority.client("orders");
+    for (clients, expected) in
+        [(Some(&authority), HandshakeKind::Full), (None, HandshakeKind::Resumed)]
+    {
+        let files = Files::with(&authority.server(), clients);
+        let (mut incoming, address) = listen(tls(&files), LimitsConfig::default()).await;
+        let config = client(authority.roots(), Some(&own));
+        assert!(let_in(config.clone(), address, &mut incoming).await);
+        let connecting = connect(config, address);
+        let (stream, _connection) = tokio::join!(connecting, next(&mut incoming));
+        assert_eq!(stream.unwrap().get_ref().1.handshake_kind(), Some(expected));
+    }
+}
+
+#[tokio::test]
 async fn a_client_without_a_certificate_has_none() {
     let authority = Authority::new("clients");
     let files = Files::with(&authority.server(), None);
@@ -101,6 +122,7 @@ async fn ended(mut incoming: Incoming, address: SocketAddr, bytes: &[u8]) -> std
         // A handshake that fails never gets so far.
         kind = waiting => kind,
         read = stream.read_u8() => read.unwrap_err().kind(),
+        () = tokio::time::sleep(HOUR) => panic!("it was not cut off"),
     }
 }
 
@@ -124,7 +146,7 @@ async fn who_has_begun_a_request_may_take_its_time() {
     let mut connection = next(&mut incoming).await;
     let mut read = [0; 24];
     connection.read_exact(&mut read).await.unwrap();
-    let silent = tokio::time::timeout(Duration::from_secs(3600), connection.read_u8());
+    let silent = tokio::time::timeout(HOUR, connection.read_u8());
     assert!(silent.await.is_err(), "it is the server's turn to look after it");
 }
 
@@ -134,7 +156,9 @@ async fn who_takes_nothing_is_cut_off() {
     let _silent = TcpStream::connect(address).await.unwrap();
     let mut connection = next(&mut incoming).await;
     // More than the system takes on its own account.
-    let error = connection.write_all(&vec![0; 64 << 20]).await.unwrap_err();
+    let all = vec![0; 64 << 20];
+    let written = tokio::time::timeout(HOUR, connection.write_all(&all)).await;
+    let error = written.expect("it was not cut off").unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
 }
 

@@ -53,8 +53,9 @@ impl Upstream {
     /// When it cannot be used on this machine.
     pub fn new(target: &UpstreamTarget, sdk: &SdkConfig) -> Result<Self, DialError> {
         match target {
-            UpstreamTarget::Grpc { url, connections } => {
-                let server = GrpcServer::new(url, *connections, CircuitBreaker::default())?;
+            UpstreamTarget::Grpc { url, connections, trust } => {
+                let breaker = CircuitBreaker::default();
+                let server = GrpcServer::trusting(trust, url, *connections, breaker)?;
                 Ok(Self::Grpc(Arc::new(server)))
             }
             UpstreamTarget::Lambda { function } => {

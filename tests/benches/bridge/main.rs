@@ -6,6 +6,7 @@
 //! CPU time and memory are told apart from those of the load generator. Nothing
 //! here fails for being slow: the figures stand beside the targets.
 
+mod abuse;
 mod answers;
 mod args;
 mod branches;
@@ -91,6 +92,9 @@ async fn measure(given: &[String]) -> Result<(), Failure> {
     }
     if args.runs(Group::Direct) {
         direct::run(&args, &mut targets).await?;
+    }
+    if args.runs(Group::Abuse) {
+        abuse::run(&args, &mut targets).await?;
     }
     if args.runs(Group::Memory) {
         memory::run(&args, &mut targets).await?;

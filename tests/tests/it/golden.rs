@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use prost::Message;
+use queuebridge_proto::encryption::DataKey;
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::gather_rule::Answer;
@@ -11,8 +12,8 @@ use queuebridge_proto::v1::metadatum::Value;
 use queuebridge_proto::v1::{
     Addressee, Announcement, Announcements, AttemptRules, Call, Callback, CallbackMessage,
     FinishedJob, GatherPlan, GatherReport, GatherRule, Guarantee, LateBranches, Membership,
-    Metadatum, Outcome, PayloadRef, PlannedBranch, State, TraceContext, callback, callback_message,
-    outcome,
+    Metadatum, Outcome, PayloadRef, PlannedBranch, State, TraceContext, WrappedKey, callback,
+    callback_message, outcome,
 };
 use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope, reply};
 use std::time::Duration;
@@ -23,6 +24,7 @@ const ENVELOPE_BY_REFERENCE: &str =
     include_str!("../../fixtures/wire/v1/envelope_by_reference.txt");
 const CALLBACK: &str = include_str!("../../fixtures/wire/v1/callback.txt");
 const ENVELOPE_ZSTD: &str = include_str!("../../fixtures/wire/v1/envelope_zstd.txt");
+const ENVELOPE_ENCRYPTED: &str = include_str!("../../fixtures/wire/v1/envelope_encrypted.txt");
 const JOB_ID_ANNOUNCED: &str = include_str!("../../fixtures/wire/v1/job_id_announced.txt");
 const ANNOUNCEMENTS: &str = include_str!("../../fixtures/wire/v1/announcements.txt");
 const OUTCOME: &str = include_str!("../../fixtures/wire/v1/outcome.txt");
@@ -292,6 +294,22 @@ fn a_compressed_envelope() {
     let expected = call(Payload::Request(request));
     assert_eq!(envelope::open(ENVELOPE_ZSTD.trim(), &keys()).unwrap(), expected);
     assert!(envelope::seal(&expected, &keys()).len() < 1000);
+}
+
+/// The bytes were made by another implementation, from what `encryption.proto` says.
+#[test]
+fn an_encrypted_envelope() {
+    let expected = call(Payload::Request(Bytes::from_static(b"\x0a\x03abc")));
+    let wrapped = WrappedKey {
+        key_id: "arn:aws:kms:eu-central-1:123456789012:key/a".into(),
+        wrapped: Bytes::from_static(b"wrapped"),
+    };
+    let key = DataKey::new(wrapped, [5; 32].into());
+    let sealed = envelope::seal_with(&expected, &keys(), Some((&key, [6; 32])));
+    assert_eq!(sealed, ENVELOPE_ENCRYPTED.trim());
+    let authentic = envelope::authenticate::<Call>(ENVELOPE_ENCRYPTED.trim(), &keys()).unwrap();
+    assert_eq!(authentic.data_key(), Some(key.wrapped()));
+    assert_eq!(authentic.read(Some(&key)), Ok(expected));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use super::{Telemetry, Traces};
 use crate::config::{Config, Host};
+use queuebridge_proto::redaction;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -16,6 +18,9 @@ pub(crate) fn install(config: &Config) -> Telemetry {
     let targets = targets.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     // The runtime's own span of an invocation would say the request id again.
     let targets = targets.with_target("lambda_runtime::layers", LevelFilter::OFF);
+    let targets = targets.and(filter_fn(|line| {
+        *line.level() <= Level::INFO || !redaction::is_talkative(line.target())
+    }));
     // One list of spans in each line, from the outermost to the innermost.
     let json = tracing_subscriber::fmt::layer()
         .json()

@@ -1,5 +1,9 @@
 use super::*;
 use crate::cli::{Cli, Command};
+use crate::config::LimitsConfig;
+use crate::listener::Peer;
+use crate::listener::testing::{Authority, Files, listen};
+use crate::listener::tls::Tls;
 use clap::Parser;
 use queuebridge_proto::error::{reason, status};
 use queuebridge_proto::v1::jobs_server::{Jobs, JobsServer};
@@ -10,6 +14,7 @@ use queuebridge_proto::v1::{
     WatchResultRequest, WatchResultResponse,
 };
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
@@ -111,7 +116,11 @@ async fn gateway() -> SocketAddr {
 }
 
 async fn queuebridge(gateway: SocketAddr, line: &str) -> Exit {
-    let line = format!("queuebridge {line} --gateway http://{gateway}");
+    at(&format!("http://{gateway}"), line).await
+}
+
+async fn at(gateway: &str, line: &str) -> Exit {
+    let line = format!("queuebridge {line} --gateway {gateway}");
     match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
         Command::Client(command) => crate::cli::run(*command).await,
         other => panic!("{other:?}"),
@@ -147,4 +156,60 @@ async fn waiting_looks_again_until_the_end_and_writes_the_answer() {
 async fn a_gateway_that_is_not_there_is_a_failed_call() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(queuebridge(closed, "get abc").await, Exit::CallFailed);
+}
+
+/// Lets in who shows both a certificate and the token.
+#[allow(clippy::result_large_err)]
+fn known(request: Request<()>) -> Result<Request<()>, Status> {
+    let peer = request.extensions().get::<Peer>();
+    let certificate = peer.and_then(|peer| peer.certificate.clone());
+    let token = request.metadata().get("authorization").map(|value| value.as_bytes());
+    match (certificate, token) {
+        (Some(certificate), Some(b"Bearer s3cret")) if certificate.subject == "CN=c" => Ok(request),
+        _ => Err(Status::unauthenticated("not known")),
+    }
+}
+
+#[tokio::test]
+async fn over_tls_each_side_shows_who_it_is() {
+    let (authority, other) = (Authority::new("a"), Authority::new("b"));
+    let files = Files::with(&authority.server(), Some(&authority));
+    let tls = Some(Arc::new(Tls::load(&files.config()).unwrap()));
+    let (incoming, address) = listen(tls, LimitsConfig::default()).await;
+    let server = tonic::transport::Server::builder()
+        .add_service(JobsServer::with_interceptor(Scripted::default(), known))
+        .serve_with_incoming(incoming);
+    tokio::spawn(server);
+    let own = authority.client("c");
+    let (ca, foreign) = (files.path("clients.pem"), files.write("foreign.pem", &other.pem()));
+    let (certificate, key) =
+        (files.write("c.pem", &own.certificate), files.write("c.key", &own.key));
+    let (token, empty) = (files.write("token", "s3cret\n"), files.write("empty", "\n"));
+    let show = |path: &Path| path.display().to_string();
+    let trust = format!("--tls-ca {}", show(&ca));
+    let own = format!("--tls-certificate {} --tls-key {}", show(&certificate), show(&key));
+    let token = format!("--token-file {}", show(&token));
+    let port = address.port();
+    let url = format!("https://localhost:{port}");
+    let call = |options: String| {
+        let (url, line) = (url.clone(), format!("submit --method /a.B/C {options}"));
+        async move { at(&url, &line).await }
+    };
+    assert_eq!(call(format!("{trust} {own} {token}")).await, Exit::Success);
+    assert_eq!(call(format!("{trust} {own}")).await, Exit::CallFailed, "no token");
+    assert_eq!(call(format!("{trust} {token}")).await, Exit::CallFailed, "no certificate");
+    assert_eq!(call(format!("{own} {token}")).await, Exit::CallFailed, "the system's roots");
+    let foreign = format!("--tls-ca {} {own} {token}", show(&foreign));
+    assert_eq!(call(foreign).await, Exit::CallFailed, "a foreign authority");
+    let empty = format!("{trust} {own} --token-file {}", show(&empty));
+    assert_eq!(call(empty).await, Exit::Usage, "an empty token");
+    let wrong = format!("{trust} --tls-certificate {} --tls-key {}", show(&key), show(&key));
+    assert_eq!(call(wrong).await, Exit::Usage, "a key is no certificate");
+    let plain = format!("http://127.0.0.1:{port}");
+    let line = "submit --method /a.B/C";
+    assert_eq!(at(&plain, line).await, Exit::CallFailed, "plain text");
+    assert_eq!(at(&plain, &format!("{line} {trust}")).await, Exit::Usage);
+    let line = format!("{line} {token}");
+    let elsewhere = at("http://192.0.2.1:1", &line).await;
+    assert_eq!(elsewhere, Exit::Usage, "in plain text a token goes nowhere");
 }

@@ -17,7 +17,8 @@ mod submit;
 pub use args::ReplayArgs;
 
 use super::Exit;
-use super::client::{connect, to_stdout};
+use super::client::to_stdout;
+use super::connect::connect;
 use super::failure::Failure;
 use crate::config::ReplayConfig;
 use crate::encryption;

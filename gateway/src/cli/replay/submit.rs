@@ -2,11 +2,11 @@
 
 use super::parked::Parked;
 use crate::cli::client::CALL;
+use crate::cli::connect::Jobs;
 use crate::cli::failure::Failure;
 use bytes::Bytes;
 use queuebridge_proto::error::{RETRY_PUSHBACK, reason};
 use queuebridge_proto::v1::call::Payload;
-use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{Call, GatherRule, Job, PayloadRef, SubmitRequest};
 use queuebridge_store::encryption::OpenError;
 use queuebridge_store::{PayloadError, PayloadStore};
@@ -15,7 +15,6 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
@@ -27,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Submits parked calls as new jobs.
 pub(super) struct Submitter {
-    pub(super) jobs: JobsClient<Channel>,
+    pub(super) jobs: Jobs,
     /// Where requests are that no message could carry.
     pub(super) payloads: Option<Arc<dyn PayloadStore>>,
     /// What the gateway takes at most.

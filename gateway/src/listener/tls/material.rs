@@ -12,29 +12,30 @@ use std::time::Duration;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-pub(super) const CHAIN: &str = "PEM certificates: the server's own, then those that lead to \
+pub(crate) const CHAIN: &str = "PEM certificates: the server's own, then those that lead to \
                                 its authority";
-pub(super) const KEY: &str = "one PEM private key without a password: PKCS#8, SEC1 or RSA";
-pub(super) const BELONGS: &str = "the key of the first certificate in tls.certificate";
-pub(super) const ROOTS: &str = "PEM certificates of the authorities that sign clients";
+pub(crate) const KEY: &str = "one PEM private key without a password: PKCS#8, SEC1 or RSA";
+pub(crate) const BELONGS: &str = "the key of the first certificate in tls.certificate";
+pub(crate) const ROOTS: &str = "PEM certificates of the authorities that sign clients";
 
 /// What the port speaks: native gRPC and everything else over HTTP/2, and gRPC-Web, Connect
 /// and JSON over HTTP/1.1.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-pub(super) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     let chain = chain.map_err(|error| readable(&error, "certificate"))?;
-    let first = chain.first().ok_or_else(|| readable(&pem::Error::NoItemsFound, "certificate"))?;
-    warn_of_its_times(first);
+    if chain.is_empty() {
+        return Err(readable(&pem::Error::NoItemsFound, "certificate"));
+    }
     Ok(chain)
 }
 
-pub(super) fn key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+pub(crate) fn key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(bytes).map_err(|error| readable(&error, "private key"))
 }
 
-pub(super) fn roots(bytes: &[u8]) -> Result<RootCertStore, String> {
+pub(crate) fn roots(bytes: &[u8]) -> Result<RootCertStore, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     let certificates = certificates.map_err(|error| readable(&error, "certificate"))?;
     let mut roots = RootCertStore::empty();
@@ -49,14 +50,14 @@ pub(super) fn roots(bytes: &[u8]) -> Result<RootCertStore, String> {
 }
 
 /// The certificate with its key, if it is its key.
-pub(super) fn pair(
+pub(crate) fn pair(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<CertifiedKey, String> {
     CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| error.to_string())
 }
 
-pub(super) fn server_config(
+pub(crate) fn server_config(
     pair: CertifiedKey,
     clients: Option<RootCertStore>,
     required: bool,
@@ -76,6 +77,7 @@ pub(super) fn server_config(
             builder.with_client_cert_verifier(verifier.map_err(|error| error.to_string())?)
         }
     };
+    warn_of_its_times(&pair.cert[0]);
     let resolver = Arc::new(SingleCertAndKey::from(pair));
     let mut config = builder.with_cert_resolver(resolver);
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();

@@ -2,7 +2,7 @@
 
 mod contents;
 mod keep;
-mod material;
+pub(crate) mod material;
 
 pub use contents::{TlsMistake, check};
 

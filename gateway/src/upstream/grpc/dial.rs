@@ -1,17 +1,17 @@
 //! Connecting to a server of HTTP/2, with or without TLS.
 
+use crate::trust::Trust;
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use http::Uri;
 use http::uri::Scheme;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -43,7 +43,15 @@ const HEADERS: u32 = 256 * 1024;
 pub(super) struct Dial {
     host: String,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<(Secured, ServerName<'static>)>,
+}
+
+/// What TLS is spoken with.
+enum Secured {
+    /// The authorities of the system, read once.
+    BySystem(TlsConnector),
+    /// Files, read for every connection: they may be exchanged at any time.
+    ByFiles(Trust),
 }
 
 /// Why an upstream cannot be used at all.
@@ -54,19 +62,11 @@ pub enum DialError {
     Url,
     /// The TLS library cannot work.
     #[error("TLS cannot be used: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(String),
 }
 
 impl Dial {
-    pub(super) fn new(url: &Uri) -> Result<Self, DialError> {
-        Self::trusting(url, roots_of_system)
-    }
-
-    /// The same with other roots than those of the system.
-    pub(super) fn trusting(
-        url: &Uri,
-        roots: impl FnOnce() -> RootCertStore,
-    ) -> Result<Self, DialError> {
+    pub(super) fn new(url: &Uri, trust: &Trust) -> Result<Self, DialError> {
         let host = url.host().ok_or(DialError::Url)?;
         // The host of a URL has brackets around an IPv6 address, a name has not.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -75,7 +75,11 @@ impl Dial {
         let tls = match secure {
             true => {
                 let name = ServerName::try_from(host.clone()).map_err(|_| DialError::Url)?;
-                Some((TlsConnector::from(tls_config(roots())?), name))
+                let secured = match *trust == Trust::default() {
+                    true => Secured::BySystem(connector(trust).map_err(DialError::Tls)?),
+                    false => Secured::ByFiles(trust.clone()),
+                };
+                Some((secured, name))
             }
             false => None,
         };
@@ -96,7 +100,15 @@ impl Dial {
         tune(&stream)?;
         match &self.tls {
             None => handshake(stream).await,
-            Some((tls, name)) => {
+            Some((secured, name)) => {
+                let tls = match secured {
+                    Secured::BySystem(tls) => tls.clone(),
+                    Secured::ByFiles(trust) => {
+                        let trust = trust.clone();
+                        let read = spawn_blocking(move || connector(&trust)).await;
+                        read.map_err(io::Error::other)?.map_err(io::Error::other)?
+                    }
+                };
                 let stream = tls.connect(name.clone(), stream).await?;
                 let chosen = stream.get_ref().1.alpn_protocol();
                 if chosen.is_some_and(|chosen| chosen != b"h2") {
@@ -140,23 +152,11 @@ where
     Ok(requests)
 }
 
-/// `SSL_CERT_FILE` names others.
-fn roots_of_system() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "a root certificate of the system cannot be read");
-    }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    roots
-}
-
-fn tls_config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
+/// Fails with all mistakes in the files.
+fn connector(trust: &Trust) -> Result<TlsConnector, String> {
+    let config = trust.client_config().map_err(|mistakes| {
+        let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        mistakes.join("; ")
+    })?;
+    Ok(TlsConnector::from(config))
 }

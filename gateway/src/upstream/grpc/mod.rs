@@ -16,6 +16,7 @@ pub use dial::DialError;
 
 use super::deadline::Deadline;
 use super::{CircuitBreaker, NotRun};
+use crate::trust::Trust;
 use answer::Stop;
 use connection::Connection;
 use dial::Dial;
@@ -54,24 +55,27 @@ impl GrpcServer {
     /// # Errors
     /// When the URL is another one, or TLS cannot work.
     pub fn new(url: &Uri, connections: usize, breaker: CircuitBreaker) -> Result<Self, DialError> {
+        Self::trusting(&Trust::default(), url, connections, breaker)
+    }
+
+    /// The same with authorities and a certificate of one's own.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn trusting(
+        trust: &Trust,
+        url: &Uri,
+        connections: usize,
+        breaker: CircuitBreaker,
+    ) -> Result<Self, DialError> {
         let parts = url.clone().into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return Err(DialError::Url);
         };
-        let (dial, breaker) = (Arc::new(Dial::new(url)?), Arc::new(breaker));
-        Ok(Self::over(scheme, authority, dial, connections, breaker))
-    }
-
-    fn over(
-        scheme: Scheme,
-        authority: Authority,
-        dial: Arc<Dial>,
-        connections: usize,
-        breaker: Arc<CircuitBreaker>,
-    ) -> Self {
+        let (dial, breaker) = (Arc::new(Dial::new(url, trust)?), Arc::new(breaker));
         let connection = || Connection::new(dial.clone(), breaker.clone());
         let connections = std::iter::repeat_with(connection).take(connections.max(1)).collect();
-        Self { scheme, authority, connections, next: AtomicUsize::new(0) }
+        Ok(Self { scheme, authority, connections, next: AtomicUsize::new(0) })
     }
 
     /// Calls the server; see [`super::Upstream::attempt`].

@@ -1,15 +1,18 @@
 //! Against servers of bare HTTP/2, which can refuse what a server of gRPC would not.
 
 use super::*;
+use crate::config::LimitsConfig;
+use crate::listener::testing::{self, Authority, Files, next};
+use crate::listener::tls::Tls;
 use bytes::Bytes;
 use futures_util::stream;
 use h2::Reason;
 use h2::server::{self, SendResponse};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{RootCertStore, ServerConfig};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -164,15 +167,8 @@ async fn secure(protocols: &[&[u8]]) -> SocketAddr {
 /// The server at this port, by its name or by another one.
 fn trusting(host: &str, address: SocketAddr, certificate: Option<&str>) -> GrpcServer {
     let url: Uri = format!("https://{host}:{}", address.port()).parse().unwrap();
-    let roots = || {
-        let mut roots = RootCertStore::empty();
-        let certificate = certificate.map(|name| CertificateDer::from_pem_file(fixture(name)));
-        roots.add_parsable_certificates(certificate.map(Result::unwrap));
-        roots
-    };
-    let dial = Arc::new(Dial::trusting(&url, roots).unwrap());
-    let authority = url.authority().unwrap().clone();
-    GrpcServer::over(Scheme::HTTPS, authority, dial, 1, Arc::default())
+    let trust = Trust { ca: certificate.map(fixture), own: None };
+    GrpcServer::trusting(&trust, &url, 1, CircuitBreaker::default()).unwrap()
 }
 
 #[tokio::test]
@@ -188,4 +184,33 @@ async fn tls_is_spoken_with_servers_that_can_prove_their_name() {
     }
     let old = trusting("localhost", secure(&[]).await, Some("ca.pem"));
     assert!(old.attempt(request()).await.is_ok(), "one that does not negotiate is believed");
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_is_shown_the_one_that_there_is_now() {
+    let authority = Authority::new("a");
+    let files = Files::with(&authority.server(), Some(&authority));
+    let tls = Some(Arc::new(Tls::load(&files.config()).unwrap()));
+    let (mut incoming, address) = testing::listen(tls, LimitsConfig::default()).await;
+    tokio::spawn(async move {
+        loop {
+            let connection = next(&mut incoming).await;
+            tokio::spawn(serve(connection, fine));
+        }
+    });
+    let url: Uri = format!("https://localhost:{}", address.port()).parse().unwrap();
+    let (own, foreign) = (authority.client("c"), Authority::new("b").client("c"));
+    let (certificate, key) =
+        (files.write("c.pem", &foreign.certificate), files.write("c.key", &foreign.key));
+    let trust = Trust { ca: Some(files.path("clients.pem")), own: Some((certificate, key)) };
+    let server = GrpcServer::trusting(&trust, &url, 1, CircuitBreaker::default()).unwrap();
+    let refused = match server.attempt(request()).await {
+        Err(not_run) => not_run.status,
+        Ok(answer) => Status::from_header_map(answer.headers()).unwrap(),
+    };
+    assert_eq!(refused.code(), Code::Unavailable);
+    files.write("c.pem", &own.certificate);
+    files.write("c.key", &own.key);
+    let answer = server.attempt(request()).await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "0");
 }

@@ -192,7 +192,7 @@ struct Kept {
 async fn kept(len: usize) -> Kept {
     let behind = Arc::new(MemoryPayloadStore::new(Duration::from_secs(60), Clock::system()));
     let store = EncryptedStore::new(behind.clone(), gateway(&counted(1)));
-    let plain: Bytes = (0..len).map(|n| (n % 251) as u8).collect::<Vec<u8>>().into();
+    let plain: Bytes = (0..251u8).cycle().take(len).collect::<Vec<u8>>().into();
     let payload = store.put("t/requests/1", plain).await.unwrap();
     let segments = len.div_ceil(64 * 1024).max(1);
     let size = (1024 + len + 16 * segments) as u64;

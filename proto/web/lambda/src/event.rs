@@ -1,6 +1,8 @@
 //! What an invocation is about. Events do not say their kind, so one pass over
 //! the document reads what any of them may hold.
 
+use crate::request;
+use bytes::Bytes;
 use lambda_runtime::Error;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -58,6 +60,16 @@ pub enum Kind<R> {
 pub struct Request<R> {
     pub(crate) event: Event<R>,
     pub(crate) source: Source,
+}
+
+impl<R> Request<R> {
+    /// As HTTP.
+    ///
+    /// # Errors
+    /// When it cannot be one.
+    pub fn into_http(self) -> Result<http::Request<Bytes>, Error> {
+        request::of(self)
+    }
 }
 
 /// Who has made the event of a request.

@@ -59,7 +59,7 @@ pub(super) async fn gateway(
     let leases = stores.leases.clone();
     let gateway = Gateway::new(settings, routes, stores, Clock::system());
     let waiter = gateway.waiter();
-    let read = move |url| replies::read(sqs.clone(), url, keys(), waiter.clone());
+    let read = move |url| replies::read(sqs.clone(), url, keys().into(), waiter.clone());
     tokio::spawn(keeper::keep(replies, leases, Clock::system(), read, gateway.draining()));
     gateway.serve(listener, std::future::pending()).await?;
     Ok(())

@@ -45,6 +45,23 @@ pub async fn run(
     queuebridge_web_lambda::run(shutdown, move || clock.now(), invoke).await
 }
 
+/// Decodes an event as far as an invocation does before any handler begins, and says
+/// whether it has a door here.
+#[cfg(feature = "testing")]
+#[must_use]
+pub fn decodes(document: &[u8]) -> bool {
+    let event = serde_json::from_slice::<Event<SqsMessage>>(document);
+    match event.map_err(Error::from).and_then(Event::kind) {
+        Ok(Kind::Records(mut records)) => {
+            let deliveries = sqs::deliveries(&mut records);
+            deliveries.iter().for_each(|delivery| drop(super::pointers::parse(&delivery.body)));
+            true
+        }
+        Ok(Kind::Request(request)) => request.into_http().is_ok(),
+        Err(_) => false,
+    }
+}
+
 struct Host {
     queue: Option<sqs::Queue>,
     door: Door<Web>,

@@ -78,7 +78,7 @@ impl Queue {
 }
 
 /// Takes the bodies out of the records; what settles them stays.
-fn deliveries(records: &mut [SqsMessage]) -> Vec<Delivery> {
+pub(super) fn deliveries(records: &mut [SqsMessage]) -> Vec<Delivery> {
     let mut source: Arc<str> = Arc::default();
     let delivery = |record: &mut SqsMessage| {
         let arn = record.event_source_arn.as_deref().unwrap_or_default();

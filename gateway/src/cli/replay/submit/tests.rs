@@ -1,5 +1,7 @@
 use super::*;
+use crate::cli::connect::Token;
 use queuebridge_proto::error;
+use queuebridge_proto::v1::jobs_client::JobsClient;
 use queuebridge_proto::v1::{Membership, Metadatum, metadatum::Value};
 use queuebridge_store::Clock;
 use queuebridge_store::memory::MemoryPayloadStore;
@@ -20,7 +22,12 @@ fn call(payload: Option<Payload>) -> Call {
 fn submitter(payloads: Option<Arc<dyn PayloadStore>>) -> Submitter {
     let nobody = tonic::transport::Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
     let pace = Pace::per_second(10);
-    Submitter { jobs: JobsClient::new(nobody), payloads, max_message_bytes: 100, pace }
+    Submitter {
+        jobs: JobsClient::with_interceptor(nobody, Token::default()),
+        payloads,
+        max_message_bytes: 100,
+        pace,
+    }
 }
 
 fn store() -> Arc<dyn PayloadStore> {

@@ -1,6 +1,7 @@
 //! The gateway as a Lambda function: its real binary under the model of the Runtime API,
 //! its queue and stores in the emulator, and a worker process that polls.
 
+mod callers;
 mod ends;
 mod limits;
 mod protocols;
@@ -59,7 +60,8 @@ impl Deployment {
         let descriptors = dir.path().join("demo.bin");
         std::fs::write(&descriptors, queuebridge_demo::FILE_DESCRIPTOR_SET).unwrap();
         let config = format!(
-            "max_message_bytes = \"8MiB\"\n\
+            "auth = \"none\"\n\
+             max_message_bytes = \"8MiB\"\n\
              descriptors.files = [\"{}\"]\n\
              replies.queues = [\"{queue}-reply\"]\n\
              [[route]]\n\
@@ -109,6 +111,14 @@ impl Deployment {
             .kill_on_drop(true)
             .spawn()
             .unwrap()
+    }
+
+    /// Changes the configuration of the functions that are started from now on.
+    fn configure(&self, old: &str, new: &str) {
+        let path = self.path().join("gateway.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "{text}");
+        std::fs::write(path, text.replace(old, new)).unwrap();
     }
 
     fn path(&self) -> &Path {

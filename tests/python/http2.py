@@ -1,0 +1,87 @@
+"""Frames of HTTP/2 by hand, for what no client would send."""
+
+import socket
+import struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    0, 1, 3, 4, 6, 7, 8, 9,
+)
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
+INITIAL_WINDOW_SIZE = 4
+ENHANCE_YOUR_CALM = 11
+
+
+def frame(kind, flags=0, stream=0, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def settings(**values):
+    known = {"window": INITIAL_WINDOW_SIZE}
+    pairs = [struct.pack(">HI", known[name], value) for name, value in values.items()]
+    return frame(SETTINGS, payload=b"".join(pairs))
+
+
+def header(name, value):
+    """A literal of HPACK that is not remembered."""
+    text = lambda text: bytes([len(text)]) + text.encode()
+    return b"\0" + text(name) + text(value)
+
+
+def call(path):
+    """The headers of a call in gRPC."""
+    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x"}
+    fields |= {"content-type": "application/grpc", "te": "trailers"}
+    return b"".join(header(*field) for field in fields.items())
+
+
+def message(body):
+    return b"\0" + struct.pack(">I", len(body)) + body
+
+
+class Connection:
+    """A connection that sends what it is told and reads when it is told."""
+
+    def __init__(self, address, source="127.0.0.2", first=settings(), receive_buffer=None):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.bind((source, 0))
+        self.socket.settimeout(60)
+        self.socket.connect((host, int(port)))
+        self.send(PREFACE + first)
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def send_all_that_is_taken(self, data, most, patience=1):
+        """Sends again and again until nothing is taken for `patience` seconds, the other side
+        ends it, or `most` bytes are sent; returns how many were."""
+        self.socket.settimeout(patience)
+        sent = 0
+        try:
+            while sent < most:
+                sent += self.socket.send(data)
+        except (TimeoutError, OSError):
+            pass
+        self.socket.settimeout(60)
+        return sent
+
+    def ended(self):
+        """Reads to the end, and returns the code of the last GOAWAY, if there was one."""
+        data, code = b"", None
+        try:
+            while received := self.socket.recv(1 << 16):
+                data += received
+                while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3]):
+                    length, kind = int.from_bytes(data[:3]), data[3]
+                    if kind == GOAWAY:
+                        code = int.from_bytes(data[13:17])
+                    data = data[9 + length :]
+        except ConnectionError:
+            pass
+        return code
+
+    def close(self):
+        self.socket.close()

@@ -1,0 +1,257 @@
+"""Callers who mean harm: while they do, honest calls succeed and the gateway's memory is
+bounded."""
+
+import resource
+import socket
+import struct
+import threading
+import time
+
+import stubs  # noqa: F401
+import grpc
+import http2
+from bridge import Bridge, seconds
+from http2 import Connection, frame
+from processes import until
+from queuebridge.demo.v1 import probe_pb2
+from queuebridge.v1 import job_pb2, jobs_pb2, jobs_pb2_grpc
+from test_tls import Secured
+
+MIB = 1 << 20
+SUBMIT = "/queuebridge.v1.Jobs/Submit"
+GET = "/queuebridge.v1.Jobs/GetResult"
+
+
+def closed(connection):
+    """Reads until the other side ends it; when it does not, the time-out of the socket is
+    the failure."""
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except ConnectionError:
+        pass
+
+
+class Abuse(Secured):
+    """What the gateway holds is compared with what it held before."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # As many systems begin: the gateway takes for itself what it needs.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
+        cls.target = cls.new_gateway(
+            QB_LIMITS_HANDSHAKE_TIMEOUT="3s",
+            QB_LIMITS_CONNECTIONS="11000",
+            QB_LIMITS_CONNECTIONS_PER_ADDRESS="10500",
+        )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    def setUp(self):
+        self.stop = threading.Event()
+        self.honest, self.failed, self.slowest = 0, [], 0
+        self.thread = threading.Thread(target=self._call)
+        self._call_once()
+        self.before = self.resident()
+        self.most = self.before
+        self.thread.start()
+        self.addCleanup(self.thread.join)
+        self.addCleanup(self.stop.set)
+
+    def _call_once(self):
+        """Over a new connection, from another address than that of the others."""
+        request = self.request("Echo", probe_pb2.EchoRequest(), wait=seconds(20))
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(self.target.address, options) as channel:
+            job = jobs_pb2_grpc.JobsStub(channel).Submit(request, timeout=30)
+        if job.state != job_pb2.STATE_SUCCEEDED:
+            raise AssertionError(job)
+
+    def _call(self):
+        while not self.stop.is_set():
+            begun = time.monotonic()
+            try:
+                self._call_once()
+                self.honest += 1
+            except (grpc.RpcError, AssertionError) as error:
+                self.failed.append(error)
+            self.slowest = max(self.slowest, time.monotonic() - begun)
+            self.most = max(self.most, self.resident())
+
+    def resident(self):
+        with open(f"/proc/{self.target.process.pid}/status") as status:
+            line = next(line for line in status if line.startswith("VmRSS"))
+        return int(line.split()[1]) * 1024
+
+    def survived(self, mib):
+        """Honest calls go on and have gone on, and no more memory than that was taken."""
+        before = self.honest
+        until(lambda: self.failed or self.honest >= before + 3, "honest calls")
+        self.stop.set()
+        self.thread.join()
+        self.assertEqual(self.failed, [])
+        self.assertIsNone(self.target.process.poll())
+        grown = (self.most - self.before) / MIB
+        print(f"{self.id()}: {self.honest} calls, slowest {self.slowest:.2f} s, {grown:+.0f} MiB")
+        self.assertLess(grown, mib)
+
+    def connection(self, **options):
+        connection = Connection(self.target.address, **options)
+        self.addCleanup(connection.close)
+        return connection
+
+    def plain(self):
+        host, port = self.target.address.rsplit(":", 1)
+        connection = socket.create_connection((host, int(port)), 60, ("127.0.0.2", 0))
+        self.addCleanup(connection.close)
+        return connection
+
+    def test_connections_that_say_nothing_or_begin_no_request(self):
+        silent = [self.plain() for _ in range(300)]
+        begun = [self.plain() for _ in range(300)]
+        for connection in begun:
+            connection.send(http2.PREFACE[:10])
+        for connection in silent + begun:
+            closed(connection)
+        self.survived(64)
+
+    def test_headers_of_http_1_that_come_a_byte_at_a_time(self):
+        slow = [self.plain() for _ in range(100)]
+        for connection in slow:
+            connection.send(b"POST /queuebridge.v1.Jobs/Submit HTTP/1.1\r\n")
+        stop = threading.Event()
+
+        def drip():
+            while not stop.wait(1):
+                for connection in slow:
+                    try:
+                        connection.send(b"a")
+                    except OSError:
+                        pass
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            for connection in slow:
+                closed(connection)
+        finally:
+            stop.set()
+            dripping.join()
+        self.survived(64)
+
+    def test_calls_that_are_reset_as_soon_as_they_begin(self):
+        head = http2.call(SUBMIT)
+        codes = []
+        for _ in range(20):
+            connection = self.connection()
+            reset = struct.pack(">I", 8)
+
+            def burst(stream):
+                begin = frame(http2.HEADERS, http2.END_HEADERS, stream, head)
+                return begin + frame(http2.RST_STREAM, 0, stream, reset)
+
+            try:
+                connection.send(b"".join(burst(2 * n + 1) for n in range(20_000)))
+            except OSError:
+                pass
+            codes.append(connection.ended())
+        self.assertIn(http2.ENHANCE_YOUR_CALM, codes)
+        self.survived(64)
+
+    def test_headers_that_do_not_end(self):
+        more = http2.header("x-more", "y" * 100) * 100
+        for end in range(20):
+            connection = self.connection()
+            head = frame(http2.HEADERS, 0, 1, http2.call(SUBMIT))
+            connection.send(head)
+            flood = frame(http2.CONTINUATION, 0, 1, more if end % 2 else b"")
+            sent = connection.send_all_that_is_taken(flood, 64 * MIB, 30)
+            self.assertLess(sent, 64 * MIB, "it is cut off")
+        self.survived(64)
+
+    def test_headers_that_are_too_large(self):
+        connection = self.connection()
+        head = http2.call(GET) + http2.header("x-more", "y" * 100) * 300
+        connection.send(frame(http2.HEADERS, 0, 1, head[:16384]))
+        connection.send(frame(http2.CONTINUATION, http2.END_HEADERS, 1, head[16384:]))
+        metadata = [("x-more", "y" * 40_000)]
+        with grpc.insecure_channel(self.target.address) as channel:
+            jobs = jobs_pb2_grpc.JobsStub(channel)
+            with self.assertRaises(grpc.RpcError) as raised:
+                jobs.GetResult(jobs_pb2.GetResultRequest(id="x"), metadata=metadata, timeout=30)
+            self.assertNotEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+            fits = [("x-more", "y" * 8_000)]
+            with self.assertRaises(grpc.RpcError) as raised:
+                jobs.GetResult(jobs_pb2.GetResultRequest(id="x"), metadata=fits, timeout=30)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.survived(64)
+
+    def test_floods_whose_answers_nobody_reads(self):
+        for kind, payload in [(http2.PING, b"12345678"), (http2.SETTINGS, b"")]:
+            for _ in range(5):
+                connection = self.connection(receive_buffer=4096)
+                connection.send_all_that_is_taken(frame(kind, payload=payload) * 1000, 64 * MIB)
+        self.survived(64)
+
+    def test_data_without_content(self):
+        connection = self.connection()
+        connection.send(frame(http2.HEADERS, http2.END_HEADERS, 1, http2.call(SUBMIT)))
+        empty = frame(http2.DATA, 0, 1) * 1000
+        sent = connection.send_all_that_is_taken(empty, 256 * MIB, 30)
+        self.assertLess(sent, 256 * MIB, "it is cut off")
+        self.survived(64)
+
+    def test_answers_that_nobody_takes(self):
+        payload = b"x" * 256 * 1024
+        job = self.submit("Echo", probe_pb2.EchoRequest(payload=payload))
+        job = self.finished(job.id)
+        body = http2.message(jobs_pb2.GetResultRequest(id=job.id).SerializeToString())
+        for window in [0, 1 << 30]:
+            connection = self.connection(first=http2.settings(window=window), receive_buffer=4096)
+            for number in range(100):
+                stream = 2 * number + 1
+                connection.send(frame(http2.HEADERS, http2.END_HEADERS, stream, http2.call(GET)))
+                connection.send(frame(http2.DATA, http2.END_STREAM, stream, body))
+        # Fifty MiB of answers, all read from the store at once, in copies that are gone after it.
+        self.survived(512)
+
+    def test_ten_thousand_connections_that_do_nothing(self):
+        for _ in range(10_000):
+            self.connection()
+        self.survived(1024)
+
+
+class SlowHandshakes(Secured):
+    def test_they_hold_up_nobody_and_end(self):
+        gateway = self.secure_gateway(self.server, QB_LIMITS_HANDSHAKE_TIMEOUT="3s")
+        host, port = gateway.address.rsplit(":", 1)
+        slow = []
+        for number in range(500):
+            connection = socket.create_connection((host, int(port)), 60)
+            self.addCleanup(connection.close)
+            # Some say nothing, others begin a record.
+            connection.send(b"\x16\x03\x01"[: number % 4])
+            slow.append(connection)
+        self.assertEqual(self.echo(self.channel(gateway)), job_pb2.STATE_SUCCEEDED)
+        for connection in slow:
+            closed(connection)
+        self.assertEqual(self.echo(self.channel(gateway)), job_pb2.STATE_SUCCEEDED)
+
+
+class Crowd(Bridge):
+    def test_who_comes_in_too_large_numbers_is_turned_away_and_nobody_else(self):
+        gateway = self.new_gateway(QB_LIMITS_CONNECTIONS_PER_ADDRESS="50")
+        crowd = [Connection(gateway.address) for _ in range(50)]
+        for connection in crowd:
+            self.addCleanup(connection.close)
+        for _ in range(20):
+            try:
+                turned_away = Connection(gateway.address)
+            except ConnectionError:
+                continue
+            closed(turned_away.socket)
+            turned_away.close()
+        said = until(lambda: gateway.logged("connections were refused"), "the warning")
+        self.assertEqual(said["limit"], "limits.connections_per_address")
+        self.submit("Echo", probe_pb2.EchoRequest(), jobs=self.connect(gateway))

@@ -1,0 +1,49 @@
+//! What every decoder of foreign bytes must survive: any bytes at all. The functions are
+//! called by the fuzzers in `tests/fuzz` and, with a bounded number of mutations of the
+//! same corpora, by a plain test.
+
+mod http;
+mod resting;
+mod travelling;
+
+use std::path::PathBuf;
+
+/// A decoder under fire: any bytes, no panic.
+pub type Target = fn(&[u8]);
+
+/// All targets, by the names of their corpora.
+pub const TARGETS: [(&str, Target); 11] = [
+    ("envelope", travelling::envelope),
+    ("sealed", travelling::sealed),
+    ("job_id", travelling::job_id),
+    ("lambda_event", travelling::lambda_event),
+    ("metadata", travelling::metadata),
+    ("config", resting::config),
+    ("record", resting::record),
+    ("chunk", resting::chunk),
+    ("object", resting::object),
+    ("grpc_web", http::grpc_web),
+    ("connect", http::connect),
+];
+
+/// Runs one target.
+///
+/// # Panics
+/// When there is none of this name, or when it has found something.
+pub fn run(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|(known, _)| *known == name);
+    target.unwrap_or_else(|| panic!("there is no target {name}")).1(data);
+}
+
+/// The inputs that the mutations of a target begin with.
+///
+/// # Panics
+/// When they cannot be read.
+#[must_use]
+pub fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let entries = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{dir:?}: {error}"));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
