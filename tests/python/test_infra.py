@@ -126,6 +126,11 @@ class Deployed(unittest.TestCase):
             cls.functions.update_function_configuration(
                 FunctionName=function["FunctionName"], Environment={"Variables": variables}
             )
+        for mapping in cls.functions.list_event_source_mappings()["EventSourceMappings"]:
+            # The emulator takes the number in a parameter for text.
+            cls.functions.update_event_source_mapping(
+                UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": 2}
+            )
         # As in gateway-fargate.yaml, but for the address.
         environment = {
             **account.environment,

@@ -46,8 +46,8 @@ impl ReplayConfig {
         file: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        let (text, env) = super::given::text(file, env);
-        let table = toml::from_str(&text).map_err(|error| not_toml(&text, &error))?;
+        let (file, env) = super::given::text(file, env);
+        let table = toml::from_str(&file).map_err(|error| not_toml(&file, &error))?;
         let mut reader = Reader::new(table, env);
         let envelope_keys = keys(&mut reader, "envelope_keys");
         let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
