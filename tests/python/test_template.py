@@ -159,6 +159,8 @@ class Permissions(unittest.TestCase):
         granted_to = lambda stacks: granted(stacks["gateway-fargate"], "GatewayRole")
         self.assertEqual(granted_to(self.stacks), needed - {"lambda:InvokeFunction"})
         self.assertEqual(granted_to(self.other), needed - {"sns:Publish"})
+        elsewhere = self.stacks["gateway-policy"].statements("GatewayPolicy")
+        self.assertEqual(elsewhere, self.stacks["gateway-fargate"].statements("GatewayRole"))
 
     def test_a_gateway_as_a_function_reads_no_queue(self):
         container = granted(self.stacks["gateway-fargate"], "GatewayRole")

@@ -37,7 +37,7 @@ fn the_templates_are_those_of_the_example() {
         assert!(there == wanted, "infra/{name} is not what is made now; run `{again}`");
         names.push(name);
     }
-    assert_eq!(names.len(), 12, "{names:?}");
+    assert_eq!(names.len(), 13, "{names:?}");
 }
 
 #[test]

@@ -61,6 +61,13 @@ pub(super) fn fargate(plan: &Plan) -> String {
     fill(include_str!("fragments/gateway-fargate.yaml"), &texts)
 }
 
+/// For a gateway that runs elsewhere.
+pub(super) fn policy(plan: &Plan) -> String {
+    let statements = policy::gateway(plan, true);
+    let texts = [("made", plan.made.as_str()), ("statements", &statements)];
+    fill(include_str!("fragments/gateway-policy.yaml"), &texts)
+}
+
 pub(super) fn lambda(plan: &Plan) -> String {
     let texts = [
         ("made", plan.made.as_str()),

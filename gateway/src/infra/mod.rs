@@ -59,6 +59,7 @@ pub fn templates(
         Template { name: "stores.yaml", text: stores::template(&plan) },
         Template { name: "gateway-fargate.yaml", text: gateway::fargate(&plan) },
         Template { name: "gateway-lambda.yaml", text: gateway::lambda(&plan) },
+        Template { name: "gateway-policy.yaml", text: gateway::policy(&plan) },
         Template { name: "observability.yaml", text: alarms::template(&plan) },
     ];
     // A gateway whose calls all go upstream has no jobs.
