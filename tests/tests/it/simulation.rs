@@ -90,7 +90,7 @@ impl World {
         let door = FrontDoor {
             routes: Routes::new().with(route, Arc::new(publisher)),
             job_id_keys: keys.clone(),
-            envelope_keys: keys.clone(),
+            seal: keys.clone().into(),
             submissions: store.clone(),
             gathers: Gathers::new(store.clone(), None),
             replies: Arc::default(),

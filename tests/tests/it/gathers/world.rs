@@ -201,7 +201,7 @@ impl World {
         let door = FrontDoor {
             routes,
             job_id_keys: keys.clone(),
-            envelope_keys: keys.clone(),
+            seal: keys.clone().into(),
             submissions: store.clone(),
             gathers,
             replies: replies.clone(),

@@ -133,7 +133,7 @@ impl Bridge {
         let door = FrontDoor {
             routes: Routes::new().with(route, publisher),
             job_id_keys: keys.clone(),
-            envelope_keys: keys.clone(),
+            seal: keys.clone().into(),
             submissions: store.clone(),
             gathers: Gathers::new(store.clone(), None),
             replies,
