@@ -12,7 +12,17 @@ SOURCES = [
         ROOT / "proto",
         [
             f"queuebridge/v1/{name}.proto"
-            for name in ["callback", "envelope", "executions", "gather", "job", "jobs", "record", "reply"]
+            for name in [
+                "callback",
+                "encryption",
+                "envelope",
+                "executions",
+                "gather",
+                "job",
+                "jobs",
+                "record",
+                "reply",
+            ]
         ],
     ),
     (
