@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// Set by Lambda in every function.
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
+/// Set by Lambda where it hands out several invocations at once.
+const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+
 const MODES: [(&str, InvokeMode); 2] =
     [("BUFFERED", InvokeMode::Buffered), ("RESPONSE_STREAM", InvokeMode::ResponseStream)];
 
@@ -17,6 +20,12 @@ const MODES: [(&str, InvokeMode); 2] =
 #[must_use]
 pub fn is_lambda() -> bool {
     std::env::var_os(RUNTIME_API).is_some_and(|address| !address.is_empty())
+}
+
+/// Whether invocations run side by side. Then the process is not frozen at the end of one.
+#[must_use]
+pub fn is_concurrent() -> bool {
+    std::env::var_os(MAX_CONCURRENCY).is_some_and(|most| !most.is_empty() && most != "1")
 }
 
 /// How answers leave the function.

@@ -44,7 +44,7 @@ pub use duration::{format_duration, parse_duration};
 pub use encryption::EncryptionConfig;
 pub use error::{ConfigErrors, Mistake};
 pub use fan_out::{BranchConfig, FanOut};
-pub use lambda::is_lambda;
+pub use lambda::{is_concurrent, is_lambda};
 pub use limits::LimitsConfig;
 pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};

@@ -7,7 +7,7 @@
 mod time;
 
 use crate::auth::Authenticator;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::deployment;
 use crate::descriptors::DescriptorRegistry;
 use crate::listener::Peer;
@@ -54,7 +54,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let mode = config.invoke_mode;
     let shutdown = Shutdown::listen().await;
     let stopping = shutdown.stopping();
-    let requests = Requests(Arc::new(Inner { gateway, stack }));
+    let requests = Requests(Arc::new(Inner { gateway, stack, frozen: !config::is_concurrent() }));
     let stopped = requests.clone();
     tokio::spawn(async move {
         stopping.cancelled().await;
@@ -90,6 +90,8 @@ struct Requests(Arc<Inner>);
 struct Inner {
     gateway: Gateway,
     stack: Stack,
+    /// Whether the process is frozen at the end of an invocation.
+    frozen: bool,
 }
 
 impl Calls for Requests {
@@ -112,7 +114,10 @@ impl Calls for Requests {
     }
 
     async fn settled(&self) {
-        self.0.gateway.settled().await;
+        // Side by side nobody is to wait for what others wait for.
+        if self.0.frozen {
+            self.0.gateway.settled().await;
+        }
     }
 }
 

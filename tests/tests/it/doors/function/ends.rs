@@ -135,6 +135,25 @@ async fn invocations_run_side_by_side_where_the_function_is_set_up_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_what_another_invocation_waits_for() {
+    let deployment = Deployment::new().await;
+    let function = deployment.function(&[("AWS_LAMBDA_MAX_CONCURRENCY", "2")]).await;
+    let protocol = Protocol::ConnectProto;
+    let event = |wait| event(Door::Url, &protocol.request(&submit(wait))).to_string();
+    let waiting = function.begin(event(60), LONG);
+    let sqs = Emulator::shared().await.sqs().await;
+    let arrived = sqs.receive_message().queue_url(&deployment.queue).wait_time_seconds(20);
+    assert_eq!(arrived.send().await.unwrap().messages().len(), 1);
+    let quick = tokio::select! {
+        biased;
+        quick = function.invoke(event(0), LONG) => quick,
+        _ = waiting.end() => panic!("the one who does not wait was answered last"),
+    };
+    let outcome = protocol.outcome(&reply(Door::Url, &quick.json()));
+    assert_eq!(job(&outcome).1, State::Accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mistakes_in_the_configuration_end_the_initialization() {
     let deployment = Deployment::new().await;
     std::fs::write(deployment.path().join("gateway.toml"), "tenant = 1\n").unwrap();
