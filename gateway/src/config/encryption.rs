@@ -62,7 +62,7 @@ mod tests {
 
     fn parse(encryption: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let text = format!(
-            "job_id_keys = \"1:MDEyMzQ1Njc4OWFiY2RlZg==\"\n\
+            "auth = \"none\"\njob_id_keys = \"1:MDEyMzQ1Njc4OWFiY2RlZg==\"\n\
              envelope_keys = \"1:ZmVkY2JhOTg3NjU0MzIxMA==\"\n\
              [store]\ntable = \"t\"\n[[route]]\nmethods = \"*\"\nqueue = \"http://q\"\n\
              {encryption}"
