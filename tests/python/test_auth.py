@@ -12,6 +12,7 @@ import unittest
 
 import grpc
 from cryptography.hazmat.primitives import serialization
+from authority import Authority
 from bridge import Bridge, reason
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -341,6 +342,66 @@ class Auth(Bridge):
             self.assertIn(b"kept", body)
             self.assertNotIn(b"authorization", body)
             self.assertNotIn(token.encode(), body)
+
+
+class Certificates(Bridge):
+    """Callers who are known by the certificate of their connection."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.authority = Authority(cls.dir, "clients")
+        server = Authority(cls.dir, "servers")
+        cls.trusted, own = server.pem, server.server()
+        cls.mutual = cls.new_gateway(
+            QB_TLS_CERTIFICATE=str(own.certificate),
+            QB_TLS_KEY=str(own.key),
+            QB_TLS_CLIENT_CA=str(cls.authority.file),
+            QB_TLS_CLIENT_CERTIFICATES="optional",
+            QB_AUTH="""{
+                certificate = [
+                    { subject = "CN=billing", tenant = "shop", roles = ["clerk"] },
+                    { subject = "CN=stock", tenant = "acme" },
+                ],
+                grant = [
+                    { roles = ["clerk"], verbs = ["submit", "read"] },
+                    { verbs = ["read"] },
+                ],
+            }""",
+        )
+
+    def known(self, name=None):
+        pair = ()
+        if name:
+            signed = self.authority.client(name)
+            pair = (signed.key.read_bytes(), signed.certificate.read_bytes())
+        credentials = grpc.ssl_channel_credentials(self.trusted, *pair)
+        port = self.mutual.address.rsplit(":", 1)[1]
+        channel = grpc.secure_channel(f"localhost:{port}", credentials)
+        self.addCleanup(channel.close)
+        return jobs_pb2_grpc.JobsStub(channel)
+
+    def refusal(self, call, *arguments, **named):
+        with self.assertRaises(grpc.RpcError) as raised:
+            call(*arguments, **named)
+        return raised.exception.code().name, reason(raised.exception)[0]
+
+    def test_a_certificate_says_who_calls_and_what_that_may_do(self):
+        billing, stock = self.known("billing"), self.known("stock")
+        id = billing.Submit(self.request("Echo")).id
+        self.assertEqual(self.finished(id, billing).state, job_pb2.STATE_SUCCEEDED)
+        self.assertEqual(
+            self.refusal(billing.Cancel, jobs_pb2.CancelRequest(id=id)), NOT_GRANTED
+        )
+        self.assertEqual(self.refusal(stock.Submit, self.request("Echo")), NOT_GRANTED)
+        foreign = jobs_pb2.GetResultRequest(id=id)
+        self.assertEqual(
+            self.refusal(stock.GetResult, foreign), ("NOT_FOUND", "JOB_NOT_FOUND")
+        )
+
+    def test_who_is_signed_and_not_known_and_who_has_none_are_refused(self):
+        self.assertEqual(self.refusal(self.known("else").Submit, self.request("Echo")), INVALID)
+        self.assertEqual(self.refusal(self.known().Submit, self.request("Echo")), MISSING)
 
 
 class Quotas(Bridge):
