@@ -18,17 +18,21 @@ use queuebridge_proto::v1::{
 use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope, reply};
 use std::time::Duration;
 
-const JOB_ID: &str = include_str!("../../fixtures/wire/v1/job_id.txt");
+const JOB_ID: &str = include_str!("../../fixtures/wire/v1/ids/job_id.txt");
+/// As ids were before the tag of their tenant was a keyed one. Nobody can ask for these jobs
+/// any more; they still run.
+const EARLIER_JOB_ID: &str = include_str!("../../fixtures/wire/v1/job_id.txt");
+const EARLIER_GATHER_IDS: &str = include_str!("../../fixtures/wire/v1/gather_ids.txt");
 const ENVELOPE: &str = include_str!("../../fixtures/wire/v1/envelope.txt");
 const ENVELOPE_BY_REFERENCE: &str =
     include_str!("../../fixtures/wire/v1/envelope_by_reference.txt");
 const CALLBACK: &str = include_str!("../../fixtures/wire/v1/callback.txt");
 const ENVELOPE_ZSTD: &str = include_str!("../../fixtures/wire/v1/envelope_zstd.txt");
 const ENVELOPE_ENCRYPTED: &str = include_str!("../../fixtures/wire/v1/envelope_encrypted.txt");
-const JOB_ID_ANNOUNCED: &str = include_str!("../../fixtures/wire/v1/job_id_announced.txt");
+const JOB_ID_ANNOUNCED: &str = include_str!("../../fixtures/wire/v1/ids/job_id_announced.txt");
 const ANNOUNCEMENTS: &str = include_str!("../../fixtures/wire/v1/announcements.txt");
 const OUTCOME: &str = include_str!("../../fixtures/wire/v1/outcome.txt");
-const GATHER_IDS: &str = include_str!("../../fixtures/wire/v1/gather_ids.txt");
+const GATHER_IDS: &str = include_str!("../../fixtures/wire/v1/ids/gather_ids.txt");
 const ENVELOPE_TOPIC: &str = include_str!("../../fixtures/wire/v1/envelope_topic.txt");
 const ENVELOPE_BRANCH: &str = include_str!("../../fixtures/wire/v1/envelope_branch.txt");
 const OUTCOME_GATHER: &str = include_str!("../../fixtures/wire/v1/outcome_gather.txt");
@@ -66,7 +70,7 @@ fn metadata() -> Vec<Metadatum> {
 fn call(payload: Payload) -> Call {
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     Call {
-        job_id: job_id().to_string(),
+        job_id: EARLIER_JOB_ID.trim().into(),
         method: "/queuebridge.demo.v1.Images/Thumbnail".into(),
         tenant: "acme".into(),
         payload: Some(payload),
@@ -118,6 +122,14 @@ fn job_ids() {
 }
 
 #[test]
+fn jobs_with_ids_of_before_run_and_cannot_be_asked_for() {
+    for id in [EARLIER_JOB_ID].into_iter().chain(EARLIER_GATHER_IDS.lines()).map(str::trim) {
+        assert_eq!(JobId::parse_trusted(id).unwrap().to_string(), id);
+        assert!(JobId::verify(id, "acme", &keys()).is_err());
+    }
+}
+
+#[test]
 fn job_ids_with_a_reply_shard() {
     assert_eq!(job_id_on(Some(5)).to_string(), JOB_ID_ANNOUNCED.trim());
     let id = JobId::verify(JOB_ID_ANNOUNCED.trim(), "acme", &keys()).unwrap();
@@ -142,6 +154,18 @@ fn branch_id(index: u32) -> JobId {
     gather_id().branch(index, method, UnixMillis(1_700_000_600_000)).signed(&keys())
 }
 
+fn earlier_gather_id() -> String {
+    EARLIER_GATHER_IDS.lines().next().unwrap_or_default().to_owned()
+}
+
+fn earlier_branch_id(index: u32) -> String {
+    let second = "AQcAAYvP5WgAhmqIzfncIHn5XIIrM62LhSreAYvP7o_AAAFT2L9bir6zmNVrNP3dA18NHcw";
+    match index {
+        0 => EARLIER_GATHER_IDS.lines().nth(1).unwrap_or_default().to_owned(),
+        _ => second.to_owned(),
+    }
+}
+
 fn rule() -> GatherRule {
     GatherRule {
         need: 2,
@@ -156,7 +180,7 @@ fn rule() -> GatherRule {
 
 fn membership() -> Membership {
     Membership {
-        gather_id: gather_id().to_string(),
+        gather_id: earlier_gather_id(),
         gather_method: "/queuebridge.demo.v1.Images/Analyze".into(),
         rule: Some(rule()),
         total: 2,
@@ -178,24 +202,21 @@ fn ids_of_gathers_and_their_branches() {
 fn envelopes_of_branches() {
     let addressee = |index: u32, branch: &str, method: &str| Addressee {
         branch: branch.into(),
-        job_id: branch_id(index).to_string(),
+        job_id: earlier_branch_id(index),
         method: method.into(),
     };
     let thumbnail = "/queuebridge.demo.v1.Images/Thumbnail";
     let addressees = vec![addressee(0, "thumbnail", thumbnail), addressee(1, "other", "")];
     let request = || Payload::Request(Bytes::from_static(b"\x0a\x03abc"));
     let copied = Call {
-        job_id: gather_id().to_string(),
+        job_id: earlier_gather_id(),
         method: "/queuebridge.demo.v1.Images/Analyze".into(),
         membership: Some(Box::new(Membership { addressees, ..membership() })),
         ..call(request())
     };
     let own = Membership { index: 1, branch: "other".into(), ..membership() };
-    let own = Call {
-        job_id: branch_id(1).to_string(),
-        membership: Some(Box::new(own)),
-        ..call(request())
-    };
+    let own =
+        Call { job_id: earlier_branch_id(1), membership: Some(Box::new(own)), ..call(request()) };
     for (call, golden) in [(copied, ENVELOPE_TOPIC), (own, ENVELOPE_BRANCH)] {
         assert_eq!(envelope::open(golden.trim(), &keys()).unwrap(), call);
         assert_eq!(open_again(&call), call);
@@ -265,7 +286,7 @@ fn callbacks() {
     let target = Some(callback::Target::WebhookUrl("https://example.com/hook".into()));
     let message = CallbackMessage {
         kind: callback_message::Kind::Timer as i32,
-        job_id: job_id().to_string(),
+        job_id: EARLIER_JOB_ID.trim().into(),
         method: "/queuebridge.demo.v1.Images/Thumbnail".into(),
         tenant: "acme".into(),
         callback: Some(Callback { target }),
