@@ -28,8 +28,10 @@ const FRESH_FILE: Duration = Duration::from_secs(30);
 /// A place where keys are read.
 pub(super) enum Fetch {
     File(PathBuf),
-    Url(Uri, Client<HttpsConnector<HttpConnector>, Empty<Bytes>>),
+    Url(Uri, Box<Web>),
 }
+
+type Web = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 /// What was read, and for how long it is new.
 pub(super) struct Fetched {
@@ -49,7 +51,8 @@ impl Fetch {
             .map_err(|error| AuthError::Roots(error.to_string()))?;
         // The configuration lets http be on this machine only.
         let connector = https.https_or_http().enable_http1().enable_http2().build();
-        Ok(Self::Url(url, Client::builder(TokioExecutor::new()).build(connector)))
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self::Url(url, Box::new(client)))
     }
 
     pub(super) async fn fetch(&self) -> Result<Fetched, String> {

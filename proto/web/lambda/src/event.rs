@@ -52,7 +52,7 @@ pub enum Kind<R> {
     /// A batch of records.
     Records(Vec<R>),
     /// An HTTP request.
-    Request(Request<R>),
+    Request(Box<Request<R>>),
 }
 
 /// An HTTP request as an event.
@@ -111,7 +111,7 @@ impl<R> Event<R> {
                     .into());
             }
         };
-        Ok(Kind::Request(Request { event: self, source }))
+        Ok(Kind::Request(Box::new(Request { event: self, source })))
     }
 }
 

@@ -130,7 +130,7 @@ mod tests {
     /// Where the request of a document came from.
     fn address(document: &str) -> Option<IpAddr> {
         let Ok(Kind::Request(request)) = event(document).kind() else { panic!("{document}") };
-        of(request).unwrap().extensions().get().map(|SourceIp(address)| *address)
+        of(*request).unwrap().extensions().get().map(|SourceIp(address)| *address)
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Host {
                 Ok(FunctionResponse::BufferedResponse(Document::Sqs(answer)))
             }
             Kind::Request(request) => {
-                Ok(self.door.answer(request, ends).await?.into_response(Document::Http))
+                Ok(self.door.answer(*request, ends).await?.into_response(Document::Http))
             }
         }
     }
