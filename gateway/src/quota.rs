@@ -72,7 +72,7 @@ impl Quotas {
     /// Counts one job.
     ///
     /// # Errors
-    /// As [`Quotas::enter`].
+    /// `RESOURCE_EXHAUSTED`/`QUOTA_EXCEEDED` with the time to come back.
     pub fn submit(&self, tenant: &Arc<str>) -> Result<(), Status> {
         let taken = self.take(tenant);
         taken.map_err(|wait| exceeded("the tenant submits more jobs per second than it may", wait))
