@@ -2,7 +2,7 @@
 
 use super::{AuthError, Grant, Rights, refusal};
 use crate::audit;
-use crate::config::is_tenant;
+use crate::config::{TENANT, is_tenant};
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -147,7 +147,7 @@ fn parse(text: &str, grants: &[Grant]) -> Result<HashMap<String, Known>, String>
         let hash = unhex(&entry.sha256)
             .ok_or_else(|| wrong("`sha256` is the hash of the secret, 64 hexadecimal digits"))?;
         if !is_tenant(&entry.tenant) {
-            return Err(wrong("`tenant` is 1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'"));
+            return Err(wrong(&format!("`tenant` is {TENANT}")));
         }
         let rights = Rights::of(&entry.roles, grants);
         let identity = Identity::new(entry.tenant, format!("api-key:{}", entry.id), rights);

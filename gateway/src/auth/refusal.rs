@@ -1,6 +1,7 @@
 //! What those hear who are not let in.
 
 use super::Verb;
+use crate::config::TENANT;
 use queuebridge_proto::error::{reason, retry_after, status, status_with};
 use std::time::Duration;
 use tonic::metadata::MetadataValue;
@@ -32,8 +33,7 @@ pub(super) fn unavailable() -> Status {
 
 /// The caller is known, and its tenant is not.
 pub(super) fn no_tenant() -> Status {
-    let message = "the credentials name no tenant, or none that can be: 1 to 63 characters \
-                   of A-Z, a-z, 0-9, '_' and '-'";
+    let message = format!("the credentials name no tenant, or none that can be: {TENANT}");
     status(Code::PermissionDenied, reason::NO_TENANT, message)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::auth::api_keys::{Entry, hash_of, is_id, to_file};
-use crate::config::is_tenant;
+use crate::config::{TENANT, is_tenant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
@@ -45,6 +45,5 @@ fn id(text: &str) -> Result<String, &'static str> {
 }
 
 fn tenant(text: &str) -> Result<String, &'static str> {
-    let rule = "1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'";
-    if is_tenant(text) { Ok(text.to_owned()) } else { Err(rule) }
+    if is_tenant(text) { Ok(text.to_owned()) } else { Err(TENANT) }
 }

@@ -102,7 +102,8 @@ pub enum CertificateName {
 const LEEWAY: Duration = Duration::from_secs(30);
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 const AUTH: &str = "\"none\", or a table with `api_keys`, `jwt` or `certificate`";
-const TENANT: &str = "1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'";
+/// The rule of [`is_tenant`], in words.
+pub(crate) const TENANT: &str = "1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'";
 
 /// Whether a text can be a tenant: it fits into an ordering group together with a key
 /// of 64 characters.
@@ -110,6 +111,11 @@ const TENANT: &str = "1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'";
 pub fn is_tenant(text: &str) -> bool {
     let legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(legal)
+}
+
+/// A tenant.
+pub(super) fn tenant() -> impl FnOnce(&Value) -> Result<String, String> {
+    text(TENANT, |text| is_tenant(text).then(|| text.to_owned()))
 }
 
 /// Reads who may call. Without a word nobody is let in by accident: it is a mistake.
@@ -146,24 +152,22 @@ fn callers(reader: &mut Reader, table: Table, place: &str) -> Option<CallersConf
     let mut inner = Reader::nested(table, place);
     let api_keys = inner.read("api_keys", text("the path of a file", path));
     let jwt = tables(&mut inner, "jwt", issuer);
-    let certificates = tables(&mut inner, "certificate", certificate);
-    let grants = tables(&mut inner, "grant", grant);
+    let certificates = tables(&mut inner, "certificate", |inner, _| certificate(inner));
+    let grants = tables(&mut inner, "grant", |inner, _| grant(inner));
     if api_keys.is_none() && jwt.is_empty() && certificates.is_empty() && !inner.is_wrong() {
         inner.complain(place, "nobody could call", AUTH);
-    }
-    for (index, one) in jwt.iter().enumerate() {
-        if jwt[..index].iter().any(|other: &IssuerConfig| other.issuer == one.issuer) {
-            let place = inner.at(&format!("jwt[{index}].issuer"));
-            inner.complain(place, "the issuer is there already", "one table for each issuer");
-        }
     }
     let right = !inner.is_wrong();
     reader.absorb(inner);
     right.then_some(CallersConfig { api_keys, jwt, certificates, grants })
 }
 
-fn issuer(reader: &mut Reader) -> Option<IssuerConfig> {
+fn issuer(reader: &mut Reader, before: &[IssuerConfig]) -> Option<IssuerConfig> {
     let issuer = required(reader, "issuer", text("the `iss` of its tokens", filled));
+    if before.iter().any(|other| Some(&other.issuer) == issuer.as_ref()) {
+        let problem = "the issuer is there already";
+        reader.complain(reader.at("issuer"), problem, "one table for each issuer");
+    }
     let audiences = required(reader, "audience", texts("the `aud` of tokens for this gateway"));
     let jwks = required(
         reader,
@@ -173,8 +177,7 @@ fn issuer(reader: &mut Reader) -> Option<IssuerConfig> {
     let algorithms = reader.read("algorithms", algorithms);
     let leeway = reader.read("leeway", time(Duration::ZERO..=MAX_LEEWAY));
     let claim = reader.read("tenant_claim", text("the name of a claim", filled));
-    let fixed =
-        reader.read("tenant", text(TENANT, |text| is_tenant(text).then(|| text.to_owned())));
+    let fixed = reader.read("tenant", tenant());
     if claim.is_some() && fixed.is_some() {
         let problem = "there is a tenant for all its callers";
         reader.complain(reader.at("tenant_claim"), problem, "only one of the two");
@@ -209,8 +212,7 @@ fn certificate(reader: &mut Reader) -> Option<CertificateConfig> {
     } else if names.next().is_some() {
         reader.complain(reader.at("subject"), "there are several names", "only one of the three");
     }
-    let tenant =
-        required(reader, "tenant", text(TENANT, |text| is_tenant(text).then(|| text.to_owned())));
+    let tenant = required(reader, "tenant", tenant());
     let roles = reader.read("roles", texts("names of roles")).unwrap_or_default();
     Some(CertificateConfig { name: name?, tenant: tenant?, roles })
 }

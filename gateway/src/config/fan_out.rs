@@ -1,6 +1,7 @@
 //! Routes with branches: one call, several workers.
 
 use super::reader::{Found, Reader, found};
+use super::tables::each_of;
 use super::values::{text, time, whole};
 use super::{DAY, Destination, Guarantee, RouteConfig, code_from_name};
 use crate::fan_out;
@@ -145,24 +146,14 @@ fn branches(reader: &mut Reader, route: &RouteConfig) -> Option<Vec<BranchConfig
     if list.is_empty() || list.len() > most {
         reader.complain(&place, format!("there are {}", list.len()), format!("1 to {most}"));
     }
-    let mut branches: Vec<BranchConfig> = Vec::with_capacity(list.len());
-    for (index, entry) in list.into_iter().enumerate() {
-        let place = format!("{place}[{index}]");
-        let Value::Table(table) = entry else {
-            reader.complain(place, found(&entry), "a table");
-            continue;
-        };
-        let mut inner = Reader::nested(table, &place);
-        if let Some(branch) = branch(&mut inner, topic) {
-            if branches.iter().any(|other| other.name == branch.name) {
-                let problem = format!("there is a branch {} already", branch.name);
-                inner.complain(inner.at("name"), problem, "a name of its own");
-            }
-            branches.push(branch);
+    Some(each_of(reader, &place, list, |inner, before: &[BranchConfig]| {
+        let branch = branch(inner, topic)?;
+        if before.iter().any(|other| other.name == branch.name) {
+            let problem = format!("there is a branch {} already", branch.name);
+            inner.complain(inner.at("name"), problem, "a name of its own");
         }
-        reader.absorb(inner);
-    }
-    Some(branches)
+        Some(branch)
+    }))
 }
 
 fn branch(reader: &mut Reader, topic: bool) -> Option<BranchConfig> {

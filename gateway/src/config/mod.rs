@@ -33,6 +33,7 @@ mod upstream_tls;
 mod values;
 mod variables;
 
+pub(crate) use auth::TENANT;
 pub use auth::{
     AuthConfig, CallersConfig, CertificateConfig, CertificateName, IssuerConfig, Jwks, TenantFrom,
     is_tenant,

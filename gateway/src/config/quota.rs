@@ -1,10 +1,10 @@
 //! What one tenant may use at this gateway.
 
-use super::auth::is_tenant;
+use super::auth::{TENANT, tenant};
 use super::reader::Reader;
 use super::show::{line, quoted};
 use super::tables::tables;
-use super::values::{text, whole};
+use super::values::whole;
 use crate::quota::Rate;
 use std::collections::HashMap;
 use std::fmt;
@@ -60,13 +60,15 @@ pub(super) fn read(reader: &mut Reader) -> QuotaConfig {
         let problem = "there is no rate";
         reader.complain("quota.jobs_burst", problem, "no such key, or jobs_per_second");
     }
-    let named = tables(reader, "quota.tenant", |inner| {
-        let expected = "1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'";
-        let accept = |text: &str| is_tenant(text).then(|| text.to_owned());
+    let named = tables(reader, "quota.tenant", |inner, before: &[(String, Allowance)]| {
         if !inner.has("name") {
-            inner.missing("name", expected);
+            inner.missing("name", TENANT);
         }
-        let name = inner.read("name", text(expected, accept));
+        let name = inner.read("name", tenant());
+        if before.iter().any(|(other, _)| Some(other) == name.as_ref()) {
+            let problem = "the tenant is there already";
+            inner.complain(inner.at("name"), problem, "one table for each tenant");
+        }
         let allowance = Allowance {
             jobs_per_second: inner.read("jobs_per_second", whole(1..=1_000_000)),
             jobs_burst: inner.read("jobs_burst", whole(1..=1_000_000)),
@@ -74,14 +76,7 @@ pub(super) fn read(reader: &mut Reader) -> QuotaConfig {
         };
         Some((name?, allowance))
     });
-    let mut tenants = HashMap::with_capacity(named.len());
-    for (name, allowance) in named {
-        if tenants.insert(name.clone(), allowance).is_some() {
-            let problem = format!("{name} is there twice");
-            reader.complain("quota.tenant", problem, "one table for each tenant");
-        }
-    }
-    QuotaConfig { each, tenants }
+    QuotaConfig { each, tenants: named.into_iter().collect() }
 }
 
 pub(super) fn show(f: &mut fmt::Formatter<'_>, quota: &QuotaConfig) -> fmt::Result {

@@ -1,9 +1,10 @@
 //! From text and environment to the configuration.
 
-use super::auth::{self, is_tenant};
+use super::auth;
 use super::protocols;
 use super::quota;
 use super::reader::{Found, Reader, found};
+use super::tables::each_of;
 use super::upstream;
 use super::values::{bytes, text, time, whole, word};
 use super::{
@@ -114,9 +115,7 @@ pub(super) fn keys(reader: &mut Reader, path: &'static str) -> Option<Keyring> {
 }
 
 fn tenant(reader: &mut Reader, auth: Option<&AuthConfig>) -> Option<String> {
-    let expected = "1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'";
-    let accept = |text: &str| is_tenant(text).then(|| text.to_owned());
-    let tenant = reader.read("tenant", text(expected, accept))?;
+    let tenant = reader.read("tenant", auth::tenant())?;
     if let Some(AuthConfig::Callers(_)) = auth {
         let problem = "tenants follow from who calls";
         reader.complain(reader.at("tenant"), problem, "no such key, or auth = \"none\"");
@@ -268,24 +267,14 @@ fn routes(reader: &mut Reader) -> Vec<RouteConfig> {
     if list.is_empty() {
         reader.complain(&place, "there is none", ROUTES);
     }
-    let mut routes: Vec<RouteConfig> = Vec::with_capacity(list.len());
-    for (index, entry) in list.into_iter().enumerate() {
-        let place = format!("{place}[{index}]");
-        let Value::Table(table) = entry else {
-            reader.complain(place, found(&entry), "a table");
-            continue;
-        };
-        let mut inner = Reader::nested(table, &place);
-        if let Some(route) = route(&mut inner) {
-            if routes.iter().any(|other| other.methods == route.methods) {
-                let problem = format!("{} has a route already", route.methods);
-                inner.complain(inner.at("methods"), problem, "one route per pattern");
-            }
-            routes.push(route);
+    each_of(reader, &place, list, |inner, before: &[RouteConfig]| {
+        let route = route(inner)?;
+        if before.iter().any(|other| other.methods == route.methods) {
+            let problem = format!("{} has a route already", route.methods);
+            inner.complain(inner.at("methods"), problem, "one route per pattern");
         }
-        reader.absorb(inner);
-    }
-    routes
+        Some(route)
+    })
 }
 
 /// The routes in a variable: JSON, or the value of a TOML key.

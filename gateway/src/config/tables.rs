@@ -3,17 +3,28 @@
 use super::reader::{Found, Reader, found};
 use toml::Value;
 
-/// Reads a list of tables, each by `each`, which leaves out what it cannot read.
+/// Reads the list of tables at `path`, if there is one, as [`each_of`].
 pub(super) fn tables<T>(
     reader: &mut Reader,
     path: &'static str,
-    each: impl Fn(&mut Reader) -> Option<T>,
+    each: impl Fn(&mut Reader, &[T]) -> Option<T>,
 ) -> Vec<T> {
     let Some(Found { place, value }) = reader.take(path) else { return Vec::new() };
     let Value::Array(list) = value else {
         reader.complain(place, found(&value), "a list of tables");
         return Vec::new();
     };
+    each_of(reader, &place, list, each)
+}
+
+/// Reads the tables of a list, each by `each`, which sees those before it and leaves out
+/// what it cannot read.
+pub(super) fn each_of<T>(
+    reader: &mut Reader,
+    place: &str,
+    list: Vec<Value>,
+    each: impl Fn(&mut Reader, &[T]) -> Option<T>,
+) -> Vec<T> {
     let mut read = Vec::with_capacity(list.len());
     for (index, entry) in list.into_iter().enumerate() {
         let place = format!("{place}[{index}]");
@@ -22,7 +33,8 @@ pub(super) fn tables<T>(
             continue;
         };
         let mut inner = Reader::nested(table, &place);
-        read.extend(each(&mut inner));
+        let one = each(&mut inner, &read);
+        read.extend(one);
         reader.absorb(inner);
     }
     read

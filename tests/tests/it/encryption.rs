@@ -2,8 +2,8 @@
 //! messages whose keys it cannot have.
 
 use crate::fixture::{Job, START, Worker};
+use crate::store::Bucket;
 use async_trait::async_trait;
-use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use queuebridge_demo::v1;
 use queuebridge_local::LoopbackOutbox;
@@ -15,7 +15,6 @@ use queuebridge_store::encryption::{
     Encryption, KeyError, KmsKey, LocalKey, MasterKey, Writes, master_keys,
 };
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::testing::payloads::Overwrite;
 use queuebridge_store::testing::{payloads, results, streams};
 use queuebridge_store::{Author, ResultStore, Seal, Stores};
 use queuebridge_tests::Emulator;
@@ -69,19 +68,6 @@ async fn kms_that_is_not_there_is_a_thing_of_the_moment() {
     let key = KmsKey::new(&sdk, "arn:aws:kms:us-east-1:1:key/a", REGION, "one");
     let error = key.generate().await.unwrap_err();
     assert!(matches!(error, KeyError::Unavailable { .. }), "{error}");
-}
-
-struct Bucket {
-    client: aws_sdk_s3::Client,
-    name: String,
-}
-
-#[async_trait]
-impl Overwrite for Bucket {
-    async fn overwrite(&self, key: &str, bytes: Bytes) {
-        let call = self.client.put_object().bucket(&self.name).key(format!("p/{key}"));
-        call.body(ByteStream::from(bytes)).send().await.unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,9 +66,10 @@ async fn without_its_table_a_store_answers_with_an_error() {
     assert!(error.0.contains("ResourceNotFoundException"), "{error}");
 }
 
-struct Bucket {
-    client: aws_sdk_s3::Client,
-    name: String,
+/// The bucket of a store, past it: its keys begin with `p/`.
+pub(crate) struct Bucket {
+    pub(crate) client: aws_sdk_s3::Client,
+    pub(crate) name: String,
 }
 
 #[async_trait]
