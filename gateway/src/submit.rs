@@ -1,6 +1,13 @@
 //! The front door: from a request to a job that its queue has durably taken.
 
-use crate::admission::{Admission, overloaded};
+mod names;
+mod refusals;
+
+pub(crate) use names::{digest, request_key};
+use refusals::unavailable;
+pub(crate) use refusals::{refusal, unreachable};
+
+use crate::admission::Admission;
 use crate::callback::{self, Callbacks};
 use crate::config::{Guarantee, LeasePolicy};
 use crate::identity::Identity;
@@ -13,21 +20,18 @@ use crate::scatter;
 use crate::submission::{CallShape, Submission, too_large};
 use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
-use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::{
     self, AttemptRules, Call, CallbackMessage, GatherPlan, SubmitRequest, TraceContext,
 };
-use queuebridge_proto::{JobId, Keyring, UnixMillis};
+use queuebridge_proto::{JobId, Keyring};
 use queuebridge_store::{
-    Accepted, Clock, Gathers, PayloadStore, RequestKey, Seal, StoreError, SubmissionStore, payload,
+    Accepted, Clock, Gathers, PayloadStore, RequestKey, Seal, SubmissionStore, payload,
 };
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Code, Status};
-use uuid::{ContextV7, Timestamp, Uuid};
 
 /// Accepts submissions.
 pub struct FrontDoor {
@@ -307,54 +311,6 @@ impl FrontDoor {
         Ok(())
     }
 
-    fn id_of(&self, caller: &Identity, job: &Submission, now: UnixMillis) -> Result<JobId, Status> {
-        if !job.job_id.is_empty() {
-            let id = JobId::verify(&job.job_id, &caller.tenant, &self.job_id_keys)
-                .map_err(|error| crate::lookup::bad_id("job_id", error))?;
-            if id.method_tag() != queuebridge_proto::method::tag(job.method.as_str())
-                || id.is_gather() != job.fan_out.is_some()
-            {
-                return Err(error::invalid_field("job_id", "was given for another method"));
-            }
-            return Ok(id);
-        }
-        if let Some(selected) = &job.fan_out {
-            return Ok(self.new_gather(caller, job, selected.deadline, now));
-        }
-        Ok(JobId::mint(&self.claims(caller, job, job.expires_at, now), &self.job_id_keys))
-    }
-
-    /// A new id for a gather that is decided by `deadline`.
-    pub(crate) fn new_gather(
-        &self,
-        caller: &Identity,
-        job: &Submission,
-        deadline: UnixMillis,
-        now: UnixMillis,
-    ) -> JobId {
-        JobId::mint_gather(&self.claims(caller, job, deadline, now), &self.job_id_keys)
-    }
-
-    fn claims<'a>(
-        &self,
-        caller: &'a Identity,
-        job: &'a Submission,
-        expires_at: UnixMillis,
-        now: UnixMillis,
-    ) -> Claims<'a> {
-        let secs = now.0 / 1000;
-        let nanos = u32::try_from(now.0 % 1000).unwrap_or(0) * 1_000_000;
-        Claims {
-            uuid: Uuid::new_v7(Timestamp::from_unix(ContextV7::new(), secs, nanos)),
-            tenant: &caller.tenant,
-            method: job.method.as_str(),
-            expires_at,
-            retention: job.retention,
-            at_least_once: job.route.config.guarantee == Guarantee::AtLeastOnce,
-            reply_shard: self.replies.held().filter(|_| job.route.config.announce),
-        }
-    }
-
     fn call(
         &self,
         caller: &Identity,
@@ -409,59 +365,6 @@ impl FrontDoor {
 
 fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
     Ticket { id, method: job.method.to_string(), attached, retry_of: job.retry_of, plan: None }
-}
-
-/// SHA-256 over tenant, method and `request_id`, kept apart by NUL, which none
-/// of them can contain.
-pub(crate) fn request_key(tenant: &str, method: &str, request_id: &str) -> RequestKey {
-    Sha256::new_with_prefix(tenant)
-        .chain_update([0])
-        .chain_update(method)
-        .chain_update([0])
-        .chain_update(request_id)
-        .finalize()
-        .into()
-}
-
-pub(crate) fn digest(method: &str, request: &[u8]) -> [u8; 32] {
-    Sha256::new_with_prefix(method).chain_update([0]).chain_update(request).finalize().into()
-}
-
-pub(crate) fn refusal(error: &PublishError, id: &JobId) -> Status {
-    tracing::warn!(job = %id, %error, "a job was not published");
-    match error {
-        PublishError::Full(_) => overloaded(),
-        PublishError::Retryable(_) => error::retry_after(
-            Code::Unavailable,
-            reason::PUBLISH_FAILED,
-            "the queue did not take the job",
-            Duration::from_secs(1),
-        ),
-        PublishError::Refused(_) => {
-            let message = "the queue refused the job; see the gateway's log";
-            error::do_not_retry(error::status(Code::Internal, reason::PUBLISH_FAILED, message))
-        }
-        PublishError::Unknown(_) => {
-            let message = "nobody can know whether the queue took the job; look up or submit \
-                           again under job_id";
-            error::do_not_retry(error::status_with(
-                Code::Unavailable,
-                reason::PUBLISH_OUTCOME_UNKNOWN,
-                message,
-                [("job_id", id.to_string())],
-            ))
-        }
-    }
-}
-
-pub(crate) fn unreachable(error: StoreError) -> Status {
-    tracing::warn!(%error, "a submission could not be recorded");
-    unavailable("the result store cannot be reached")
-}
-
-fn unavailable(message: &str) -> Status {
-    let reason = reason::STORE_UNAVAILABLE;
-    error::retry_after(Code::Unavailable, reason, message, Duration::from_secs(1))
 }
 
 #[cfg(test)]
