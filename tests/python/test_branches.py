@@ -32,12 +32,10 @@ class Branches(Bridge):
         cls.name = cls.queue.rsplit("/", 1)[1]
         cls.sns = client("sns")
         cls.topic = cls.sns.create_topic(Name=cls.name)["TopicArn"]
-        cls.queues, cls.dead = {}, {}
+        cls.queues = {}
         for name in NAMES:
-            # A killed worker's poll may still take a message at the emulator: not for long.
-            dead = cls.new_queue(f"{name}-dead", VisibilityTimeout="5")
-            cls.queues[name], cls.dead[name] = cls.new_queue(name), dead
-            cls.subscribe(cls.topic, name, cls.queues[name], cls.dead[name])
+            cls.queues[name] = cls.new_queue(name)
+            cls.subscribe(cls.topic, name, cls.queues[name], cls.new_queue(f"{name}-dead"))
         cls.callback_queue, cls.parked = cls.new_queue("callbacks"), cls.new_queue("parked")
         method = lambda name: f', method = "{IMAGES}{name.capitalize()}"'
         over_topic = [f'{{ name = "{name}"{method(name)} }}' for name in NAMES]
@@ -264,22 +262,26 @@ class Branches(Bridge):
     # Losses
 
     def test_what_a_topic_cannot_deliver_is_found_by_its_dead_letters(self):
-        # The emulator has no dead letters of subscriptions: the message is put there.
-        self.stopped("assess")
-        job = self.analyze(gather=ALL)
-        take = lambda: self.sqs.receive_message(QueueUrl=self.queues["assess"], WaitTimeSeconds=1).get("Messages")
+        # The emulator has no dead letters of subscriptions: the message is put there. Nobody
+        # has ever received from these queues, so that nothing else takes it, or is in them.
+        queue, dead = self.new_queue("lost"), self.new_queue("lost-dead")
+        self.subscribe(self.topic, "lost", queue, dead)
+        branch = f'{{ name = "lost", method = "{IMAGES}Assess" }}'
+        route = f'{{ methods = "{IMAGES}Analyze", topic = "{self.topic}", branch = [{branch}] }}'
+        jobs = self.connect(self.new_gateway(QB_ROUTES=f"[{route}]"))
+        job = self.submit(IMAGES + "Analyze", self.picture(), jobs=jobs)
+        take = lambda: self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages")
         (message,) = until(take, "the branch's message")
-        self.sqs.send_message(QueueUrl=self.dead["assess"], MessageBody=message["Body"])
-        self.sqs.delete_message(QueueUrl=self.queues["assess"], ReceiptHandle=message["ReceiptHandle"])
-        queue = self.dead["assess"].rsplit("/", 1)[1]
+        self.sqs.send_message(QueueUrl=dead, MessageBody=message["Body"])
+        self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         self.new_worker(
-            QB_QUEUE_URL=self.dead["assess"],
+            QB_QUEUE_URL=dead,
             QB_WORKER_ROLE="dead-letters",
-            QB_BRANCH=f"other-dead=other,{queue}=assess",
+            QB_BRANCH=f"other-dead=other,{dead.rsplit('/', 1)[1]}=lost",
         )
-        done = self.finished(job.id)
-        self.assertEqual(states(done)["assess"], job_pb2.STATE_FAILED)
-        self.assertIn("dead-lettered", done.gather.branches[2].job.error.message)
+        done = self.finished(job.id, jobs)
+        self.assertEqual(states(done), {"lost": job_pb2.STATE_FAILED})
+        self.assertIn("dead-lettered", done.gather.branches[0].job.error.message)
 
 
 class Groups(Bridge):
