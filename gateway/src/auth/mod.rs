@@ -96,6 +96,18 @@ impl Authenticator {
         matches!(self.0, Kind::Open(_))
     }
 
+    /// Who calls.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` and `PERMISSION_DENIED` for those who are not let in, and
+    /// `UNAVAILABLE` when nobody can know.
+    pub async fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Status> {
+        match self.known(request) {
+            Known::Now(known) => known,
+            Known::Later(token) => self.of_token(token).await,
+        }
+    }
+
     /// Who calls, if that can be said at once.
     pub(crate) fn known<B>(&self, request: &Request<B>) -> Known {
         let callers = match &self.0 {

@@ -2,22 +2,27 @@
 //! called by the fuzzers in `tests/fuzz` and, with a bounded number of mutations of the
 //! same corpora, by a plain test.
 
+mod credentials;
 mod http;
 mod resting;
 mod travelling;
 
+pub use credentials::caller;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::PathBuf;
 
 /// A decoder under fire: any bytes, no panic.
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("envelope", travelling::envelope),
     ("sealed", travelling::sealed),
     ("job_id", travelling::job_id),
     ("lambda_event", travelling::lambda_event),
     ("metadata", travelling::metadata),
+    ("credential", credentials::credential),
     ("config", resting::config),
     ("record", resting::record),
     ("chunk", resting::chunk),
@@ -46,4 +51,18 @@ pub fn corpus(name: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// Headers of lines `key: value`; what is none is left out.
+fn headers(lines: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
 }

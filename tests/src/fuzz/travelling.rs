@@ -1,5 +1,6 @@
 //! What comes out of queues, event sources and headers.
 
+use super::headers;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -74,16 +75,7 @@ pub(super) fn lambda_event(data: &[u8]) {
 
 /// Metadata in lines `key: value`, and in a submission.
 pub(super) fn metadata(data: &[u8]) {
-    let mut map = MetadataMap::new().into_headers();
-    for line in data.split(|byte| *byte == b'\n') {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let name = http::HeaderName::from_bytes(&line[..colon]);
-        let value = http::HeaderValue::from_bytes(&line[colon + 1..]);
-        if let (Ok(name), Ok(value)) = (name, value) {
-            map.append(name, value);
-        }
-    }
-    let entries = metadata::from_metadata_map(&MetadataMap::from_headers(map));
+    let entries = metadata::from_metadata_map(&MetadataMap::from_headers(headers(data)));
     let again = metadata::from_metadata_map(&metadata::to_metadata_map(&entries));
     let sorted = |mut all: Vec<Metadatum>| {
         all.sort_by_key(|entry| entry.encode_to_vec());

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use queuebridge_tests::fuzz::{TARGETS, corpus};
+use queuebridge_tests::fuzz::{TARGETS, caller, corpus};
 
 /// Mutations of each target. By hand, and for hours: `just fuzz TARGET`.
 const CASES: u32 = 512;
@@ -69,4 +69,10 @@ fn no_decoder_panics_at_what_a_stranger_sends() {
         });
         run.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
+}
+
+#[test]
+fn the_credentials_of_the_corpus_reach_every_check() {
+    let let_in = corpus("credential").iter().filter(|data| caller(data).is_some()).count();
+    assert_eq!(let_in, 5, "three tokens and two API keys are right");
 }
