@@ -1,0 +1,61 @@
+//! One of the submissions of a batch or a stream.
+
+use super::JobsService;
+use crate::group::Members;
+use crate::identity::Identity;
+use crate::view;
+use prost::Message;
+use queuebridge_proto::outcome::to_rpc_status;
+use queuebridge_proto::v1::submit_result::Result as ItemResult;
+use queuebridge_proto::v1::{Job, SubmitRequest, SubmitResult, TraceContext};
+use std::time::Duration;
+
+/// What becomes of a submission for which the tenant's quota is used up.
+#[derive(Clone, Copy)]
+pub(super) enum Pace {
+    /// In a batch: whoever has sent it hears which of them to send again.
+    Refused,
+    /// In a stream.
+    Slowed,
+}
+
+impl JobsService {
+    pub(super) async fn item(
+        &self,
+        index: u64,
+        pace: Pace,
+        caller: &Identity,
+        request: SubmitRequest,
+        trace: Option<TraceContext>,
+        group: Option<&Members>,
+    ) -> SubmitResult {
+        let result = async {
+            match pace {
+                Pace::Refused => self.0.door.quotas.submit(&caller.tenant)?,
+                Pace::Slowed => self.0.door.quotas.wait(&caller.tenant).await,
+            }
+            let admitted = self.0.door.admission.wait(request.encoded_len()).await?;
+            if let Some(group) = group {
+                let position = u32::try_from(index).unwrap_or(u32::MAX);
+                let ticket = self.0.door.accept_member(caller, group, position, request, trace);
+                let ticket = ticket.await?;
+                self.0.lookup.methods.learn(&ticket.method);
+                return Ok(view::accepted(&ticket.id, ticket.method));
+            }
+            let prepared = self.0.door.prepare(caller, request)?;
+            let ticket = self.accept(caller, prepared, trace, admitted).await?;
+            self.job_of(ticket, None, Duration::ZERO).await
+        };
+        let result = match result.await {
+            Ok(job) => ItemResult::Job(job),
+            Err(status) => ItemResult::Error(to_rpc_status(&status)),
+        };
+        SubmitResult { index, result: Some(result) }
+    }
+
+    /// A group after its jobs were sent: they are, whether it can be looked up or not.
+    pub(super) async fn job_of_group(&self, group: &Members) -> Job {
+        let job = self.0.lookup.job(&group.id).await;
+        job.unwrap_or_else(|_| view::accepted(&group.id, group.plan.method.clone()))
+    }
+}

@@ -1,0 +1,195 @@
+//! The RPCs of `Jobs`.
+
+use super::item::Pace;
+use super::time::cap;
+use super::{JobsService, deadline_of, trace_of};
+use crate::auth::Verb;
+use crate::download;
+use crate::identity::Identity;
+use crate::oversize;
+use crate::read_stream;
+use crate::submission::duration;
+use crate::version::Version;
+use crate::waiter::Interest;
+use crate::watch;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::v1::jobs_server::Jobs;
+use queuebridge_proto::v1::{
+    CancelRequest, DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
+    Job, ListBranchesRequest, ListBranchesResponse, ReadStreamRequest, ReadStreamResponse,
+    SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult, WatchResultRequest,
+    WatchResultResponse,
+};
+use std::future::ready;
+use std::sync::{Arc, OnceLock};
+use tokio::time::Instant;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+const MAX_BATCH: usize = 1_000;
+/// Submissions of one batch or stream that are under way at once: enough to fill
+/// several queue requests, little enough that one caller leaves room for others.
+const ITEMS_AT_ONCE: usize = 256;
+
+#[tonic::async_trait]
+impl Jobs for JobsService {
+    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<Job>, Status> {
+        let caller = Identity::of(&request)?;
+        let trace = trace_of(request.metadata());
+        let (begun, deadline) = (Instant::now(), deadline_of(request.metadata()));
+        let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
+        self.0.door.quotas.submit(&caller.tenant)?;
+        let prepared = self.0.door.prepare(&caller, request.into_inner())?;
+        let wait = prepared.wait();
+        // Before the job is published, so that its end is not missed.
+        let subscribe = || self.0.waiter.subscribe(prepared.id(), Interest::End);
+        let place = (!wait.is_zero()).then(subscribe);
+        let ticket = self.accept(&caller, prepared, trace, admitted).await?;
+        // Publishing has taken its part of the caller's time.
+        let left = deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
+        Ok(Response::new(self.job_of(ticket, place, cap(wait, left)).await?))
+    }
+
+    async fn submit_batch(
+        &self,
+        request: Request<SubmitBatchRequest>,
+    ) -> Result<Response<SubmitBatchResponse>, Status> {
+        let caller = Identity::of(&request)?;
+        let trace = trace_of(request.metadata());
+        let SubmitBatchRequest { jobs, group } = request.into_inner();
+        if jobs.is_empty() || jobs.len() > MAX_BATCH {
+            return Err(error::invalid_field("jobs", "from 1 to 1,000 submissions"));
+        }
+        let group = match &group {
+            Some(group) => Some(self.0.door.group(&caller, group, &jobs).await?),
+            None => None,
+        };
+        let items = (0..).zip(jobs);
+        let results = stream::iter(items)
+            .map(|(index, job)| {
+                self.item(index, Pace::Refused, &caller, job, trace.clone(), group.as_ref())
+            })
+            .buffered(ITEMS_AT_ONCE)
+            .collect()
+            .await;
+        let group = match group {
+            Some(group) => Some(self.job_of_group(&group).await),
+            None => None,
+        };
+        Ok(Response::new(SubmitBatchResponse { results, group }))
+    }
+
+    type SubmitStreamStream = BoxStream<'static, Result<SubmitResult, Status>>;
+
+    async fn submit_stream(
+        &self,
+        request: Request<Streaming<SubmitRequest>>,
+    ) -> Result<Response<Self::SubmitStreamStream>, Status> {
+        let caller = Identity::of(&request)?;
+        let trace = trace_of(request.metadata());
+        let service = self.clone();
+        let drained = self.0.draining.clone();
+        let draining = self.0.draining.clone();
+        let broken = Arc::new(OnceLock::new());
+        let seen = broken.clone();
+        let acks = request
+            .into_inner()
+            // On shutdown no further submission is read; those in hand are
+            // acknowledged first.
+            .take_until(async move { draining.cancelled().await })
+            // Nor after a message that cannot be read.
+            .scan((), move |(), job| {
+                ready(job.map_err(|status| seen.set(oversize::of_message(status))).ok())
+            })
+            .enumerate()
+            .map(move |(index, job)| {
+                let (service, caller, trace) = (service.clone(), caller.clone(), trace.clone());
+                async move {
+                    Ok(service.item(index as u64, Pace::Slowed, &caller, job, trace, None).await)
+                }
+            })
+            .buffer_unordered(ITEMS_AT_ONCE);
+        let last = stream::once(async move {
+            let message = "the gateway is shutting down; what was not acknowledged was not taken";
+            let status = || error::status(Code::Unavailable, reason::DRAINING, message);
+            match broken.get() {
+                Some(status) => Some(Err(status.clone())),
+                None => drained.is_cancelled().then(|| Err(status())),
+            }
+        });
+        Ok(Response::new(acks.chain(last.filter_map(ready)).boxed()))
+    }
+
+    async fn get_result(
+        &self,
+        request: Request<GetResultRequest>,
+    ) -> Result<Response<Job>, Status> {
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
+        let wait = duration("wait", request.get_ref().wait.as_ref())?;
+        Ok(Response::new(self.wait(&id, wait, request.metadata()).await?))
+    }
+
+    type WatchResultStream = BoxStream<'static, Result<WatchResultResponse, Status>>;
+
+    async fn watch_result(
+        &self,
+        request: Request<WatchResultRequest>,
+    ) -> Result<Response<Self::WatchResultStream>, Status> {
+        let id = self.verify(&request, Verb::Watch, "id", &request.get_ref().id)?;
+        let seen =
+            match &request.get_ref().resume_token {
+                token if token.is_empty() => None,
+                token => Some(Version::from_token(token, &id).ok_or_else(|| {
+                    error::invalid_field("resume_token", "not a token of this job")
+                })?),
+            };
+        let changes = watch::changes(&self.0.waiter, id, seen).map(move |shown| {
+            let (job, version) = shown?;
+            let resume_token = version.to_token(&id).into();
+            Ok(WatchResultResponse { job: Some(job), resume_token })
+        });
+        Ok(Response::new(changes.boxed()))
+    }
+
+    type DownloadResultStream = BoxStream<'static, Result<DownloadResultResponse, Status>>;
+
+    async fn download_result(
+        &self,
+        request: Request<DownloadResultRequest>,
+    ) -> Result<Response<Self::DownloadResultStream>, Status> {
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
+        let pieces = download::pieces(self.0.lookup.clone(), id, request.get_ref().offset).await?;
+        Ok(Response::new(pieces))
+    }
+
+    type ReadStreamStream = BoxStream<'static, Result<ReadStreamResponse, Status>>;
+
+    async fn read_stream(
+        &self,
+        request: Request<ReadStreamRequest>,
+    ) -> Result<Response<Self::ReadStreamStream>, Status> {
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
+        let ReadStreamRequest { from, attempt, .. } = request.into_inner();
+        Ok(Response::new(read_stream::messages(self, id, from, &attempt).await?))
+    }
+
+    async fn list_branches(
+        &self,
+        request: Request<ListBranchesRequest>,
+    ) -> Result<Response<ListBranchesResponse>, Status> {
+        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
+        let ListBranchesRequest { page_size, page_token, .. } = request.get_ref();
+        Ok(Response::new(self.0.lookup.page(&id, *page_size, page_token).await?))
+    }
+
+    async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {
+        let id = self.verify(&request, Verb::Cancel, "id", &request.get_ref().id)?;
+        Ok(Response::new(self.cancel_for(&Identity::of(&request)?, &id).await?))
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {
+        let id = self.verify(&request, Verb::Admin, "id", &request.get_ref().id)?;
+        Ok(Response::new(self.delete_for(&Identity::of(&request)?, &id).await?))
+    }
+}
