@@ -1,8 +1,14 @@
 //! What the configuration says about callbacks.
 
+use super::read::{is_queue_url, names, yes_or_no};
+use super::reader::Reader;
+use super::values::text;
 use http::Uri;
+use queuebridge_proto::v1::Callback;
+use queuebridge_proto::v1::callback::Target;
 use std::fmt;
 use std::str::FromStr;
+use toml::Value;
 
 /// Callbacks: where they wait, and what may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +22,47 @@ pub struct CallbackConfig {
     pub allow_http: bool,
     /// The URLs of queues and the ARNs of topics that may be told. Default: none.
     pub targets: Vec<String>,
+}
+
+/// The section `callbacks`.
+pub(super) fn read(reader: &mut Reader) -> Option<CallbackConfig> {
+    let standard =
+        |text: &str| (is_queue_url(text) && !text.ends_with(".fifo")).then(|| text.to_owned());
+    let queue = reader.read("callbacks.queue", text("the URL of a standard SQS queue", standard));
+    let mut callbacks = CallbackConfig {
+        queue: queue.clone().unwrap_or_default(),
+        allow: Vec::new(),
+        allow_http: false,
+        targets: Vec::new(),
+    };
+    reader.set("callbacks.allow", &mut callbacks.allow, |value| {
+        let pattern = |text: String| text.parse::<UrlPattern>().ok();
+        let patterns: Option<Vec<_>> =
+            names(value).and_then(|all| all.into_iter().map(pattern).collect());
+        patterns.ok_or_else(|| "a list such as [\"https://*.example.com/hooks/*\"]".to_owned())
+    });
+    reader.set("callbacks.allow_http", &mut callbacks.allow_http, yes_or_no);
+    reader.set("callbacks.targets", &mut callbacks.targets, |value| {
+        let known = |name: &String| is_queue_url(name) || name.starts_with("arn:");
+        let names = names(value).filter(|all| all.iter().all(known));
+        names.ok_or_else(|| "a list of queue URLs and topic ARNs".to_owned())
+    });
+    queue.map(|_| callbacks)
+}
+
+/// A table with one of four keys, which are those of the contract.
+pub(super) fn told(value: &Value) -> Result<Callback, String> {
+    let single = value.as_table().filter(|table| table.len() == 1);
+    let (key, value) = single.and_then(|table| table.iter().next()).unzip();
+    let text = value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let target = match key.map(String::as_str) {
+        Some("webhook_url") => Target::WebhookUrl(text),
+        Some("queue_url") => Target::QueueUrl(text),
+        Some("topic_arn") => Target::TopicArn(text),
+        Some("grpc_url") => Target::GrpcUrl(text),
+        _ => return Err("{ webhook_url | queue_url | topic_arn | grpc_url = \"...\" }".to_owned()),
+    };
+    Ok(Callback { target: Some(target) })
 }
 
 /// URLs that begin in the same way: `https://HOST[:PORT][/PATH]`. A host may begin

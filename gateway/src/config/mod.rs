@@ -23,6 +23,7 @@ mod read;
 mod reader;
 mod replay;
 mod route;
+mod routes;
 mod show;
 mod size;
 mod suggest;

@@ -1,36 +1,23 @@
 //! From text and environment to the configuration.
 
-use super::auth;
-use super::protocols;
-use super::quota;
 use super::reader::{Found, Reader, found};
-use super::tables::each_of;
-use super::upstream;
 use super::values::{bytes, text, time, whole, word};
 use super::{
-    AuthConfig, CallbackConfig, Config, ConfigErrors, DAY, Destination, Guarantee, LeasePolicy,
-    LogConfig, LogFormat, MESSAGE_BYTES, MethodPattern, RouteConfig, StoreConfig, UrlPattern,
-    code_from_name,
+    AuthConfig, Config, ConfigErrors, DAY, LogConfig, LogFormat, MESSAGE_BYTES, StoreConfig,
 };
-use super::{calls, encryption, fan_out, lambda, limits, tls};
+use super::{auth, callbacks, encryption, lambda, limits, protocols, quota, routes, tls};
 use crate::callback;
 use queuebridge_proto::Keyring;
 use queuebridge_proto::job_id::MAX_REPLY_SHARDS;
-use queuebridge_proto::v1::Callback;
-use queuebridge_proto::v1::callback::Target;
 use std::collections::HashSet;
 use std::time::Duration;
 use toml::{Table, Value};
-use tonic::Code;
 
-const MIB: usize = 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 const KEYS: &str = "\"id:base64[,id:base64...]\", the signing key first, \
                     each with an id from 0 to 255 and a secret of at least 16 bytes";
-const ROUTES: &str = "at least one [[route]] with `methods` and `queue`, `topic` or `upstream`";
-
 pub(super) fn config(
     file: &str,
     env: impl IntoIterator<Item = (String, String)>,
@@ -52,13 +39,13 @@ pub(super) fn config(
     let drain_timeout = reader.read("drain_timeout", time(Duration::ZERO..=HOUR));
     let store = store(&mut reader);
     let reply_queues = replies(&mut reader);
-    let callbacks = callbacks(&mut reader);
+    let callbacks = callbacks::read(&mut reader);
     let cors_origins = protocols::origins(&mut reader);
     let descriptor_files = protocols::descriptor_files(&mut reader);
     let invoke_mode = lambda::invoke_mode(&mut reader);
     let encryption = encryption::read(&mut reader);
     let log = log(&mut reader);
-    let routes = routes(&mut reader);
+    let routes = routes::read(&mut reader);
     let stores = store.as_ref().is_none_or(|store| store.payload_bucket.is_some());
     if !stores && routes.iter().any(|route| route.inline_request_bytes.is_some()) {
         let problem = "there is no store.payload_bucket to put larger requests into";
@@ -188,46 +175,6 @@ pub(super) fn yes_or_no(value: &Value) -> Result<bool, String> {
     value.as_bool().or(text).ok_or_else(|| "true or false".to_owned())
 }
 
-fn callbacks(reader: &mut Reader) -> Option<CallbackConfig> {
-    let standard =
-        |text: &str| (is_queue_url(text) && !text.ends_with(".fifo")).then(|| text.to_owned());
-    let queue = reader.read("callbacks.queue", text("the URL of a standard SQS queue", standard));
-    let mut callbacks = CallbackConfig {
-        queue: queue.clone().unwrap_or_default(),
-        allow: Vec::new(),
-        allow_http: false,
-        targets: Vec::new(),
-    };
-    reader.set("callbacks.allow", &mut callbacks.allow, |value| {
-        let pattern = |text: String| text.parse::<UrlPattern>().ok();
-        let patterns: Option<Vec<_>> =
-            names(value).and_then(|all| all.into_iter().map(pattern).collect());
-        patterns.ok_or_else(|| "a list such as [\"https://*.example.com/hooks/*\"]".to_owned())
-    });
-    reader.set("callbacks.allow_http", &mut callbacks.allow_http, yes_or_no);
-    reader.set("callbacks.targets", &mut callbacks.targets, |value| {
-        let known = |name: &String| is_queue_url(name) || name.starts_with("arn:");
-        let names = names(value).filter(|all| all.iter().all(known));
-        names.ok_or_else(|| "a list of queue URLs and topic ARNs".to_owned())
-    });
-    queue.map(|_| callbacks)
-}
-
-/// A table with one of four keys, which are those of the contract.
-fn told(value: &Value) -> Result<Callback, String> {
-    let single = value.as_table().filter(|table| table.len() == 1);
-    let (key, value) = single.and_then(|table| table.iter().next()).unzip();
-    let text = value.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let target = match key.map(String::as_str) {
-        Some("webhook_url") => Target::WebhookUrl(text),
-        Some("queue_url") => Target::QueueUrl(text),
-        Some("topic_arn") => Target::TopicArn(text),
-        Some("grpc_url") => Target::GrpcUrl(text),
-        _ => return Err("{ webhook_url | queue_url | topic_arn | grpc_url = \"...\" }".to_owned()),
-    };
-    Ok(Callback { target: Some(target) })
-}
-
 pub(super) fn is_queue_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
@@ -242,191 +189,6 @@ fn log(reader: &mut Reader) -> LogConfig {
     let expected = "levels, such as \"info\" or \"warn,queuebridge_gateway=debug\"";
     reader.set("log.filter", &mut log.filter, text(expected, filter));
     log
-}
-
-fn routes(reader: &mut Reader) -> Vec<RouteConfig> {
-    let Some(Found { place, value }) = reader.take("route") else {
-        reader.missing("route", ROUTES);
-        return vec![];
-    };
-    let list = match value {
-        Value::String(text) => match list(&text) {
-            Ok(list) => list,
-            Err(problem) => {
-                let expected = "a TOML list of inline tables, or the same in JSON";
-                reader.complain(place, problem, expected);
-                return vec![];
-            }
-        },
-        Value::Array(list) => list,
-        other => {
-            reader.complain(place, found(&other), ROUTES);
-            return vec![];
-        }
-    };
-    if list.is_empty() {
-        reader.complain(&place, "there is none", ROUTES);
-    }
-    each_of(reader, &place, list, |inner, before: &[RouteConfig]| {
-        let route = route(inner)?;
-        if before.iter().any(|other| other.methods == route.methods) {
-            let problem = format!("{} has a route already", route.methods);
-            inner.complain(inner.at("methods"), problem, "one route per pattern");
-        }
-        Some(route)
-    })
-}
-
-/// The routes in a variable: JSON, or the value of a TOML key.
-fn list(text: &str) -> Result<Vec<Value>, String> {
-    if let Ok(list) = serde_json::from_str(text) {
-        return Ok(list);
-    }
-    let mut table: Table = toml::from_str(&format!("routes = {text}"))
-        .map_err(|error| error.message().trim().to_owned())?;
-    match table.remove("routes") {
-        Some(Value::Array(list)) => Ok(list),
-        _ => Err("not a list".to_owned()),
-    }
-}
-
-fn route(reader: &mut Reader) -> Option<RouteConfig> {
-    let pattern = "\"/package.Service/Method\", \"/package.Service/*\" or \"*\"";
-    let methods = match reader.take("methods") {
-        None => {
-            reader.missing("methods", pattern);
-            None
-        }
-        Some(Found { place, value }) => {
-            let parsed = value.as_str().and_then(|text| text.parse::<MethodPattern>().ok());
-            if parsed.is_none() {
-                reader.complain(place, found(&value), pattern);
-            }
-            parsed
-        }
-    };
-    let (branches, has_upstream) = (reader.has("branch"), reader.has("upstream"));
-    let of_jobs = upstream::keys_of_jobs(reader);
-    let upstream = upstream::read(reader);
-    let destination = destination(reader, branches, has_upstream);
-    // The rest is read in any case, so that its mistakes are reported as well.
-    let stand_in = Destination::Queue(String::new());
-    let complete = methods.is_some() && destination.is_some() && upstream.is_some() == has_upstream;
-    let methods = methods.unwrap_or(MethodPattern::All);
-    let mut route = RouteConfig::new(methods, destination.unwrap_or(stand_in));
-    route.upstream = upstream;
-    let guarantees = [Guarantee::Claimed, Guarantee::AtLeastOnce].map(|g| (g.name(), g));
-    reader.set("guarantee", &mut route.guarantee, word(&guarantees));
-    let policies = [LeasePolicy::Retry, LeasePolicy::Fail, LeasePolicy::Hold];
-    if let Some(policy) = reader.read("lease_policy", word(&policies.map(|p| (p.name(), p)))) {
-        route.lease_policy = policy;
-        if route.guarantee == Guarantee::AtLeastOnce {
-            let problem = "at_least_once takes no lease";
-            reader.complain(reader.at("lease_policy"), problem, "no such key, or \"claimed\"");
-        }
-    }
-    reader.set("max_attempts", &mut route.max_attempts, whole(1..=100));
-    reader.set("retry_on", &mut route.retry_on, codes);
-    let request_bytes = reader.read("max_request_bytes", bytes(1..=64 * MIB));
-    route.max_request_bytes = request_bytes;
-    route.inline_request_bytes = reader.read("inline_request_bytes", bytes(0..=64 * MIB));
-    reader.set("announce", &mut route.announce, yes_or_no);
-    route.callback = reader.read("callback", told);
-    times(reader, &mut route);
-    route.fan_out = fan_out::read(reader, &route);
-    route.calls = calls::read(reader);
-    upstream::check(reader, &route, &of_jobs);
-    if route.guarantee == Guarantee::AtLeastOnce && route.is_fifo() {
-        let problem = "at_least_once keeps no order, and the destination is FIFO";
-        reader.complain(reader.at("guarantee"), problem, "\"claimed\"");
-    }
-    complete.then_some(route)
-}
-
-/// Where the jobs of a route go. It has none when all its calls go upstream.
-fn destination(reader: &mut Reader, branches: bool, upstream: bool) -> Option<Destination> {
-    let is_topic = |t: &str| t.starts_with("arn:") && t.split(':').nth(2) == Some("sns");
-    let (has_queue, queue) = name(reader, "queue", "the URL of an SQS queue", is_queue_url);
-    let (has_topic, topic) = name(reader, "topic", "the ARN of an SNS topic", is_topic);
-    match (has_queue, has_topic) {
-        (true, true) => {
-            reader.complain(reader.at("topic"), "there is a queue as well", "only one of the two");
-            None
-        }
-        (false, false) if branches => Some(Destination::Branches),
-        (false, false) if upstream => Some(Destination::None),
-        (false, false) => {
-            reader.missing("queue", "a queue, a topic or an upstream");
-            None
-        }
-        _ => queue.map(Destination::Queue).or(topic.map(Destination::Topic)),
-    }
-}
-
-/// Whether the name is given, and the name if it is right.
-fn name(
-    reader: &mut Reader,
-    path: &'static str,
-    expected: &str,
-    is_right: impl Fn(&str) -> bool,
-) -> (bool, Option<String>) {
-    let Some(Found { place, value }) = reader.take(path) else { return (false, None) };
-    match value {
-        Value::String(text) if is_right(&text) => (true, Some(text)),
-        other => {
-            reader.complain(place, found(&other), expected);
-            (true, None)
-        }
-    }
-}
-
-fn codes(value: &Value) -> Result<Vec<Code>, String> {
-    let code = |value: &Value| code_from_name(value.as_str()?).filter(|code| *code != Code::Ok);
-    value
-        .as_array()
-        .and_then(|list| list.iter().map(code).collect())
-        .ok_or_else(|| "a list of gRPC codes but OK, such as [\"UNAVAILABLE\"]".to_owned())
-}
-
-/// The pairs of times: where only the upper one is given and lies below the
-/// default of the lower one, the lower one follows.
-fn times(reader: &mut Reader, route: &mut RouteConfig) {
-    let half_day = HOUR * 12;
-    pair(
-        reader,
-        ["initial_backoff", "max_backoff"],
-        [&mut route.initial_backoff, &mut route.max_backoff],
-        [Duration::ZERO, half_day],
-    );
-    pair(
-        reader,
-        ["default_expiry", "max_expiry"],
-        [&mut route.default_expiry, &mut route.max_expiry],
-        [SECOND, DAY * 14],
-    );
-    pair(
-        reader,
-        ["default_retention", "max_retention"],
-        [&mut route.default_retention, &mut route.max_retention],
-        [SECOND, DAY * 3650],
-    );
-}
-
-fn pair(
-    reader: &mut Reader,
-    [low, high]: [&'static str; 2],
-    [lower, upper]: [&mut Duration; 2],
-    [least, most]: [Duration; 2],
-) {
-    reader.set(high, upper, time(least..=most));
-    match reader.read(low, time(least..=most)) {
-        Some(given) if given > *upper => {
-            let problem = format!("it is longer than {high}");
-            reader.complain(reader.at(low), problem, format!("at most {high}"));
-        }
-        Some(given) => *lower = given,
-        None => *lower = (*lower).min(*upper),
-    }
 }
 
 /// The message of the TOML parser without its quotation of the line, which may

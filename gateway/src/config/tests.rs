@@ -1,3 +1,6 @@
+mod branches;
+mod upstreams;
+
 use super::*;
 use std::collections::BTreeMap;
 
@@ -29,6 +32,14 @@ fn mistakes(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
 
 fn with_route(rest: &str) -> String {
     format!("{}{rest}\n", minimal())
+}
+
+/// What is printed can be read again.
+fn reads_back(config: &Config) {
+    let keys = format!("job_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"1:{OTHER}\"");
+    let printed = config.to_string();
+    let printed: Vec<&str> = printed.lines().filter(|line| !line.contains("_keys")).collect();
+    assert_eq!(read(&format!("{keys}\n{}", printed.join("\n"))).routes, config.routes);
 }
 
 #[test]
@@ -96,188 +107,6 @@ announce = false
     assert_eq!((route.max_attempts, &route.retry_on[..]), (100, &[tonic::Code::Internal][..]));
     assert_eq!(route.initial_backoff, Duration::from_millis(250));
     assert_eq!((route.max_expiry, route.max_request_bytes), (DAY * 14, Some(65_536)));
-}
-
-/// A route over a topic, unless `destination` says otherwise, with two branches.
-fn with_branches(destination: &str, branch: &str, gather: &str) -> String {
-    let (keys, branches) = (
-        minimal(),
-        ["a", "b"].map(|name| {
-            format!("[[route.branch]]\nname = \"{name}\"\n{}\n", branch.replace("NAME", name))
-        }),
-    );
-    let keys = keys.split("[[route]]").next().unwrap().to_owned();
-    format!(
-        "{keys}[[route]]\nmethods = \"*\"\n{destination}\n[route.gather]\n{gather}\n{}",
-        branches.concat()
-    )
-}
-
-#[test]
-fn a_route_may_have_branches() {
-    let topic = format!("topic = \"{TOPIC}\"");
-    let rule = r#"need = "any"
-deadline = "30s"
-partial = true
-success_codes = ["OK", "NOT_FOUND"]
-late_branches = "ignore"
-cancel_rest = true
-primary = "b""#;
-    let branch = "method = \"/a.B/C\"\nwhen = { plan = [\"gold\", \"tin\"], x = \"y\" }";
-    let config = read(&with_branches(&topic, branch, rule));
-    let fan_out = config.routes[0].fan_out.as_ref().unwrap();
-    assert_eq!(
-        (fan_out.rule.need, fan_out.rule.partial, fan_out.rule.cancel_rest),
-        (1, true, true)
-    );
-    assert_eq!(fan_out.rule.success_codes, [0, 5]);
-    assert_eq!(fan_out.branches[1].name, "b");
-    assert_eq!(fan_out.branches[0].when["plan"], ["gold", "tin"]);
-    assert_eq!(fan_out.branches[0].method.as_ref().unwrap().as_str(), "/a.B/C");
-    // What is printed can be read again.
-    let printed = config.to_string();
-    let keys = format!("job_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"1:{OTHER}\"");
-    let printed: Vec<&str> = printed.lines().filter(|line| !line.contains("_keys")).collect();
-    let again = read(&format!("{keys}\n{}", printed.join("\n")));
-    assert_eq!(again.routes, config.routes);
-    let queues = read(&with_branches("", "queue = \"https://sqs/1/NAME\"", "need = 2"));
-    assert_eq!(queues.routes[0].destination, Destination::Branches);
-    assert_eq!(queues.routes[0].fan_out.as_ref().unwrap().rule.need, 2);
-}
-
-#[test]
-fn mistakes_in_branches_are_named() {
-    let topic = format!("topic = \"{TOPIC}\"");
-    let queue = "queue = \"https://sqs/1/NAME\"";
-    for (destination, branch, gather, expected) in [
-        (topic.as_str(), queue, "", "route[0].branch[0].queue: the topic's subscription says it"),
-        ("", "", "", "route[0].branch[0].queue: missing"),
-        ("queue = \"https://sqs/1/q\"", queue, "", "route[0].branch: the route has one queue"),
-        ("", queue, "need = 3", "route[0].gather.need: 3 of 2 branches"),
-        ("", queue, "need = 0", "route[0].gather.need: found 0"),
-        ("", queue, "primary = \"c\"", "route[0].gather.primary: \"c\" is not among"),
-        ("", queue, "primary = \"a\"\nmerge = true", "route[0].gather.merge: there is a primary"),
-        ("", queue, "deadline = \"13d\"", "route[0].gather.deadline: it is longer than max_expiry"),
-        ("", queue, "success_codes = [\"FINE\"]", "route[0].gather.success_codes: found"),
-        (
-            "guarantee = \"at_least_once\"",
-            queue,
-            "cancel_rest = true",
-            "route[0].gather.cancel_rest: at_least",
-        ),
-        (
-            "",
-            "queue = \"https://sqs/1/NAME\"\nwhen = { K = 1 }",
-            "",
-            "route[0].branch[0].when: found",
-        ),
-        (
-            "",
-            "queue = \"https://sqs/1/NAME\"\nnmae = 1",
-            "",
-            "route[0].branch[0].nmae: unknown key",
-        ),
-    ] {
-        let found = mistakes(&with_branches(destination, branch, gather), &[]);
-        assert!(found.iter().any(|mistake| mistake.starts_with(expected)), "{expected}: {found:?}");
-    }
-    let twice = with_branches("", queue, "").replace("name = \"b\"", "name = \"a\"");
-    assert!(mistakes(&twice, &[])[0].starts_with("route[0].branch[1].name: there is a branch a"));
-    let mixed = with_branches("", queue, "").replace("1/b", "1/b.fifo");
-    assert!(mistakes(&mixed, &[])[0].starts_with("route[0].branch: some queues are FIFO"));
-}
-
-/// A route with these keys, and nothing else but `methods`.
-fn with_only(rest: &str) -> String {
-    let keys = minimal();
-    let keys = keys.split("[[route]]").next().unwrap();
-    format!("{keys}[[route]]\nmethods = \"*\"\n{rest}\n")
-}
-
-#[test]
-fn a_route_may_have_an_upstream_instead_of_a_queue_or_before_it() {
-    let arn = "arn:aws:lambda:eu-central-1:1:function:f:live";
-    for (text, target) in [
-        ("\"http://h:1\"", UpstreamTarget::grpc("http://h:1".parse().unwrap())),
-        ("\"https://[::1]/\"", UpstreamTarget::grpc("https://[::1]".parse().unwrap())),
-        (
-            "{ grpc = \"http://h:1\", connections = 9 }",
-            UpstreamTarget::Grpc {
-                url: "http://h:1".parse().unwrap(),
-                connections: 9,
-                trust: crate::trust::Trust::default(),
-            },
-        ),
-        (&format!("\"{arn}\""), UpstreamTarget::Lambda { function: arn.to_owned() }),
-        ("{ lambda = \"f\" }", UpstreamTarget::Lambda { function: "f".to_owned() }),
-    ] {
-        let config = read(&with_only(&format!("upstream = {text}\nmax_request_bytes = 7")));
-        let route = &config.routes[0];
-        assert_eq!(route.destination, Destination::None);
-        assert_eq!(route.upstream, Some(UpstreamConfig::new(target)));
-        reads_back(&config);
-    }
-    for takes in [UpstreamTakes::All, UpstreamTakes::Streams, UpstreamTakes::WhatItCan] {
-        let (name, upstream) = (takes.name(), "upstream = \"http://h:1\"");
-        let config = read(&with_route(&format!("{upstream}\nupstream_takes = \"{name}\"")));
-        assert_eq!(config.routes[0].destination, Destination::Queue(QUEUE.into()));
-        assert_eq!(config.routes[0].upstream.as_ref().unwrap().takes, takes);
-        reads_back(&config);
-    }
-}
-
-/// What is printed can be read again.
-fn reads_back(config: &Config) {
-    let keys = format!("job_id_keys = \"1:{SECRET}\"\nenvelope_keys = \"1:{OTHER}\"");
-    let printed = config.to_string();
-    let printed: Vec<&str> = printed.lines().filter(|line| !line.contains("_keys")).collect();
-    assert_eq!(read(&format!("{keys}\n{}", printed.join("\n"))).routes, config.routes);
-}
-
-#[test]
-fn mistakes_in_upstreams_are_named() {
-    let server = "upstream = \"http://h:1\"";
-    for (rest, expected) in [
-        ("", "route[0].queue: missing"),
-        ("upstream = \"h:1\"", "route[0].upstream: found \"h:1\""),
-        ("upstream = \"http://h:1/path\"", "route[0].upstream: found"),
-        ("upstream = \"http://user@h:1\"", "route[0].upstream: found"),
-        ("upstream = \"arn:aws:sqs:eu:1:q\"", "route[0].upstream: found"),
-        ("upstream = 7", "route[0].upstream: found 7"),
-        ("upstream = {}", "route[0].upstream.grpc: missing"),
-        ("upstream = { grpc = \"h\" }", "route[0].upstream.grpc: found \"h\""),
-        ("upstream = { lambda = \"a b\" }", "route[0].upstream.lambda: found \"a b\""),
-        (
-            "upstream = { grpc = \"http://h:1\", lambda = \"f\" }",
-            "route[0].upstream.lambda: there is a gRPC server as well",
-        ),
-        (
-            "upstream = { grpc = \"http://h:1\", connections = 65 }",
-            "route[0].upstream.connections: found 65",
-        ),
-        (
-            "upstream = { lambda = \"f\", connections = 2 }",
-            "route[0].upstream.connections: a function has no connections",
-        ),
-        ("upstream = { grpc = \"http://h:1\", tls = true }", "route[0].upstream.tls: unknown key"),
-        (
-            &format!("{server}\nupstream_takes = \"streams\""),
-            "route[0].upstream_takes: there is no queue for the other calls",
-        ),
-        (
-            &format!("{server}\nupstream_takes = \"none\""),
-            "route[0].upstream_takes: found \"none\"",
-        ),
-        (
-            &format!("{server}\nmax_attempts = 2"),
-            "route[0].max_attempts: the route has no jobs without a queue",
-        ),
-    ] {
-        assert_eq!(mistakes(&with_only(rest), &[]).len(), 1, "{rest}");
-        assert!(mistakes(&with_only(rest), &[])[0].starts_with(expected), "{rest}: {expected}");
-    }
-    let alone = mistakes(&with_route("upstream_takes = \"all\""), &[]);
-    assert_eq!(alone, ["route[0].upstream_takes: there is no upstream"]);
 }
 
 #[test]
