@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
 just bench [ARGUMENTS]
-  --only LIST       of a, b, c, d, e, f, g, h, memory, with commas; default: all
+  --only LIST       of a, b, c, d, e, f, g, h, i, memory, with commas; default: all
   --seconds N       of each measurement; default 10
   --warm-up N       seconds before each measurement; default 2
   --rounds N        interleaved; their median is shown; default 3
@@ -17,7 +17,8 @@ just bench [ARGUMENTS]
 Submit and result, (d) Submit over an endpoint beside the bare AWS SDK, (e) from
 Submit to the answer by each way in which it finds its caller, (f) jobs with
 branches beside single ones, (g) calls of methods beside the same service called
-without the bridge, (h) calls while others flood the port.";
+without the bridge, (h) calls while others flood the port, (i) what
+encryption adds to an envelope.";
 
 /// What can be asked for by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub(crate) enum Group {
     Branches,
     Direct,
     Abuse,
+    Encryption,
     Memory,
 }
 
@@ -46,9 +48,10 @@ impl FromStr for Group {
             "f" => Self::Branches,
             "g" => Self::Direct,
             "h" => Self::Abuse,
+            "i" => Self::Encryption,
             "memory" => Self::Memory,
             other => {
-                let known = "a, b, c, d, e, f, g, h and memory";
+                let known = "a, b, c, d, e, f, g, h, i and memory";
                 return Err(format!("--only knows {known}, not {other}").into());
             }
         })

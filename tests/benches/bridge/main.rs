@@ -13,6 +13,7 @@ mod branches;
 mod child;
 mod direct;
 mod embedded;
+mod encryption;
 mod endpoint;
 mod endpoints;
 mod grpc;
@@ -95,6 +96,9 @@ async fn measure(given: &[String]) -> Result<(), Failure> {
     }
     if args.runs(Group::Abuse) {
         abuse::run(&args, &mut targets).await?;
+    }
+    if args.runs(Group::Encryption) {
+        encryption::run(&args).await?;
     }
     if args.runs(Group::Memory) {
         memory::run(&args, &mut targets).await?;
