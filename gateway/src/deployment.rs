@@ -16,7 +16,7 @@ use crate::upstream::grpc::DialError;
 use aws_config::SdkConfig;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{Clock, PayloadStore, Stores};
+use queuebridge_store::{Clock, PayloadStore, Stores, aws};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -96,10 +96,10 @@ fn routes(config: &Config, sdk: &SdkConfig) -> Result<Routes, DialError> {
 pub(crate) fn stores(config: &Config, sdk: &SdkConfig) -> Stores {
     let encryption = config.encryption.as_ref().map(|all| encryption::gateway(all, config, sdk));
     let config = &config.store;
-    let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
+    let dynamodb = aws::dynamodb(sdk);
     let store = DynamoResultStore::new(dynamodb, config.table.clone(), config.copies_survive);
     let payloads = config.payload_bucket.as_ref().map(|bucket| {
-        let s3 = crate::aws::s3_client(sdk);
+        let s3 = aws::s3(sdk);
         let store = S3PayloadStore::new(s3, bucket.clone(), config.payload_prefix.clone());
         Arc::new(store) as Arc<dyn PayloadStore>
     });

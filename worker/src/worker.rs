@@ -10,13 +10,12 @@ use crate::host::targets::NamedTargets;
 use crate::host::{lambda, sqs::SqsSource};
 use crate::runner::{JobStores, Role, Runner, RunnerSettings};
 use crate::telemetry::{self, Emf, Telemetry};
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_smithy_http_client::tls;
+use aws_config::SdkConfig;
 use futures_util::TryFutureExt;
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::encryption::{Encryption, Writes, master_keys};
 use queuebridge_store::s3::S3PayloadStore;
-use queuebridge_store::{Clock, PayloadStore, Seal, Stores};
+use queuebridge_store::{Clock, PayloadStore, Seal, Stores, aws};
 use queuebridge_web::{DescriptorError, Descriptors, Web};
 use std::future::Future;
 use std::sync::Arc;
@@ -82,7 +81,7 @@ impl Worker {
             [] => None,
             sets => Some(Arc::new(Descriptors::parse(sets.iter().copied())?)),
         };
-        let sdk = sdk_config().await;
+        let sdk = aws::loader().load().await;
         let sqs = aws_sdk_sqs::Client::new(&sdk);
         let sender = sender(&config, &sdk, &sqs)?;
         let runner = config.bridge.as_ref().map(|bridge| {
@@ -176,11 +175,11 @@ fn runner(
     sdk: &SdkConfig,
     outbox: SqsOutbox,
 ) -> Arc<Runner> {
-    let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
+    let dynamodb = aws::dynamodb(sdk);
     let store = DynamoResultStore::new(dynamodb, bridge.table.clone(), bridge.copies_survive);
     let payloads = bridge.payload_bucket.as_ref().map(|bucket| {
         let store =
-            S3PayloadStore::new(s3_client(sdk), bucket.clone(), bridge.payload_prefix.clone());
+            S3PayloadStore::new(aws::s3(sdk), bucket.clone(), bridge.payload_prefix.clone());
         Arc::new(store) as Arc<dyn PayloadStore>
     });
     let settings = RunnerSettings {
@@ -203,15 +202,9 @@ fn runner(
     Runner::new(routes, stores, payloads, outbox, shared.seal, Clock::system(), settings)
 }
 
-/// Path style: what every S3-compatible endpoint understands.
-fn s3_client(sdk: &SdkConfig) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(true).build();
-    aws_sdk_s3::Client::from_conf(config)
-}
-
 fn pointers(config: &Config, sdk: &SdkConfig) -> Option<Arc<Pointers>> {
     let buckets = config.pointed_buckets.clone();
-    (!buckets.is_empty()).then(|| Arc::new(Pointers::new(s3_client(sdk), buckets)))
+    (!buckets.is_empty()).then(|| Arc::new(Pointers::new(aws::s3(sdk), buckets)))
 }
 
 fn queues(config: &Config) -> Queues {
@@ -221,13 +214,6 @@ fn queues(config: &Config) -> Queues {
 fn metrics(config: &Config) -> Option<Arc<Emf>> {
     let emf = |namespace: &String| Arc::new(Emf::stdout(namespace, config.host == Host::Lambda));
     config.metrics.as_ref().map(emf)
-}
-
-/// The SDK's configuration with the TLS backend of this workspace.
-async fn sdk_config() -> SdkConfig {
-    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
 }
 
 /// Resolves at SIGTERM or SIGINT. From the call on, and not only once it is

@@ -6,23 +6,27 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use queuebridge_proto::v1::Announcements;
 use queuebridge_store::Seal;
+use queuebridge_store::aws::long_poll;
 use std::time::Duration;
 use tokio::time::sleep;
 
 /// The longest long poll that SQS has.
-const WAIT_SECONDS: i32 = 20;
+const WAIT_SECONDS: u8 = 20;
 /// What the poll of a dead gateway has taken is seen by the next one soon.
 const VISIBILITY_SECONDS: i32 = 10;
 const BACKOFF: Duration = Duration::from_secs(1);
 
 /// Hands what comes out of the queue of this URL to those who wait, for ever.
 pub async fn read(client: Client, url: String, seal: Seal, waiter: Waiter) {
+    let patience = long_poll(Duration::from_secs(WAIT_SECONDS.into()));
+    let polling = client.config().to_builder().timeout_config(patience).build();
+    let polling = Client::from_conf(polling);
     loop {
-        let call = client
+        let call = polling
             .receive_message()
             .queue_url(&url)
             .max_number_of_messages(10)
-            .wait_time_seconds(WAIT_SECONDS)
+            .wait_time_seconds(WAIT_SECONDS.into())
             .visibility_timeout(VISIBILITY_SECONDS);
         match call.send().await {
             Ok(received) => {

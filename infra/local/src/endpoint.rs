@@ -81,12 +81,12 @@ pub async fn prepare(
     let attributes = of_jobs(&arn, visibility, max_receive_count);
     let queue_url = create_queue(&sqs, QUEUE, &attributes).await.map_err(queue_failed)?;
 
-    let tables = aws_sdk_dynamodb::Client::new(&sdk);
+    let tables = queuebridge_store::aws::dynamodb(&sdk);
     dynamodb::create_table(&tables, TABLE)
         .await
         .map_err(|e| failed("the table cannot be made", &e))?;
 
-    let s3 = queuebridge_gateway::aws::s3_client(&sdk);
+    let s3 = queuebridge_store::aws::s3(&sdk);
     if let Err(error) = s3.create_bucket().bucket(BUCKET).send().await {
         let exists = error
             .as_service_error()

@@ -5,6 +5,8 @@
 //! can know is a value. Time is an argument; nobody here reads a clock, except
 //! [`Clock`] itself, which the programs hand down.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod clock;
 #[cfg(feature = "aws")]
 pub mod dynamodb;

@@ -8,6 +8,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as Attribute};
 use queuebridge_proto::envelope::attribute::PARKED;
+use queuebridge_store::aws::long_poll;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 /// Messages per receive call, which is SQS's limit.
 const RECEIVE: usize = 10;
 /// The longest long poll that SQS has.
-const WAIT_SECONDS: i32 = 20;
+const WAIT_SECONDS: u8 = 20;
 
 /// One SQS queue.
 pub struct SqsSource {
     client: Client,
+    /// The same, with the patience of a long poll.
+    polling: Client,
     queue_url: Arc<str>,
     fifo: bool,
 }
@@ -37,7 +40,9 @@ impl SqsSource {
     #[must_use]
     pub fn new(client: Client, queue_url: String) -> Self {
         let fifo = queue_url.ends_with(".fifo");
-        Self { client, queue_url: queue_url.into(), fifo }
+        let patience = long_poll(Duration::from_secs(WAIT_SECONDS.into()));
+        let polling = client.config().to_builder().timeout_config(patience).build();
+        Self { client, polling: Client::from_conf(polling), queue_url: queue_url.into(), fifo }
     }
 
     fn received(&self, message: Message, at: Instant) -> Option<Received<SqsReceipt>> {
@@ -77,12 +82,12 @@ impl Source for SqsSource {
         _stopping: &CancellationToken,
     ) -> Result<Vec<Received<SqsReceipt>>, String> {
         let call = self
-            .client
+            .polling
             .receive_message()
             .queue_url(&*self.queue_url)
             .max_number_of_messages(i32::try_from(max).unwrap_or(1))
             .visibility_timeout(super::visibility_seconds(visibility, Duration::ZERO))
-            .wait_time_seconds(WAIT_SECONDS)
+            .wait_time_seconds(WAIT_SECONDS.into())
             .message_attribute_names(PARKED)
             .message_system_attribute_names(Attribute::ApproximateReceiveCount)
             .message_system_attribute_names(Attribute::AwsTraceHeader)

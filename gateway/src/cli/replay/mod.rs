@@ -40,7 +40,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Exit, Failure> {
     let sdk = crate::aws::sdk_config().await;
     let encryption = config.encryption.map(|all| encryption::replay(&all, &config.table, &sdk));
     let payloads = config.payload_bucket.map(|bucket| {
-        let s3 = crate::aws::s3_client(&sdk);
+        let s3 = queuebridge_store::aws::s3(&sdk);
         let store = S3PayloadStore::new(s3, bucket, config.payload_prefix);
         encryption::payloads(Arc::new(store), encryption.as_ref())
     });
