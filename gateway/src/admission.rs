@@ -3,7 +3,7 @@
 use queuebridge_proto::error::{reason, retry_after};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
 /// The bytes of requests that may be in hand at once, in KiB: a bound on memory
@@ -18,6 +18,15 @@ const COME_BACK: Duration = Duration::from_millis(250);
 pub struct Admission {
     jobs: Arc<Semaphore>,
     kib: Arc<Semaphore>,
+    /// What those who are slowed down may have, and wait for, of both: whoever waits
+    /// for a place gets it before those who would be refused.
+    share: Share,
+}
+
+#[derive(Clone, Debug)]
+struct Share {
+    jobs: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
 }
 
 /// A place for one submission; dropped when it is answered.
@@ -25,6 +34,7 @@ pub struct Admission {
 pub struct Place {
     _job: OwnedSemaphorePermit,
     _kib: Option<OwnedSemaphorePermit>,
+    _of_share: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 /// Room for a request that is still coming.
@@ -63,7 +73,9 @@ impl Admission {
     #[must_use]
     pub fn new(max_pending: usize) -> Self {
         let jobs = max_pending.min(Semaphore::MAX_PERMITS);
-        Self { jobs: Arc::new(Semaphore::new(jobs)), kib: Arc::new(Semaphore::new(MAX_KIB)) }
+        let places = |places| Arc::new(Semaphore::new(places));
+        let share = Share { jobs: places(jobs.div_ceil(2)), kib: places(MAX_KIB / 2) };
+        Self { jobs: places(jobs), kib: places(MAX_KIB), share }
     }
 
     /// A place at once, or the refusal.
@@ -74,7 +86,7 @@ impl Admission {
         let job = self.jobs.clone().try_acquire_owned();
         let kib = self.kib.clone().try_acquire_many_owned(kib(bytes));
         match (job, kib) {
-            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: Some(kib) }),
+            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: Some(kib), _of_share: None }),
             _ => Err(overloaded()),
         }
     }
@@ -91,7 +103,7 @@ impl Admission {
     /// As [`Admission::enter`].
     pub fn enter_with(&self, held: Held) -> Result<Place, Status> {
         let job = self.jobs.clone().try_acquire_owned().map_err(|_| overloaded())?;
-        Ok(Place { _job: job, _kib: held.room })
+        Ok(Place { _job: job, _kib: held.room, _of_share: None })
     }
 
     /// Room for the copies of a submission that has a place already.
@@ -105,18 +117,23 @@ impl Admission {
         kib.map(Copies).map_err(|_| overloaded())
     }
 
-    /// A place as soon as there is one: for streams, which are slowed down
-    /// instead of refused.
+    /// A place as soon as there is one: for streams and batches, which are slowed down
+    /// instead of refused, and get at most half of the places.
     ///
     /// # Errors
     /// As [`Admission::enter`], when the gateway is being taken down.
     pub async fn wait(&self, bytes: usize) -> Result<Place, Status> {
-        let job = self.jobs.clone().acquire_owned().await;
-        let kib = self.kib.clone().acquire_many_owned(kib(bytes)).await;
-        match (job, kib) {
-            (Ok(job), Ok(kib)) => Ok(Place { _job: job, _kib: Some(kib) }),
-            _ => Err(overloaded()),
-        }
+        let kib = kib(bytes).min(kib(MAX_KIB * 1024 / 2));
+        let place = async {
+            let job_of_share = self.share.jobs.clone().acquire_owned().await?;
+            let kib_of_share = self.share.kib.clone().acquire_many_owned(kib).await?;
+            Ok::<_, AcquireError>(Place {
+                _job: self.jobs.clone().acquire_owned().await?,
+                _kib: Some(self.kib.clone().acquire_many_owned(kib).await?),
+                _of_share: Some([job_of_share, kib_of_share]),
+            })
+        };
+        place.await.map_err(|_| overloaded())
     }
 }
 
@@ -153,6 +170,29 @@ mod tests {
         assert!(admission.enter(100 * 1024 * 1024).is_err(), "until it is published");
         drop(place);
         assert!(admission.enter(100 * 1024 * 1024).is_ok());
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_leave_room_for_those_who_would_be_refused() {
+        let admission = Admission::new(8);
+        let large = 100 * 1024 * 1024;
+        let _place = admission.wait(large).await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            waiting.push(Box::pin(admission.wait(large)));
+            assert!(futures_util::poll!(waiting.last_mut().unwrap()).is_pending());
+        }
+        assert!(admission.enter(large).is_ok());
+        drop(waiting);
+        let mut small = Vec::new();
+        for _ in 0..3 {
+            small.push(admission.wait(1).await.unwrap());
+        }
+        let mut fifth = Box::pin(admission.wait(1));
+        assert!(futures_util::poll!(&mut fifth).is_pending(), "half of the places");
+        assert!(admission.enter(1).is_ok());
+        drop(small);
+        assert!(fifth.await.is_ok());
     }
 
     #[test]

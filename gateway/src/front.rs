@@ -5,10 +5,12 @@ mod cors;
 
 pub use cors::Cors;
 
+use crate::auth::Authenticator;
 use crate::descriptors::DescriptorRegistry;
+use crate::native::HEALTH;
 use futures_util::future::Either;
 use http::{Request, Response};
-use queuebridge_web::{Limits, Services, Web, is_native};
+use queuebridge_web::{Limits, Protocol, Services, Web, is_native};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,9 +20,15 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Service, service_fn};
 
+/// Of a health check in another protocol, which is let in from everybody.
+const HEALTH_BYTES: usize = 4096;
+
 /// What the translation goes by.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Protocols {
+    /// Who is let in: a translated request is read as a whole, and nobody else's is. The
+    /// services ask once more. `None`: everybody.
+    pub auth: Option<Authenticator>,
     /// Tells the kinds of methods, and their messages for JSON.
     pub descriptors: Arc<DescriptorRegistry>,
     /// Which pages of other origins may call. `None`: browsers let none.
@@ -30,7 +38,7 @@ pub struct Protocols {
 }
 
 /// Services that speak native gRPC, behind every protocol.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Front<S> {
     services: S,
     protocols: Arc<Protocols>,
@@ -76,12 +84,30 @@ impl Protocols {
         limits: Limits,
     ) -> Response<Body> {
         let web = self.web(services);
-        let Some(cors) = &self.cors else { return web.call(request, limits).await };
+        let Some(cors) = &self.cors else { return self.let_in(web, request, limits).await };
         let service = service_fn(|request| {
             let web = web.clone();
-            async move { Ok(web.call(request, limits).await) }
+            async move { Ok(self.let_in(web, request, limits).await) }
         });
         cors.around(request, service).await
+    }
+
+    /// Answers a request, if it is that of somebody who is let in.
+    async fn let_in<S: Services>(
+        &self,
+        web: Web<S>,
+        request: Request<Body>,
+        limits: Limits,
+    ) -> Response<Body> {
+        if request.uri().path().starts_with(HEALTH) {
+            return web.max_request_bytes(HEALTH_BYTES).call(request, limits).await;
+        }
+        if let (Some(auth), Some(_)) = (&self.auth, Protocol::of(&request))
+            && let Err(status) = auth.identify(&request).await
+        {
+            return web.refuse(request.map(drop), status).await;
+        }
+        web.call(request, limits).await
     }
 
     /// Answers a request with a status, in its protocol.

@@ -9,9 +9,10 @@ use crate::identity::Identity;
 use crate::oversize;
 use crate::quota::Quotas;
 use crate::route;
-use crate::typed::Typed;
+use crate::typed::{Typed, refusal};
 use crate::upstream::NotRun;
 use http::{Request, Response, StatusCode, header};
+use queuebridge_proto::MethodName;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -36,7 +37,7 @@ const OWN: [&str; 3] = [
 ];
 
 /// What is answered to everybody.
-const HEALTH: &str = "/grpc.health.v1.Health/";
+pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Everything that is called at the gateway's port, whatever protocol it came by.
 #[derive(Clone)]
@@ -144,6 +145,10 @@ impl Native {
         }
         if !is_grpc(&request) {
             return Box::pin(std::future::ready(Ok(not_grpc())));
+        }
+        // Grants and routes are for names; an upstream might make another one of a path.
+        if MethodName::parse(request.uri().path()).is_err() {
+            return refused(&refusal::no_route());
         }
         let granted = caller.may(Verb::Submit, request.uri().path());
         let granted =

@@ -87,6 +87,7 @@ impl Stack {
             settings.quotas.clone(),
         );
         let protocols = Arc::new(Protocols {
+            auth: Some(settings.auth.clone()),
             descriptors: registry,
             cors: Cors::new(&settings.cors_origins),
             // In JSON bytes take a third more; the services count the message itself.

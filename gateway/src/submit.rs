@@ -68,6 +68,8 @@ pub struct Ticket {
     /// Whether it was, or may have been, accepted before: under the same
     /// `request_id`, or by the submission that its `job_id` is from.
     pub attached: bool,
+    /// Whether it was submitted under the `job_id` of an earlier submission.
+    pub again: bool,
     /// The job that this submission repeats, if it is a replay.
     pub retry_of: Option<JobId>,
     /// The branches to which it was sent, if its route has any.
@@ -364,7 +366,14 @@ impl FrontDoor {
 }
 
 fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
-    Ticket { id, method: job.method.to_string(), attached, retry_of: job.retry_of, plan: None }
+    Ticket {
+        id,
+        method: job.method.to_string(),
+        attached,
+        again: !job.job_id.is_empty(),
+        retry_of: job.retry_of,
+        plan: None,
+    }
 }
 
 #[cfg(test)]

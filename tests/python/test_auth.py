@@ -13,7 +13,7 @@ import unittest
 import grpc
 from cryptography.hazmat.primitives import serialization
 from authority import Authority
-from bridge import Bridge, reason
+from bridge import Bridge, reason, seconds
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -30,6 +30,7 @@ GRANTS = """
 grant = [
     { roles = ["clerk"], methods = "/queuebridge.demo.v1.Probe/*", verbs = ["submit", "read", "watch"] },
     { roles = ["auditor"], verbs = ["read"] },
+    { roles = ["submitter"], verbs = ["submit"] },
     { roles = ["owner"], verbs = ["submit", "read", "watch", "cancel", "admin"] },
 ]
 """
@@ -38,14 +39,16 @@ grant = [
 class Auth(Bridge):
     """A gateway that knows three kinds of callers."""
 
+    ROLES = dict(shop="clerk", acme="owner", audit="auditor", owner="owner", submits="submitter")
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.issuer = Issuer(Key("rsa"))
         cls.addClassCleanup(cls.issuer.close)
-        cls.secrets = {id: secrets.token_urlsafe(32) for id in ["shop", "acme", "audit", "owner"]}
+        cls.secrets = {id: secrets.token_urlsafe(32) for id in ["shop", "acme", "audit", "owner", "submits"]}
         cls.keys = cls.dir / "api-keys.toml"
-        cls.write_keys(shop="clerk", acme="owner", audit="auditor", owner="owner")
+        cls.write_keys(**cls.ROLES)
         cls.guarded = cls.new_guarded()
         cls.jobs = cls.connect(cls.guarded)
 
@@ -121,8 +124,7 @@ class Auth(Bridge):
     def test_a_key_that_is_taken_out_of_the_file_is_refused_soon(self):
         gateway = self.connect(self.new_guarded())
         self.secrets["temporary"] = secrets.token_urlsafe(32)
-        everybody = dict(shop="clerk", acme="owner", audit="auditor", owner="owner")
-        self.write_keys(**everybody, temporary="clerk")
+        self.write_keys(**self.ROLES, temporary="clerk")
 
         def taken():
             try:
@@ -131,7 +133,7 @@ class Auth(Bridge):
                 return None
 
         until(taken, "the new key")
-        self.write_keys(**everybody)
+        self.write_keys(**self.ROLES)
         until(lambda: not taken(), "its end")
         self.assertTrue(self.call(self.of("shop"), gateway))
 
@@ -301,6 +303,12 @@ class Auth(Bridge):
         elsewhere = self.connect(self.new_guarded())
         self.is_refused(NOT_GRANTED, self.get_as, self.of("shop"), images, elsewhere)
         self.assertTrue(self.get_as(self.of("audit"), images, elsewhere))
+        # Under its id a job can be submitted again, and is not read by that.
+        again = self.request("Echo", probe_pb2.EchoRequest(payload=b"secret"), job_id=id, wait=seconds(20))
+        seen = self.jobs.Submit(again, metadata=self.of("submits"))
+        self.assertEqual((seen.state, seen.WhichOneof("outcome")), (job_pb2.STATE_ACCEPTED, None))
+        read = self.jobs.Submit(again, metadata=self.of("shop"))
+        self.assertEqual(read.state, job_pb2.STATE_SUCCEEDED)
         self.jobs.Delete(delete, metadata=self.of("owner"))
         gone = ("NOT_FOUND", "RESULT_PURGED")
         self.is_refused(gone, self.get_as, self.of("owner"), id)
@@ -422,6 +430,8 @@ class Quotas(Bridge):
             wait = error_details_pb2.RetryInfo()
             self.assertTrue(any(d.Unpack(wait) for d in rpc_status.from_call(error).details))
             self.assertLess(wait.retry_delay.ToTimedelta().total_seconds(), 3)
+        group = jobs_pb2.SubmitBatchRequest(jobs=[self.request("Echo")], group=jobs_pb2.Group())
+        self.refused("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "", jobs.SubmitBatch, group)
         batch = jobs_pb2.SubmitBatchRequest(jobs=[self.request("Echo")] * 5)
         results = jobs.SubmitBatch(batch).results
         self.assertIn("error", [result.WhichOneof("result") for result in results])

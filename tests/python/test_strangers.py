@@ -9,7 +9,7 @@ import grpc
 import node
 import shop
 import stubs
-from bridge import Bridge
+from bridge import Bridge, reason
 from calling import PATIENCE
 from google import pubsub_v1
 from google.api_core import exceptions
@@ -63,6 +63,13 @@ class Published(Strangers):
         super().setUpClass()
         cls.guide = route_guide_pb2_grpc.RouteGuideStub(cls.channel)
         cls.health = health_pb2_grpc.HealthStub(cls.channel)
+
+    def test_what_an_upstream_might_take_for_another_method_does_not_reach_it(self):
+        for path in ["/a.Public/../shop.Admin/Drop", "/a.Public/%2e%2e/shop.Admin/Drop", "//a.B/C", "/a.B/C/"]:
+            with self.assertRaises(grpc.RpcError) as raised:
+                self.channel.unary_unary(path)(b"", timeout=PATIENCE)
+            code, why = raised.exception.code(), reason(raised.exception)[0]
+            self.assertEqual((code, why), (grpc.StatusCode.UNIMPLEMENTED, "NO_ROUTE"), path)
 
     def test_health_is_that_of_the_worker(self):
         def check(service):

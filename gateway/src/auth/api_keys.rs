@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 use tonic::Status;
@@ -30,15 +30,13 @@ pub struct ApiKeys {
     looked: Mutex<Looked>,
 }
 
-/// When the file was looked at, and how it was.
+/// When the file was looked at, and what stood in it: neither its time nor its length
+/// has to change with a hash.
 #[derive(Debug)]
 struct Looked {
     at: Instant,
-    seen: Option<Seen>,
+    seen: Option<[u8; HASH_LEN]>,
 }
-
-/// What a file that is written anew does not keep.
-type Seen = (SystemTime, u64);
 
 #[derive(Debug)]
 struct Known {
@@ -131,9 +129,8 @@ fn read(path: &Path, grants: &[Grant]) -> Result<HashMap<String, Known>, String>
     parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?, grants)
 }
 
-fn seen(path: &Path) -> Option<Seen> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn seen(path: &Path) -> Option<[u8; HASH_LEN]> {
+    std::fs::read(path).ok().map(|contents| Sha256::digest(contents).into())
 }
 
 fn parse(text: &str, grants: &[Grant]) -> Result<HashMap<String, Known>, String> {
@@ -226,9 +223,16 @@ mod tests {
         tokio::time::advance(LOOK).await;
         assert!(keys.identify("old.secret").is_err());
         assert!(keys.identify("new.secret-of-new").is_ok());
+        // Neither time nor length tell of another hash.
+        let time = file.as_file().metadata().unwrap().modified().unwrap();
+        std::fs::write(file.path(), to_file(vec![entry("new", "another-secret")])).unwrap();
+        file.as_file().set_modified(time).unwrap();
+        tokio::time::advance(LOOK).await;
+        assert!(keys.identify("new.secret-of-new").is_err());
+        assert!(keys.identify("new.another-secret").is_ok());
         std::fs::write(file.path(), "[[key").unwrap();
         tokio::time::advance(LOOK).await;
-        assert!(keys.identify("new.secret-of-new").is_ok(), "the last right one stays");
+        assert!(keys.identify("new.another-secret").is_ok(), "the last right one stays");
     }
 
     #[test]

@@ -101,10 +101,16 @@ impl Authenticator {
     /// # Errors
     /// `UNAUTHENTICATED` and `PERMISSION_DENIED` for those who are not let in, and
     /// `UNAVAILABLE` when nobody can know.
-    pub async fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Status> {
-        match self.known(request) {
-            Known::Now(known) => known,
-            Known::Later(token) => self.of_token(token).await,
+    pub fn identify<B>(
+        &self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Result<Identity, Status>> + Send + use<'_, B> {
+        let known = self.known(request);
+        async move {
+            match known {
+                Known::Now(known) => known,
+                Known::Later(token) => self.of_token(token).await,
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What passes straight, and what browsers are told.
 
 use super::*;
+use crate::config::{AuthConfig, CallersConfig};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use tower::ServiceExt;
@@ -107,4 +108,55 @@ async fn an_answer_shows_the_page_its_status_and_all_metadata() {
 async fn without_origins_a_preflight_is_nothing_special() {
     let response = send(&[], request(Method::OPTIONS, Version::HTTP_11, &[PAGE])).await;
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+/// A body that is never to be read.
+struct Unread;
+
+impl http_body::Body for Unread {
+    type Data = bytes::Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, tonic::Status>>> {
+        panic!("the body of a stranger is read")
+    }
+}
+
+#[tokio::test]
+async fn of_a_stranger_nothing_but_the_head_is_read() {
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    let callers = CallersConfig { api_keys: Some(keys.path().into()), ..CallersConfig::default() };
+    let auth = Authenticator::new(&AuthConfig::Callers(callers), "default").unwrap();
+    let protocols = Protocols {
+        auth: Some(auth),
+        cors: Cors::new(&["*".to_owned()]),
+        max_request_bytes: 1 << 20,
+        ..Protocols::default()
+    };
+    let front = Front::new(services(), Arc::new(protocols));
+    for (version, kind, status) in [
+        (Version::HTTP_2, "application/proto", StatusCode::UNAUTHORIZED),
+        (Version::HTTP_11, "application/proto", StatusCode::UNAUTHORIZED),
+        (Version::HTTP_11, "application/grpc-web", StatusCode::OK),
+        (Version::HTTP_11, "application/grpc", StatusCode::OK),
+    ] {
+        let headers = [("content-type", kind), PAGE, ("connect-protocol-version", "1")];
+        let stranger = request(Method::POST, version, &headers).map(|_| Body::new(Unread));
+        let response = front.clone().oneshot(stranger).await.unwrap();
+        assert_eq!(response.status(), status, "{kind}");
+        assert!(!response.headers().contains_key("x-called-with"), "{kind}");
+        assert!(response.headers().contains_key("access-control-allow-origin"), "{kind}");
+    }
+    // Whoever checks its health is no stranger, and needs few bytes for it.
+    let headers = [("content-type", "application/proto"), ("connect-protocol-version", "1")];
+    for (bytes, called) in [(4, true), (HEALTH_BYTES + 1, false)] {
+        let mut check = request(Method::POST, Version::HTTP_11, &headers);
+        *check.uri_mut() = "/grpc.health.v1.Health/Check".parse().unwrap();
+        let body = http_body_util::Full::new(bytes::Bytes::from(vec![8; bytes]));
+        let response = front.clone().oneshot(check.map(|_| Body::new(body))).await.unwrap();
+        assert_eq!(response.status() != StatusCode::TOO_MANY_REQUESTS, called, "{response:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! One of the submissions of a batch or a stream.
 
 use super::JobsService;
+use crate::admission::Place as Admitted;
 use crate::group::Members;
 use crate::identity::Identity;
 use crate::view;
@@ -9,6 +10,7 @@ use queuebridge_proto::outcome::to_rpc_status;
 use queuebridge_proto::v1::submit_result::Result as ItemResult;
 use queuebridge_proto::v1::{Job, SubmitRequest, SubmitResult, TraceContext};
 use std::time::Duration;
+use tonic::Status;
 
 /// What becomes of a submission for which the tenant's quota is used up.
 #[derive(Clone, Copy)]
@@ -20,21 +22,32 @@ pub(super) enum Pace {
 }
 
 impl JobsService {
+    /// A place for a submission, when its tenant may submit and there is room.
+    pub(super) async fn admit(
+        &self,
+        pace: Pace,
+        caller: &Identity,
+        request: &SubmitRequest,
+    ) -> Result<Admitted, Status> {
+        match pace {
+            Pace::Refused => self.0.door.quotas.submit(&caller.tenant)?,
+            Pace::Slowed => self.0.door.quotas.wait(&caller.tenant).await,
+        }
+        self.0.door.admission.wait(request.encoded_len()).await
+    }
+
+    /// Submits it, if it was admitted.
     pub(super) async fn item(
         &self,
         index: u64,
-        pace: Pace,
+        admitted: Result<Admitted, Status>,
         caller: &Identity,
         request: SubmitRequest,
         trace: Option<TraceContext>,
         group: Option<&Members>,
     ) -> SubmitResult {
         let result = async {
-            match pace {
-                Pace::Refused => self.0.door.quotas.submit(&caller.tenant)?,
-                Pace::Slowed => self.0.door.quotas.wait(&caller.tenant).await,
-            }
-            let admitted = self.0.door.admission.wait(request.encoded_len()).await?;
+            let admitted = admitted?;
             if let Some(group) = group {
                 let position = u32::try_from(index).unwrap_or(u32::MAX);
                 let ticket = self.0.door.accept_member(caller, group, position, request, trace);
@@ -44,7 +57,7 @@ impl JobsService {
             }
             let prepared = self.0.door.prepare(caller, request)?;
             let ticket = self.accept(caller, prepared, trace, admitted).await?;
-            self.job_of(ticket, None, Duration::ZERO).await
+            self.job_of(caller, ticket, None, Duration::ZERO).await
         };
         let result = match result.await {
             Ok(job) => ItemResult::Job(job),

@@ -48,7 +48,7 @@ impl Jobs for JobsService {
         let ticket = self.accept(&caller, prepared, trace, admitted).await?;
         // Publishing has taken its part of the caller's time.
         let left = deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
-        Ok(Response::new(self.job_of(ticket, place, cap(wait, left)).await?))
+        Ok(Response::new(self.job_of(&caller, ticket, place, cap(wait, left)).await?))
     }
 
     async fn submit_batch(
@@ -61,6 +61,11 @@ impl Jobs for JobsService {
         if jobs.is_empty() || jobs.len() > MAX_BATCH {
             return Err(error::invalid_field("jobs", "from 1 to 1,000 submissions"));
         }
+        if group.as_ref().is_some_and(|group| group.id.is_empty()) {
+            // Its plan is written before anything else.
+            self.0.door.has_key().await?;
+            self.0.door.quotas.submit(&caller.tenant)?;
+        }
         let group = match &group {
             Some(group) => Some(self.0.door.group(&caller, group, &jobs).await?),
             None => None,
@@ -68,7 +73,11 @@ impl Jobs for JobsService {
         let items = (0..).zip(jobs);
         let results = stream::iter(items)
             .map(|(index, job)| {
-                self.item(index, Pace::Refused, &caller, job, trace.clone(), group.as_ref())
+                let (caller, trace, group) = (&caller, trace.clone(), group.as_ref());
+                async move {
+                    let admitted = self.admit(Pace::Refused, caller, &job).await;
+                    self.item(index, admitted, caller, job, trace, group).await
+                }
             })
             .buffered(ITEMS_AT_ONCE)
             .collect()
@@ -88,28 +97,34 @@ impl Jobs for JobsService {
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
         let caller = Identity::of(&request)?;
         let trace = trace_of(request.metadata());
-        let service = self.clone();
+        let (service, admitting) = (self.clone(), (self.clone(), caller.clone()));
         let drained = self.0.draining.clone();
         let draining = self.0.draining.clone();
         let broken = Arc::new(OnceLock::new());
         let seen = broken.clone();
-        let acks = request
-            .into_inner()
-            // On shutdown no further submission is read; those in hand are
-            // acknowledged first.
-            .take_until(async move { draining.cancelled().await })
-            // Nor after a message that cannot be read.
-            .scan((), move |(), job| {
-                ready(job.map_err(|status| seen.set(oversize::of_message(status))).ok())
-            })
-            .enumerate()
-            .map(move |(index, job)| {
-                let (service, caller, trace) = (service.clone(), caller.clone(), trace.clone());
-                async move {
-                    Ok(service.item(index as u64, Pace::Slowed, &caller, job, trace, None).await)
-                }
-            })
-            .buffer_unordered(ITEMS_AT_ONCE);
+        let acks =
+            request
+                .into_inner()
+                // On shutdown no further submission is read; those in hand are
+                // acknowledged first.
+                .take_until(async move { draining.cancelled().await })
+                // Nor after a message that cannot be read.
+                .scan((), move |(), job| {
+                    ready(job.map_err(|status| seen.set(oversize::of_message(status))).ok())
+                })
+                .enumerate()
+                // One waits to be admitted, and the rest is not read meanwhile.
+                .then(move |(index, job)| {
+                    let (service, caller) = (admitting.0.clone(), admitting.1.clone());
+                    async move { (index, service.admit(Pace::Slowed, &caller, &job).await, job) }
+                })
+                .map(move |(index, admitted, job)| {
+                    let (service, caller, trace) = (service.clone(), caller.clone(), trace.clone());
+                    async move {
+                        Ok(service.item(index as u64, admitted, &caller, job, trace, None).await)
+                    }
+                })
+                .buffer_unordered(ITEMS_AT_ONCE);
         let last = stream::once(async move {
             let message = "the gateway is shutting down; what was not acknowledged was not taken";
             let status = || error::status(Code::Unavailable, reason::DRAINING, message);

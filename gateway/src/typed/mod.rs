@@ -7,7 +7,7 @@ mod answer;
 mod collect;
 pub mod controls;
 mod later;
-mod refusal;
+pub(crate) mod refusal;
 mod whole;
 
 use crate::config::{Abandoned, Guarantee, Mode, RouteConfig};

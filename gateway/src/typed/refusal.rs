@@ -11,7 +11,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 /// No route takes the method.
-pub(super) fn no_route() -> Status {
+pub(crate) fn no_route() -> Status {
     error::status(Code::Unimplemented, reason::NO_ROUTE, "no route takes this method")
 }
 

@@ -73,6 +73,9 @@ where
     for (name, value) in trailers.iter().flatten() {
         headers.append(name.clone(), value.clone());
     }
+    if !body.is_empty() && body.len() < FRAME {
+        return Err(Status::internal("the frame of the answer is cut"));
+    }
     let body = if framed || body.is_empty() { body } else { body.slice(FRAME..) };
     Ok((headers, body))
 }

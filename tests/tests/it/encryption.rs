@@ -8,7 +8,7 @@ use bytes::Bytes;
 use queuebridge_demo::v1;
 use queuebridge_local::LoopbackOutbox;
 use queuebridge_proto::encryption::DataKey;
-use queuebridge_proto::v1::{Call, Outcome, State, outcome};
+use queuebridge_proto::v1::{Call, FinishedJob, GatherReport, Outcome, PayloadRef, State, outcome};
 use queuebridge_proto::{JobId, envelope};
 use queuebridge_store::dynamodb::{DynamoResultStore, create_table};
 use queuebridge_store::encryption::{
@@ -253,4 +253,32 @@ async fn an_outcome_is_not_that_of_another_job() {
     assert!(stores.results.get(&id, START).await.is_ok());
     let swapped = stores.results.get(&other, START).await.unwrap_err();
     assert!(swapped.to_string().contains("not authentic"), "{swapped}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_outcome_does_not_lead_to_what_is_encrypted_for_another_job() {
+    let (worker, master) = (Worker::new(), moody());
+    let (_, _, stores) = encrypted(&worker, &master, 0).await;
+    let payload =
+        |encrypted| PayloadRef { key: "other/answers/1".into(), encrypted, ..<_>::default() };
+    let leading = |encrypted| Outcome {
+        result: Some(outcome::Result::ResponseRef(payload(encrypted))),
+        ..Outcome::default()
+    };
+    let branch = |encrypted| FinishedJob { outcome: Some(leading(encrypted)), ..<_>::default() };
+    let gathered = |encrypted| Outcome {
+        gather: Some(GatherReport { branches: vec![branch(encrypted)], ..<_>::default() }.into()),
+        ..Outcome::default()
+    };
+    for (outcome, taken) in [
+        (leading(true), false),
+        (gathered(true), false),
+        (leading(false), true),
+        (gathered(false), true),
+    ] {
+        let (own, _) = worker.job("Echo", &v1::EchoRequest::default(), &Job::default());
+        let (author, state) = (Author::Unclaimed, State::Succeeded);
+        worker.store.complete(&own, "", author, state, outcome, START).await.unwrap();
+        assert_eq!(stores.results.get(&own, START).await.is_ok(), taken);
+    }
 }

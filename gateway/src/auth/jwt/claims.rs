@@ -48,7 +48,9 @@ impl Claims {
         }
         let roles = self.find(&config.roles_claim).map(words).unwrap_or_default();
         let subject = self.0.get("sub").and_then(Value::as_str).unwrap_or("unnamed");
-        let subject: String = subject.chars().take(MAX_SUBJECT).collect();
+        // No line of its own in a log.
+        let subject = subject.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+        let subject: String = subject.take(MAX_SUBJECT).collect();
         Ok(Identity::new(tenant, format!("jwt:{subject}"), Rights::of(&roles, grants)))
     }
 

@@ -108,6 +108,10 @@ async fn a_token_that_is_right_in_everything_says_who_calls() {
     let caller = issuers.identify(&token).await.unwrap();
     assert_eq!((&*caller.tenant, &*caller.subject), ("shop", "jwt:me"));
     assert!(issuers.seen(&token).is_some(), "it is not checked again at once");
+    // In a log it is no line of its own.
+    let forger = login.token(&with("sub", "me\nact=cancel"));
+    let caller = issuers.identify(&forger).await.unwrap();
+    assert_eq!(&*caller.subject, "jwt:me\u{fffd}act=cancel");
 }
 
 #[tokio::test]

@@ -16,8 +16,18 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// What a proxy has seen of its caller's certificate, to servers that trust the proxy:
+/// nothing that a caller can say of itself.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+
 /// Removes what speaks of one connection.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = named.flat_map(|names| names.split(',')).map(str::trim);
+    let named: Vec<HeaderName> = named.filter_map(|name| name.parse().ok()).collect();
+    for name in named.iter().chain([&CLIENT_CERT]) {
+        headers.remove(name);
+    }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
@@ -54,7 +64,9 @@ mod tests {
     fn only_what_speaks_of_the_connection_is_lost() {
         let request = Request::post("http://gateway:1/a.B/C?q=1")
             .header("host", "gateway:1")
-            .header("connection", "keep-alive")
+            .header("connection", "keep-alive, x-of-the-hop")
+            .header("x-of-the-hop", "1")
+            .header("x-forwarded-client-cert", "Hash=1;Subject=\"CN=admin\"")
             .header("te", "gzip")
             .header("grpc-timeout", "1S")
             .header("grpc-encoding", "gzip")

@@ -7,7 +7,7 @@ use crate::result::{
 };
 use async_trait::async_trait;
 use queuebridge_proto::encryption::Context;
-use queuebridge_proto::v1::{Outcome, Progress, State};
+use queuebridge_proto::v1::{Outcome, Progress, State, outcome};
 use queuebridge_proto::{JobId, UnixMillis};
 
 /// Without its key a record is as good as in a store that cannot be reached.
@@ -17,6 +17,19 @@ pub(super) fn unreadable(error: KeyError) -> StoreError {
 
 fn of_job(purpose: &str, job: &JobId) -> Context {
     Context::new(purpose, &[job.uuid().as_bytes()])
+}
+
+/// Whether an outcome that is not encrypted itself leads to something that is. We write
+/// both encrypted, or neither: whoever has written this one wants to be shown what may be
+/// another job's.
+fn leads_to_encrypted(outcome: &Outcome) -> bool {
+    let own = matches!(&outcome.result, Some(outcome::Result::ResponseRef(at)) if at.encrypted);
+    let branches = outcome.gather.iter().flat_map(|report| &report.branches);
+    own || branches.filter_map(|branch| branch.outcome.as_ref()).any(leads_to_encrypted)
+}
+
+pub(super) fn forged() -> StoreError {
+    StoreError("what is not encrypted leads to something that is".to_owned())
 }
 
 #[async_trait]
@@ -85,6 +98,8 @@ impl<S: ResultStore + ?Sized> ResultStore for EncryptedStore<S> {
                 .await
                 .map_err(unreadable)?;
             record.outcome = Some(outcome);
+        } else if record.outcome.as_ref().is_some_and(leads_to_encrypted) {
+            return Err(forged());
         }
         if let Some(sealed) = record.progress.as_ref().and_then(|plain| plain.encrypted.as_ref()) {
             let progress = self

@@ -1,7 +1,7 @@
 //! Streams whose chunks cannot be read in the table.
 
 use super::EncryptedStore;
-use super::results::unreadable;
+use super::results::{forged, unreadable};
 use crate::result::StoreError;
 use crate::stream::{Lane, StreamStore};
 use async_trait::async_trait;
@@ -46,7 +46,8 @@ impl<S: StreamStore + ?Sized> StreamStore for EncryptedStore<S> {
     ) -> Result<Option<StreamChunk>, StoreError> {
         let chunk = self.inner.read(job, lane, number, wait).await?;
         let Some(sealed) = chunk.as_ref().and_then(|chunk| chunk.encrypted.as_ref()) else {
-            return Ok(chunk);
+            let stored = chunk.as_ref().and_then(|chunk| chunk.stored.as_ref());
+            return if stored.is_some_and(|at| at.encrypted) { Err(forged()) } else { Ok(chunk) };
         };
         let chunk = self
             .encryption
