@@ -6,6 +6,7 @@ mod callbacks;
 mod chaos;
 mod doors;
 mod encryption;
+mod endpoint;
 mod fixture;
 mod fuzz;
 mod gathers;
