@@ -23,6 +23,9 @@ def memory(process, name):
 
 
 class Payloads(Bridge):
+    # A busy emulator takes seconds for a hundred megabytes, and answers nobody meanwhile.
+    lease = "10s"
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
