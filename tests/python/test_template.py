@@ -440,6 +440,12 @@ class Queues(unittest.TestCase):
             found = {"ScalingConfig", "ProvisionedPollerConfig"} & set(source)
             self.assertEqual(found, {expected})
 
+    def test_a_gateway_reserves_nothing_of_the_account_by_itself(self):
+        for maximum, expected in [({}, None), ({"MaximumConcurrency": 20}, 20)]:
+            stack = Stack(INFRA / "gateway-lambda.yaml", **maximum)
+            function = stack.properties("AWS::Lambda::Function")["Gateway"]
+            self.assertEqual(function.get("ReservedConcurrentExecutions"), expected)
+
     def test_every_queue_of_jobs_has_one_worker_of_each_kind(self):
         for stack, all_of_them in self.both():
             jobs = {
