@@ -567,6 +567,17 @@ class Programs(unittest.TestCase):
         drain = re.search(r'drain_timeout = "(\d+)s"', environment(task)["QB_CONFIG_TEXT"])
         self.assertGreater(task["ContainerDefinitions"][0]["StopTimeout"], int(drain[1]))
 
+    def test_a_deployment_does_not_undo_the_scaling(self):
+        for name in ["gateway-fargate", "workers-fargate"]:
+            stack = Stack(INFRA / f"{name}.yaml", MinimumContainers=3)
+            services = stack.properties("AWS::ECS::Service").values()
+            targets = stack.properties("AWS::ApplicationAutoScaling::ScalableTarget").values()
+            self.assertEqual(len(services), len(targets))
+            for service in services:
+                self.assertNotIn("DesiredCount", service)
+            for target in targets:
+                self.assertEqual(target["MinCapacity"], 3)
+
     def test_containers_get_the_configuration_as_it_is(self):
         task = Stack(INFRA / "gateway-fargate.yaml").properties("AWS::ECS::TaskDefinition")["Task"]
         self.assertEqual(environment(task)["QB_CONFIG_TEXT"], (INFRA / "gateway.toml").read_text())
