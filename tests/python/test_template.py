@@ -298,7 +298,7 @@ class Denials(unittest.TestCase):
         self.assertFalse(self.may("dead-letters", "ReplayPolicy", "dynamodb:GetItem", table))
 
     def test_payloads_are_for_workers_and_gateways(self):
-        bucket = f"arn:aws:s3:::queuebridge-payloads-{ACCOUNT}"
+        bucket = f"arn:aws:s3:::queuebridge-payloads-{ACCOUNT}-{REGION}"
         ours, others = f"{bucket}/queuebridge/t/1", f"{bucket}/else/t/1"
         everyone = [
             ("workers", "ProbeWorkerRole", {"GetObject", "PutObject"}),
@@ -605,6 +605,16 @@ class Programs(unittest.TestCase):
                         self.assertIn((metric, one["FunctionName"]), watched)
             for one in alarms:
                 self.assertTrue(one["AlarmActions"])
+
+    def test_what_exists_once_per_account_has_the_region_in_its_name(self):
+        for folder in [INFRA, OTHER]:
+            stack = Stack(folder / "observability.yaml")
+            dashboard = stack.properties("AWS::CloudWatch::Dashboard")["Dashboard"]
+            budget = stack.properties("AWS::Budgets::Budget")["Budget"]["Budget"]
+            for name in [dashboard["DashboardName"], budget["BudgetName"]]:
+                self.assertTrue(name.endswith(f"-{REGION}"), name)
+        bucket = Stack(INFRA / "stores.yaml").properties("AWS::S3::Bucket")["Payloads"]
+        self.assertTrue(bucket["BucketName"].endswith(f"-{ACCOUNT}-{REGION}"))
 
     def test_the_dashboard_is_a_document(self):
         for folder in [INFRA, OTHER]:
