@@ -223,6 +223,8 @@ class Permissions(unittest.TestCase):
         topics = by["TopicsToQueues"]
         self.assertEqual(topics["Principal"], {"Service": "sns.amazonaws.com"})
         self.assertEqual(set(topics["Action"]), WITH_A_KEY)
+        own = {"ArnLike": {"aws:SourceArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:*"}}
+        self.assertEqual(topics["Condition"], own)
         for one in policy:
             if one["Sid"] != "Account":
                 self.assertIn("Condition", one, "no service of another account")
