@@ -619,13 +619,18 @@ class Programs(unittest.TestCase):
         self.assertTrue(bucket["BucketName"].endswith(f"-{ACCOUNT}-{REGION}"))
 
     def test_the_dashboard_is_a_document(self):
-        for folder in [INFRA, OTHER]:
-            stack = Stack(folder / "observability.yaml")
+        cases = [(INFRA, {}, "none"), (OTHER, {"LoadBalancer": "app/shop/1"}, "app/shop/1")]
+        for folder, parameters, balancer in cases:
+            stack = Stack(folder / "observability.yaml", **parameters)
             body = stack.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]
             widgets = json.loads(body)["widgets"]
             self.assertGreater(len(widgets), 8)
             for widget in widgets:
                 self.assertEqual(widget["properties"]["region"], REGION)
+                for _, metric, dimension, value in widget["properties"]["metrics"]:
+                    self.assertTrue(value, metric)
+                    if dimension == "LoadBalancer":
+                        self.assertEqual(value, balancer)
 
 
 if __name__ == "__main__":

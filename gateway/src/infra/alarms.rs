@@ -163,7 +163,7 @@ fn dashboard(plan: &Plan) -> String {
     let waiting = queue_names().chain(callbacks.clone()).collect();
     let sqs = |metric: &str, names: Vec<String>| of("AWS/SQS", metric, "QueueName", names);
     let table = vec![plan.table.clone()];
-    let balancer = vec!["${LoadBalancer}".to_owned()];
+    let balancer = vec!["${Balancer}".to_owned()];
     let visible = "ApproximateNumberOfMessagesVisible";
     let left = dead.chain([plan.parking.clone()]).collect();
     let widgets = [
