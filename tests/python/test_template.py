@@ -442,6 +442,21 @@ class Queues(unittest.TestCase):
             found = {"ScalingConfig", "ProvisionedPollerConfig"} & set(source)
             self.assertEqual(found, {expected})
 
+    def test_what_sends_to_its_own_source_is_no_loop(self):
+        seen = set()
+        for _, all_of_them in self.both():
+            for name in ["workers", "dead-letters", "callbacks"]:
+                stack = all_of_them[name]
+                functions = stack.properties("AWS::Lambda::Function")
+                for source in stack.properties("AWS::Lambda::EventSourceMapping").values():
+                    function = source["FunctionName"]
+                    policy = stack.statements(f"{function}Role")
+                    sends = allows(policy, "sqs:SendMessage", source["EventSourceArn"])
+                    loop = functions[function].get("RecursiveLoop")
+                    self.assertEqual(loop, "Allow" if sends else None, function)
+                    seen.add((name, sends))
+        self.assertEqual(seen, {("workers", True), ("dead-letters", False), ("callbacks", True)})
+
     def test_a_gateway_reserves_nothing_of_the_account_by_itself(self):
         for maximum, expected in [({}, None), ({"MaximumConcurrency": 20}, 20)]:
             stack = Stack(INFRA / "gateway-lambda.yaml", **maximum)
