@@ -608,7 +608,12 @@ class Programs(unittest.TestCase):
     def test_what_piles_up_raises_an_alarm(self):
         for folder in [INFRA, OTHER]:
             alarms = Stack(folder / "observability.yaml").properties("AWS::CloudWatch::Alarm").values()
-            watched = {(one["MetricName"], one["Dimensions"][0]["Value"]) for one in alarms}
+            watched = {
+                (one["MetricName"], one["Dimensions"][0]["Value"])
+                for alarm in alarms
+                for one in [alarm, *(m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m)]
+                if "MetricName" in one
+            }
             queues = Stack(folder / "queues.yaml").properties("AWS::SQS::Queue").values()
             for one in queues:
                 name = one["QueueName"]
@@ -616,6 +621,9 @@ class Programs(unittest.TestCase):
                     self.assertIn(("ApproximateAgeOfOldestMessage", name), watched)
                 elif "dead" in name or name.endswith("-parked"):
                     self.assertIn(("ApproximateNumberOfMessagesVisible", name), watched)
+                if "dead" in name:
+                    # Their worker leaves them in the queue for seconds.
+                    self.assertIn(("NumberOfMessagesReceived", name), watched)
             for name in ["workers", "dead-letters", "callbacks"]:
                 for one in Stack(folder / f"{name}.yaml").properties("AWS::Lambda::Function").values():
                     for metric in ["Errors", "Throttles"]:
