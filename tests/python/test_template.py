@@ -584,6 +584,11 @@ class Programs(unittest.TestCase):
         drain = re.search(r'drain_timeout = "(\d+)s"', environment(task)["QB_CONFIG_TEXT"])
         self.assertGreater(task["ContainerDefinitions"][0]["StopTimeout"], int(drain[1]))
 
+    def test_no_connection_of_http_1_is_used_after_the_gateway_has_closed_it(self):
+        stack = Stack(INFRA / "gateway-fargate.yaml")
+        task = stack.properties("AWS::ECS::TaskDefinition")["Task"]
+        self.assertEqual(environment(task)["QB_LIMITS_HTTP1_KEEP_ALIVE"], "false")
+
     def test_a_deployment_does_not_undo_the_scaling(self):
         for name in ["gateway-fargate", "workers-fargate"]:
             stack = Stack(INFRA / f"{name}.yaml", MinimumContainers=3)
