@@ -9,7 +9,8 @@ use crate::auth::Authenticator;
 use crate::descriptors::DescriptorRegistry;
 use crate::native::HEALTH;
 use futures_util::future::Either;
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
 use queuebridge_web::{Limits, Protocol, Services, Web, is_native};
 use std::convert::Infallible;
 use std::future::Future;
@@ -42,13 +43,21 @@ pub struct Protocols {
 pub struct Front<S> {
     services: S,
     protocols: Arc<Protocols>,
+    http1_keep_alive: bool,
 }
 
 impl<S: Services> Front<S> {
     /// Puts the protocols in front of `services`.
     #[must_use]
     pub fn new(services: S, protocols: Arc<Protocols>) -> Self {
-        Self { services, protocols }
+        Self { services, protocols, http1_keep_alive: true }
+    }
+
+    /// Whether a connection of HTTP/1.1 may have another request after its answer, as is
+    /// usual; else the answer says that it is the last one.
+    #[must_use]
+    pub fn http1_keep_alive(self, http1_keep_alive: bool) -> Self {
+        Self { http1_keep_alive, ..self }
     }
 }
 
@@ -69,8 +78,14 @@ impl<S: Services> Service<Request<Body>> for Front<S> {
             return Either::Left(self.services.call(request));
         }
         let (services, protocols) = (self.services.clone(), self.protocols.clone());
+        // HTTP/2 knows no such header.
+        let is_last = !self.http1_keep_alive && request.version() < Version::HTTP_2;
         Either::Right(Box::pin(async move {
-            Ok(protocols.answer(services, request, Limits::default()).await)
+            let mut response = protocols.answer(services, request, Limits::default()).await;
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         }))
     }
 }

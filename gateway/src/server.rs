@@ -221,8 +221,8 @@ impl Gateway {
         for (name, upstream) in upstreams_of(&self.routes) {
             learning.spawn(upstreams::keep(self.settings.descriptors.clone(), name, upstream));
         }
-        let front = stack.front();
         let listener = listener.into();
+        let front = stack.front().http1_keep_alive(listener.http1_keep_alive());
         let reachable = listener.address().is_none_or(|address| !address.ip().is_loopback());
         if self.settings.auth.is_open() && reachable {
             tracing::warn!(

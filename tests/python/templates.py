@@ -72,8 +72,12 @@ class Stack:
         return None
 
     def substituted(self, text):
+        text, own = text if isinstance(text, list) else (text, {})
+
         def value(found):
             name, _, attribute = found[1].partition(".")
+            if name in own:
+                return str(self.resolve(own[name]))
             if attribute == "Arn" and self.arn(name):
                 return self.arn(name)
             return f"{name}.{attribute}" if attribute else str(self.reference(name))

@@ -231,7 +231,7 @@ class Removed(unittest.TestCase):
         self.assertEqual(account.client("sns").list_topics()["Topics"], [])
         tables = account.client("dynamodb").list_tables()["TableNames"]
         self.assertEqual(tables, ["queuebridge"])
-        account.client("s3").head_bucket(Bucket="queuebridge-payloads-222233334444")
+        account.client("s3").head_bucket(Bucket=f"queuebridge-payloads-222233334444-{REGION}")
 
 
 if __name__ == "__main__":

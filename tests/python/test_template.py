@@ -223,6 +223,8 @@ class Permissions(unittest.TestCase):
         topics = by["TopicsToQueues"]
         self.assertEqual(topics["Principal"], {"Service": "sns.amazonaws.com"})
         self.assertEqual(set(topics["Action"]), WITH_A_KEY)
+        own = {"ArnLike": {"aws:SourceArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:*"}}
+        self.assertEqual(topics["Condition"], own)
         for one in policy:
             if one["Sid"] != "Account":
                 self.assertIn("Condition", one, "no service of another account")
@@ -298,7 +300,7 @@ class Denials(unittest.TestCase):
         self.assertFalse(self.may("dead-letters", "ReplayPolicy", "dynamodb:GetItem", table))
 
     def test_payloads_are_for_workers_and_gateways(self):
-        bucket = f"arn:aws:s3:::queuebridge-payloads-{ACCOUNT}"
+        bucket = f"arn:aws:s3:::queuebridge-payloads-{ACCOUNT}-{REGION}"
         ours, others = f"{bucket}/queuebridge/t/1", f"{bucket}/else/t/1"
         everyone = [
             ("workers", "ProbeWorkerRole", {"GetObject", "PutObject"}),
@@ -440,6 +442,27 @@ class Queues(unittest.TestCase):
             found = {"ScalingConfig", "ProvisionedPollerConfig"} & set(source)
             self.assertEqual(found, {expected})
 
+    def test_what_sends_to_its_own_source_is_no_loop(self):
+        seen = set()
+        for _, all_of_them in self.both():
+            for name in ["workers", "dead-letters", "callbacks"]:
+                stack = all_of_them[name]
+                functions = stack.properties("AWS::Lambda::Function")
+                for source in stack.properties("AWS::Lambda::EventSourceMapping").values():
+                    function = source["FunctionName"]
+                    policy = stack.statements(f"{function}Role")
+                    sends = allows(policy, "sqs:SendMessage", source["EventSourceArn"])
+                    loop = functions[function].get("RecursiveLoop")
+                    self.assertEqual(loop, "Allow" if sends else None, function)
+                    seen.add((name, sends))
+        self.assertEqual(seen, {("workers", True), ("dead-letters", False), ("callbacks", True)})
+
+    def test_a_gateway_reserves_nothing_of_the_account_by_itself(self):
+        for maximum, expected in [({}, None), ({"MaximumConcurrency": 20}, 20)]:
+            stack = Stack(INFRA / "gateway-lambda.yaml", **maximum)
+            function = stack.properties("AWS::Lambda::Function")["Gateway"]
+            self.assertEqual(function.get("ReservedConcurrentExecutions"), expected)
+
     def test_every_queue_of_jobs_has_one_worker_of_each_kind(self):
         for stack, all_of_them in self.both():
             jobs = {
@@ -550,7 +573,8 @@ class Programs(unittest.TestCase):
         wait = re.search(r"MAX_WAIT: Duration = Duration::from_secs\((\d+)\)", sources("gateway/src"))
         balancer = stack.properties("AWS::ElasticLoadBalancingV2::LoadBalancer")["LoadBalancer"]
         idle = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
-        self.assertGreater(int(idle["idle_timeout.timeout_seconds"]), int(wait[1]))
+        # Also longer than a watch may be silent: the most that a load balancer takes.
+        self.assertEqual(idle["idle_timeout.timeout_seconds"], "4000")
         groups = stack.properties("AWS::ElasticLoadBalancingV2::TargetGroup")
         self.assertEqual({one["ProtocolVersion"] for one in groups.values()}, {"GRPC", "HTTP1"})
         for group in groups.values():
@@ -559,6 +583,22 @@ class Programs(unittest.TestCase):
         task = stack.properties("AWS::ECS::TaskDefinition")["Task"]
         drain = re.search(r'drain_timeout = "(\d+)s"', environment(task)["QB_CONFIG_TEXT"])
         self.assertGreater(task["ContainerDefinitions"][0]["StopTimeout"], int(drain[1]))
+
+    def test_no_connection_of_http_1_is_used_after_the_gateway_has_closed_it(self):
+        stack = Stack(INFRA / "gateway-fargate.yaml")
+        task = stack.properties("AWS::ECS::TaskDefinition")["Task"]
+        self.assertEqual(environment(task)["QB_LIMITS_HTTP1_KEEP_ALIVE"], "false")
+
+    def test_a_deployment_does_not_undo_the_scaling(self):
+        for name in ["gateway-fargate", "workers-fargate"]:
+            stack = Stack(INFRA / f"{name}.yaml", MinimumContainers=3)
+            services = stack.properties("AWS::ECS::Service").values()
+            targets = stack.properties("AWS::ApplicationAutoScaling::ScalableTarget").values()
+            self.assertEqual(len(services), len(targets))
+            for service in services:
+                self.assertNotIn("DesiredCount", service)
+            for target in targets:
+                self.assertEqual(target["MinCapacity"], 3)
 
     def test_containers_get_the_configuration_as_it_is(self):
         task = Stack(INFRA / "gateway-fargate.yaml").properties("AWS::ECS::TaskDefinition")["Task"]
@@ -573,7 +613,12 @@ class Programs(unittest.TestCase):
     def test_what_piles_up_raises_an_alarm(self):
         for folder in [INFRA, OTHER]:
             alarms = Stack(folder / "observability.yaml").properties("AWS::CloudWatch::Alarm").values()
-            watched = {(one["MetricName"], one["Dimensions"][0]["Value"]) for one in alarms}
+            watched = {
+                (one["MetricName"], one["Dimensions"][0]["Value"])
+                for alarm in alarms
+                for one in [alarm, *(m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m)]
+                if "MetricName" in one
+            }
             queues = Stack(folder / "queues.yaml").properties("AWS::SQS::Queue").values()
             for one in queues:
                 name = one["QueueName"]
@@ -581,6 +626,9 @@ class Programs(unittest.TestCase):
                     self.assertIn(("ApproximateAgeOfOldestMessage", name), watched)
                 elif "dead" in name or name.endswith("-parked"):
                     self.assertIn(("ApproximateNumberOfMessagesVisible", name), watched)
+                if "dead" in name:
+                    # Their worker leaves them in the queue for seconds.
+                    self.assertIn(("NumberOfMessagesReceived", name), watched)
             for name in ["workers", "dead-letters", "callbacks"]:
                 for one in Stack(folder / f"{name}.yaml").properties("AWS::Lambda::Function").values():
                     for metric in ["Errors", "Throttles"]:
@@ -588,14 +636,29 @@ class Programs(unittest.TestCase):
             for one in alarms:
                 self.assertTrue(one["AlarmActions"])
 
-    def test_the_dashboard_is_a_document(self):
+    def test_what_exists_once_per_account_has_the_region_in_its_name(self):
         for folder in [INFRA, OTHER]:
             stack = Stack(folder / "observability.yaml")
+            dashboard = stack.properties("AWS::CloudWatch::Dashboard")["Dashboard"]
+            budget = stack.properties("AWS::Budgets::Budget")["Budget"]["Budget"]
+            for name in [dashboard["DashboardName"], budget["BudgetName"]]:
+                self.assertTrue(name.endswith(f"-{REGION}"), name)
+        bucket = Stack(INFRA / "stores.yaml").properties("AWS::S3::Bucket")["Payloads"]
+        self.assertTrue(bucket["BucketName"].endswith(f"-{ACCOUNT}-{REGION}"))
+
+    def test_the_dashboard_is_a_document(self):
+        cases = [(INFRA, {}, "none"), (OTHER, {"LoadBalancer": "app/shop/1"}, "app/shop/1")]
+        for folder, parameters, balancer in cases:
+            stack = Stack(folder / "observability.yaml", **parameters)
             body = stack.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]
             widgets = json.loads(body)["widgets"]
             self.assertGreater(len(widgets), 8)
             for widget in widgets:
                 self.assertEqual(widget["properties"]["region"], REGION)
+                for _, metric, dimension, value in widget["properties"]["metrics"]:
+                    self.assertTrue(value, metric)
+                    if dimension == "LoadBalancer":
+                        self.assertEqual(value, balancer)
 
 
 if __name__ == "__main__":

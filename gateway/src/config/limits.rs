@@ -1,5 +1,6 @@
 //! What the other side of the port may take.
 
+use super::read::yes_or_no;
 use super::reader::Reader;
 use super::values::{bytes, time, whole};
 use super::{DAY, format_duration, size};
@@ -28,6 +29,10 @@ pub struct LimitsConfig {
     /// All names and values of a request's headers together, and 32 bytes for each, 8 KiB to
     /// 1 MiB. Metadata of 8 KiB are taken in any case. Default: 32 KiB.
     pub header_bytes: u32,
+    /// Whether a connection of HTTP/1.1 may have another request after its answer. A load
+    /// balancer that holds idle ones for longer than they are kept open here, 30 s, would
+    /// send requests into closed ones. Default: yes.
+    pub http1_keep_alive: bool,
     /// After this time clients of HTTP/2 are told to connect anew; what is open goes on. It
     /// spreads them over gateways that were added. 10 s to 365 days. Default: never.
     pub connection_age: Option<Duration>,
@@ -41,6 +46,7 @@ impl Default for LimitsConfig {
             handshake_timeout: SECOND * 10,
             streams: 1024,
             header_bytes: 32 * 1024,
+            http1_keep_alive: true,
             connection_age: None,
         }
     }
@@ -60,6 +66,7 @@ pub(super) fn read(reader: &mut Reader) -> LimitsConfig {
         u32::try_from(bytes).map_err(|error| error.to_string())
     };
     reader.set("limits.header_bytes", &mut limits.header_bytes, header_bytes);
+    reader.set("limits.http1_keep_alive", &mut limits.http1_keep_alive, yes_or_no);
     limits.connection_age = reader.read("limits.connection_age", time(SECOND * 10..=DAY * 365));
     limits
 }
@@ -76,6 +83,7 @@ impl fmt::Display for LimitsConfig {
         writeln!(f, "streams = {}", self.streams)?;
         let header_bytes = usize::try_from(self.header_bytes).unwrap_or(usize::MAX);
         writeln!(f, "header_bytes = \"{}\"", size::format(header_bytes))?;
+        writeln!(f, "http1_keep_alive = {}", self.http1_keep_alive)?;
         match self.connection_age {
             Some(age) => writeln!(f, "connection_age = \"{}\"", format_duration(age)),
             None => Ok(()),
@@ -97,7 +105,7 @@ mod tests {
     fn what_is_shown_is_what_was_read() {
         let all = "[limits]\nconnections = 5\nconnections_per_address = 2\n\
                    handshake_timeout = \"3s\"\nstreams = 7\nheader_bytes = \"64KiB\"\n\
-                   connection_age = \"1h\"\n";
+                   http1_keep_alive = false\nconnection_age = \"1h\"\n";
         for text in ["", all] {
             let (limits, mistakes) = read(text);
             assert_eq!((read(&limits.to_string()), mistakes), ((limits, 0), 0), "{text}");
@@ -109,8 +117,9 @@ mod tests {
     fn what_would_lock_everybody_out_is_refused() {
         let (limits, mistakes) = read(
             "[limits]\nconnections = 0\nconnections_per_address = 0\nhandshake_timeout = \"0s\"\n\
-             streams = 0\nheader_bytes = 100\nconnection_age = \"1s\"",
+             streams = 0\nheader_bytes = 100\nhttp1_keep_alive = \"no\"\n\
+             connection_age = \"1s\"",
         );
-        assert_eq!((limits, mistakes), (LimitsConfig::default(), 6));
+        assert_eq!((limits, mistakes), (LimitsConfig::default(), 7));
     }
 }

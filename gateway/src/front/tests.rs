@@ -60,6 +60,25 @@ async fn native_grpc_reaches_the_services_as_it_is_and_the_rest_as_native_grpc()
 }
 
 #[tokio::test]
+async fn only_without_keep_alive_is_an_answer_of_http_1_the_last_one() {
+    for (keep_alive, version, kind, last) in [
+        (false, Version::HTTP_11, WEB.1, true),
+        (false, Version::HTTP_10, WEB.1, true),
+        // Also what is refused.
+        (false, Version::HTTP_11, "text/html", true),
+        (false, Version::HTTP_2, WEB.1, false),
+        (false, Version::HTTP_2, "application/grpc", false),
+        (true, Version::HTTP_11, WEB.1, false),
+    ] {
+        let front = Front::new(services(), Arc::default()).http1_keep_alive(keep_alive);
+        let request = request(Method::POST, version, &[("content-type", kind)]);
+        let response = front.oneshot(request).await.unwrap();
+        let said = response.headers().get("connection");
+        assert_eq!(said.map(HeaderValue::as_bytes), last.then_some(&b"close"[..]), "{version:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_preflight_lets_the_page_send_what_it_asks_for() {
     let asked = [
         PAGE,

@@ -3,7 +3,7 @@
 use super::fill::{blocks, fill};
 use super::functions;
 use super::names::sub;
-use super::plan::Plan;
+use super::plan::{JobQueue, Plan};
 use serde_json::{Value, json};
 
 /// When somebody is told.
@@ -53,11 +53,11 @@ pub(super) fn template(plan: &Plan) -> String {
 }
 
 fn alarms(plan: &Plan) -> Vec<String> {
-    let mut alarms = Vec::new();
+    let mut alarms: Vec<String> = plan.queues.iter().map(|queue| dead(plan, queue)).collect();
     let mut add = |alarm: Alarm| alarms.push(alarm.render(plan));
     let of_functions = "Condition: HasFunctions\n";
     for queue in &plan.queues {
-        let (name, dead) = (format!("\"{}\"", queue.name), format!("\"{}\"", queue.dead));
+        let name = format!("\"{}\"", queue.name);
         add(Alarm {
             id: &format!("{}Late", queue.id),
             name: &format!("{}-late", queue.name),
@@ -66,16 +66,6 @@ fn alarms(plan: &Plan) -> Vec<String> {
             statistic: "Maximum",
             periods: "1",
             threshold: "!Ref OldestMessageSeconds",
-            condition: "",
-        });
-        add(Alarm {
-            id: &format!("{}Dead", queue.id),
-            name: &format!("{}-dead-letters", queue.name),
-            description: &format!("Workers have died on messages of {}.", queue.name),
-            metric: ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", &dead],
-            statistic: "Maximum",
-            periods: "1",
-            threshold: "0",
             condition: "",
         });
         add_function(&mut add, plan, &format!("{}Worker", queue.id), &queue.name, of_functions);
@@ -126,6 +116,17 @@ fn alarms(plan: &Plan) -> Vec<String> {
     alarms
 }
 
+/// That there are dead letters, or were: their worker takes them at once.
+fn dead(plan: &Plan, queue: &JobQueue) -> String {
+    let texts = [
+        ("id", &*format!("{}Dead", queue.id)),
+        ("alarm", &format!("\"{}-{}-dead-letters\"", plan.name, queue.name)),
+        ("description", &format!("\"Workers have died on messages of {}.\"", queue.name)),
+        ("queue", &format!("\"{}\"", queue.dead)),
+    ];
+    fill(include_str!("fragments/dead-alarm.yaml"), &texts)
+}
+
 /// Failures and throttles of one function.
 fn add_function(add: &mut impl FnMut(Alarm), plan: &Plan, id: &str, name: &str, condition: &str) {
     let function = functions::name(plan, name);
@@ -163,7 +164,7 @@ fn dashboard(plan: &Plan) -> String {
     let waiting = queue_names().chain(callbacks.clone()).collect();
     let sqs = |metric: &str, names: Vec<String>| of("AWS/SQS", metric, "QueueName", names);
     let table = vec![plan.table.clone()];
-    let balancer = vec!["${LoadBalancer}".to_owned()];
+    let balancer = vec!["${Balancer}".to_owned()];
     let visible = "ApproximateNumberOfMessagesVisible";
     let left = dead.chain([plan.parking.clone()]).collect();
     let widgets = [

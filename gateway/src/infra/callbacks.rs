@@ -37,6 +37,8 @@ pub(super) fn template(plan: &Plan, callbacks: &Callbacks) -> String {
             window: None,
             scaling: "ScalingConfig: {MaximumConcurrency: 10}\n".to_owned(),
         }],
+        // Later tries, and timers.
+        sends_to_its_source: true,
         statements: policy::callbacks(plan, callbacks),
     };
     let texts = [

@@ -26,6 +26,7 @@ pub(super) fn template(plan: &Plan) -> String {
         memory: "256",
         variables,
         sources: plan.queues.iter().map(source).collect(),
+        sends_to_its_source: false,
         statements: policy::dead_letters(plan),
     };
     let texts = [

@@ -19,9 +19,18 @@ pub(super) struct Function<'a> {
     pub(super) memory: &'a str,
     pub(super) variables: Vec<(&'a str, String)>,
     pub(super) sources: Vec<Source<'a>>,
+    /// Whether it sends to a queue that invokes it.
+    pub(super) sends_to_its_source: bool,
     /// What it may do besides writing its log.
     pub(super) statements: String,
 }
+
+/// For functions whose messages lead to messages.
+const NO_LOOP: &str = "\
+# Messages that are to come later are copies of one another, as many as it takes.
+# Lambda would take them for a loop, and drop them after 16.
+RecursiveLoop: Allow
+";
 
 /// A queue that invokes a function.
 pub(super) struct Source<'a> {
@@ -89,6 +98,7 @@ impl Function<'_> {
             ("code", self.code),
             ("timeout", &self.timeout.to_string()),
             ("memory", self.memory),
+            ("recursive_loop", if self.sends_to_its_source { NO_LOOP } else { "" }),
             ("variables", &all),
             ("sources", &blocks(self.sources.iter().map(|source| source.render(self.id)))),
             ("statements", &self.statements),

@@ -56,6 +56,8 @@ ProvisionedPollerConfig: !If
             window: (!fifo).then_some(plan.batch_window),
             scaling: if fifo { maximum } else { provisioned }.to_owned(),
         }],
+        // Snoozed jobs, and those whose time has not come.
+        sends_to_its_source: true,
         statements: policy::jobs(plan, queue),
     }
     .render(plan)

@@ -76,7 +76,10 @@ async fn answer(
     ends: Ends,
 ) -> Result<FunctionResponse<Answer, Chunks>, Error> {
     match event.kind()? {
-        Kind::Request(request) => Ok(door.answer(*request, ends).await?.into_response(|it| it)),
+        Kind::Request(request) => {
+            let ends = if request.is_of_http_api() { time::in_time_for_an_api(ends) } else { ends };
+            Ok(door.answer(*request, ends).await?.into_response(|it| it))
+        }
         Kind::Records(_) => Err("this function is a gateway and takes requests, of load \
                                  balancers, HTTP APIs and Function URLs; records are for workers"
             .into()),

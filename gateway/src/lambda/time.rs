@@ -3,6 +3,7 @@
 use http::{HeaderValue, Request, Response};
 use queuebridge_proto::time::grpc_timeout;
 use queuebridge_web::Services;
+use queuebridge_web_lambda::Ends;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +14,14 @@ use tower::Service;
 const TIMEOUT: &str = "grpc-timeout";
 /// The most that eight digits of milliseconds can say.
 const LONGEST: u128 = 99_999_999;
+/// An HTTP API answers 503 after 30 s, however long the function may take.
+const HTTP_API: Duration = Duration::from_secs(29);
+
+/// The ends of an invocation by an HTTP API, which does not wait for the function's own.
+/// What is under way after the answer keeps its time.
+pub(super) fn in_time_for_an_api(ends: Ends) -> Ends {
+    Ends { calls: ends.calls.min(Instant::now() + HTTP_API), ..ends }
+}
 
 /// Services whose callers have no more time than the invocation. To them it is a
 /// deadline like any other: a wait ends before it, with the job as it stands, and a call
@@ -60,6 +69,18 @@ fn shorten<B>(request: &mut Request<B>, left: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_through_an_api_are_answered_before_it_gives_up() {
+        let now = Instant::now();
+        let secs = Duration::from_secs;
+        for (own, expected) in [(900, 29), (30, 29), (10, 10)] {
+            let ends = Ends { calls: now + secs(own), rest: now + secs(own + 1) };
+            let ends = in_time_for_an_api(ends);
+            assert_eq!(ends.calls, now + secs(expected));
+            assert_eq!(ends.rest, now + secs(own + 1));
+        }
+    }
 
     fn shortened(asked: Option<&str>, left: Duration) -> Option<Duration> {
         let mut request = Request::new(());

@@ -46,6 +46,11 @@ impl Listener {
         self.socket.local_addr().ok()
     }
 
+    /// Whether a connection of HTTP/1.1 may have another request after its answer.
+    pub(crate) fn http1_keep_alive(&self) -> bool {
+        self.limits.http1_keep_alive
+    }
+
     /// A server with the limits of HTTP, and the connections that it serves.
     pub(crate) fn open(self) -> (tonic::transport::Server, Incoming) {
         let server = server::with(&self.limits);

@@ -63,6 +63,12 @@ pub struct Request<R> {
 }
 
 impl<R> Request<R> {
+    /// Whether it comes as from an HTTP API: in its format, and not through a Function URL.
+    #[must_use]
+    pub fn is_of_http_api(&self) -> bool {
+        matches!(self.source, Source::V2 { function_url: false, .. })
+    }
+
     /// As HTTP.
     ///
     /// # Errors
@@ -123,9 +129,9 @@ mod tests {
         serde_json::from_str::<Event<IgnoredAny>>(document).unwrap().kind()
     }
 
-    fn source(document: &str) -> Source {
+    fn request(document: &str) -> Box<Request<IgnoredAny>> {
         match kind(document) {
-            Ok(Kind::Request(request)) => request.source,
+            Ok(Kind::Request(request)) => request,
             other => panic!("{other:?}"),
         }
     }
@@ -136,18 +142,21 @@ mod tests {
         assert!(matches!(kind(sqs), Ok(Kind::Records(records)) if records.len() == 1));
         assert!(matches!(kind(r#"{"Records": []}"#), Ok(Kind::Records(_))));
         let alb = r#"{"requestContext": {"elb": {"targetGroupArn": "a"}}, "httpMethod": "GET"}"#;
-        assert!(matches!(source(alb), Source::Alb));
+        assert!(matches!(request(alb).source, Source::Alb));
+        assert!(!request(alb).is_of_http_api());
         let v2 = |domain: &str| {
             let http = r#"{"method": "POST", "sourceIp": "192.0.2.7"}"#;
             let context = format!(r#"{{"http": {http}, "domainName": "{domain}"}}"#);
-            match source(&format!(r#"{{"version": "2.0", "requestContext": {context}}}"#)) {
-                Source::V2 { function_url, source_ip, .. } => (function_url, source_ip),
+            let v2 = request(&format!(r#"{{"version": "2.0", "requestContext": {context}}}"#));
+            let of_http_api = v2.is_of_http_api();
+            match v2.source {
+                Source::V2 { source_ip, .. } => (of_http_api, source_ip),
                 Source::Alb => panic!("it is no load balancer"),
             }
         };
         let address = "192.0.2.7".parse().ok();
-        assert_eq!(v2("abc.lambda-url.eu-central-1.on.aws"), (true, address));
-        assert_eq!(v2("abc.execute-api.eu-central-1.amazonaws.com"), (false, address));
+        assert_eq!(v2("abc.lambda-url.eu-central-1.on.aws"), (false, address));
+        assert_eq!(v2("abc.execute-api.eu-central-1.amazonaws.com"), (true, address));
     }
 
     #[test]
