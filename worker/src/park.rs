@@ -6,9 +6,9 @@ use crate::delivery::Delivery;
 use crate::host::pointers::PointerError;
 use crate::job::Job;
 use crate::outbox::Outgoing;
-use crate::runner::{Role, Runner};
+use crate::runner::{Role, Runner, random};
 use crate::telemetry::Observation;
-use crate::verdict::{Reason, Verdict};
+use crate::verdict::{Reason, Verdict, backoff};
 use queuebridge_proto::EnvelopeError;
 use queuebridge_proto::envelope::{self, attribute};
 use queuebridge_store::encryption::{KeyError, OpenError};
@@ -51,6 +51,10 @@ pub(crate) mod reason {
 /// Between two receives of a message that cannot be opened: long enough to cost
 /// little, short enough that it is dead-lettered within the hour.
 const UNOPENED_BACKOFF: Duration = Duration::from_secs(10);
+/// Between the first two receives of a message whose key cannot be asked; it doubles: with
+/// 100 receives until it is dead-lettered that lasts for two hours at least.
+const KEY_BACKOFF: Duration = Duration::from_secs(2);
+const KEY_BACKOFF_MAX: Duration = Duration::from_secs(150);
 /// Between two tries to reach the parking queue.
 const PARKING_BACKOFF: Duration = Duration::from_secs(10);
 /// Between two looks at a job that is held, where nothing can be parked.
@@ -117,7 +121,14 @@ pub(crate) async fn unopened(
         OpenError::Key(_) => Reason::KeyUnavailable,
     };
     if error.is_of_the_moment() || error.may_be_newer() && runner.settings.role == Role::Jobs {
-        return Verdict::redeliver(UNOPENED_BACKOFF, wait);
+        let after = match &error {
+            // Such an outage may last: it is not to use the queue's receives up.
+            OpenError::Key(_) => {
+                backoff(delivery.receive_count, KEY_BACKOFF, KEY_BACKOFF_MAX, random())
+            }
+            OpenError::Envelope(_) => UNOPENED_BACKOFF,
+        };
+        return Verdict::redeliver(after, wait);
     }
     let reason = match error {
         OpenError::Key(_) => reason::KEY_UNAVAILABLE,

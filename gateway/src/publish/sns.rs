@@ -8,6 +8,7 @@ use aws_sdk_sns::config::retry::RetryConfig;
 use aws_sdk_sns::error::BuildError;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use queuebridge_proto::envelope::attribute;
+use queuebridge_store::aws::publishing;
 use std::collections::HashMap;
 
 /// How AWS names the trace of an HTTP request.
@@ -35,8 +36,9 @@ impl SnsPublisher {
     /// off, as in [`super::sqs::SqsPublisher::new`].
     #[must_use]
     pub fn new(client: Client, topic_arn: String) -> Self {
-        let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
-        Self { client: Client::from_conf(config), topic_arn }
+        let config = client.config().to_builder();
+        let config = config.retry_config(RetryConfig::disabled()).timeout_config(publishing());
+        Self { client: Client::from_conf(config.build()), topic_arn }
     }
 
     fn fifo(&self) -> bool {

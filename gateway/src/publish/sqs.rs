@@ -11,6 +11,7 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry,
 };
 use queuebridge_proto::envelope::attribute;
+use queuebridge_store::aws::publishing;
 use std::collections::HashMap;
 
 /// SQS takes this much per message and per call.
@@ -35,8 +36,9 @@ impl SqsPublisher {
     /// is refused would hide that the first attempt may have been taken.
     #[must_use]
     pub fn new(client: Client, queue_url: String) -> Self {
-        let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
-        Self { client: Client::from_conf(config), queue_url }
+        let config = client.config().to_builder();
+        let config = config.retry_config(RetryConfig::disabled()).timeout_config(publishing());
+        Self { client: Client::from_conf(config.build()), queue_url }
     }
 
     fn fifo(&self) -> bool {

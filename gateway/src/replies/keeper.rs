@@ -6,7 +6,7 @@ use queuebridge_store::{Acquired, Clock, LeaseStore, StoreError, Token};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long a crashed gateway keeps others from its shard.
@@ -94,10 +94,11 @@ impl Keeper {
         loop {
             sleep(HEARTBEAT).await;
             let asked = Instant::now();
-            match self.acquire(url).await {
-                Ok(Acquired::Held) => ends = asked + LEASE - MARGIN,
-                Ok(Acquired::HeldUntil(_)) => return,
-                Err(error) => tracing::warn!(%error, "a reply shard's lease was not prolonged"),
+            match timeout_at(ends, self.acquire(url)).await {
+                Ok(Ok(Acquired::Held)) => ends = asked + LEASE - MARGIN,
+                // Also when nobody can know any more.
+                Ok(Ok(Acquired::HeldUntil(_))) | Err(_) => return,
+                Ok(Err(error)) => tracing::warn!(%error, "a reply shard's lease was not prolonged"),
             }
             if Instant::now() + HEARTBEAT > ends {
                 return;
@@ -211,6 +212,43 @@ mod tests {
         leases.every(0, Fault::None);
         seconds(LOOK.as_secs() + 1).await;
         assert_eq!(first.replies.held(), Some(0), "and takes it again");
+    }
+
+    /// Grants the lease once, and is silent from then on.
+    #[derive(Default)]
+    struct Silent(std::sync::atomic::AtomicBool);
+
+    #[async_trait::async_trait]
+    impl LeaseStore for Silent {
+        async fn acquire(
+            &self,
+            _: &str,
+            _: Token,
+            _: UnixMillis,
+            _: UnixMillis,
+        ) -> Result<Acquired, StoreError> {
+            if self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            Ok(Acquired::Held)
+        }
+
+        async fn release(&self, _: &str, _: Token) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_a_silent_store_a_gateway_gives_up_before_another_can_begin() {
+        let replies = Arc::new(Replies::new(vec!["a".to_owned()]));
+        let clock = Clock::simulated(UnixMillis(1_700_000_000_000));
+        let read = |_| std::future::pending();
+        let stopping = CancellationToken::new();
+        tokio::spawn(keep(replies.clone(), Arc::new(Silent::default()), clock, read, stopping));
+        seconds(1).await;
+        assert_eq!(replies.held(), Some(0));
+        seconds(LEASE.as_secs() - 1).await;
+        assert_eq!(replies.held(), None);
     }
 
     #[tokio::test(start_paused = true)]

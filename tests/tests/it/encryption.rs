@@ -211,6 +211,10 @@ async fn a_message_without_its_key_waits_and_is_not_lost() {
     master.is(Some(KeyError::Unavailable { key: key.clone(), problem: problem.clone() }));
     assert!(waits(&verdict(&jobs, &delivery).await));
     assert!(waits(&verdict(&dead, &delivery).await));
+    // An outage of hours does not use the queue's receives up.
+    let often = Delivery { receive_count: 20, ..delivery.clone() };
+    let Verdict::Redeliver { after, .. } = verdict(&jobs, &often).await else { panic!() };
+    assert!(after >= Duration::from_secs(75), "{after:?}");
     tokio::time::advance(Duration::from_secs(2)).await;
     master.is(Some(KeyError::Refused { key, problem }));
     assert!(waits(&verdict(&jobs, &delivery).await));

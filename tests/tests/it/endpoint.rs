@@ -9,6 +9,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use queuebridge_gateway::publish::batcher::Batcher;
+use queuebridge_gateway::publish::sqs::SqsPublisher;
+use queuebridge_gateway::publish::{Message, PublishError};
 use queuebridge_gateway::replies::{self, Replies};
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::{JobId, Keyring};
@@ -110,6 +113,24 @@ async fn a_long_poll_is_waited_for_to_its_end() {
     let read = replies::read(sqs, "http://queue/replies".into(), keys.into(), gateway.waiter);
     assert!(timeout(Duration::from_secs(110), read).await.is_err());
     assert_eq!(slow.requests.load(Ordering::SeqCst), 6, "one each 20 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_connection_loses_is_published_over_another() {
+    let slow = Slow::default();
+    let sdk = sdk(slow.serve(Duration::from_secs(3600)).await).await;
+    let publisher = SqsPublisher::new(aws_sdk_sqs::Client::new(&sdk), "http://queue/jobs".into());
+    let message = Message {
+        body: "body".into(),
+        attributes: Vec::new(),
+        delay_seconds: 0,
+        group_id: None,
+        deduplication_id: None,
+        trace_header: None,
+    };
+    let published = Batcher::new(Arc::new(publisher)).publish(message).await;
+    assert!(matches!(published, Err(PublishError::Unknown(_))), "{published:?}");
+    assert_eq!(slow.requests.load(Ordering::SeqCst), 3, "the caller is told after three tries");
 }
 
 #[tokio::test]

@@ -39,10 +39,17 @@ async fn dynamodb_keeps_results_and_gathers() {
     let client = Emulator::shared().await.dynamodb().await;
     let table = unique("results");
     create_table(&client, &table).await.unwrap();
-    let store = Arc::new(DynamoResultStore::new(client, table, COPIES_SURVIVE));
+    let store = Arc::new(DynamoResultStore::new(client.clone(), &table, COPIES_SURVIVE));
     results::conformance(store.clone(), COPIES_SURVIVE).await;
     gathers::conformance(store.clone(), COPIES_SURVIVE).await;
     streams::conformance(store).await;
+    // DynamoDB keeps items whose time was over more than five years ago.
+    let items = client.scan().table_name(&table).projection_expression("#t");
+    let found = items.expression_attribute_names("#t", "ttl").send().await.unwrap();
+    for item in found.items() {
+        let Some(ttl) = item.get("ttl").and_then(|value| value.as_n().ok()) else { continue };
+        assert!(ttl.parse::<u64>().unwrap() > 1_600_000_000, "{ttl}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,9 @@ use tonic::{Code, Status};
 
 /// A connection within a Region is made in milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
+/// The longest that a function runs, and something to spare: an answer that comes later was
+/// lost on the way.
+const LONGEST: Duration = Duration::from_secs(15 * 60 + 5);
 
 /// A function, by its name or ARN.
 pub struct Function {
@@ -43,15 +46,15 @@ pub struct Function {
 
 impl Function {
     /// The function with this name or ARN. The SDK's retries are turned off: after a
-    /// lost answer the function may have run. So are its time-outs: a function may
-    /// take 15 minutes, and the caller's deadline is kept here.
+    /// lost answer the function may have run. So are its time-outs but the longest: a
+    /// function may take 15 minutes, and the caller's deadline is kept here.
     #[must_use]
     pub fn new(name: String, sdk: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .disable_read_timeout()
             .disable_operation_attempt_timeout()
-            .disable_operation_timeout()
+            .operation_timeout(LONGEST)
             .build();
         let config = Builder::from(sdk)
             .retry_config(RetryConfig::disabled())

@@ -91,9 +91,10 @@ impl StreamStore for DynamoResultStore {
     async fn delete(&self, job: &JobId, lane: Lane, chunks: u32) -> Result<(), StoreError> {
         let keys = (0..chunks).map(|number| key(job, lane, number));
         let emptied = keys.chain([mark_key(job, lane)]).map(|key| async {
-            // any ──▶ nothing in it, and soon not there any more
-            let empty =
-                Arrow::always().set("ttl", item::number(1)).remove(&["chunk", "mark", "taken"]);
+            // any ──▶ nothing in it, and soon not there any more. Items whose time was over
+            // years ago DynamoDB would keep.
+            let ends = item::number(job.expires_at().ceil_secs());
+            let empty = Arrow::always().set("ttl", ends).remove(&["chunk", "mark", "taken"]);
             empty.silent().write_item(self, key).await.map(drop)
         });
         stream::iter(emptied).buffer_unordered(AT_ONCE).try_collect().await

@@ -7,7 +7,7 @@
 use super::{S3PayloadStore, unavailable};
 use crate::payload::{PayloadError, digest};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use queuebridge_proto::v1::PayloadRef;
@@ -16,6 +16,8 @@ use queuebridge_proto::v1::PayloadRef;
 const SINGLE: usize = 16 << 20;
 /// S3 takes parts from 5 MiB on and 10,000 of them.
 const PART: usize = 8 << 20;
+/// Said for the upload and for each part: S3 does not infer it from the parts.
+const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 /// Enough to keep a connection's round trips from showing.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -42,6 +44,7 @@ async fn put_in_parts(
 ) -> Result<(), PayloadError> {
     let S3PayloadStore { client, bucket, .. } = store;
     let call = client.create_multipart_upload().bucket(bucket).key(name);
+    let call = call.checksum_algorithm(CHECKSUM);
     let upload = call.send().await.map_err(unavailable)?.upload_id.unwrap_or_default();
     let written = write_parts(store, name, &upload, bytes).await;
     if written.is_err() {
@@ -65,13 +68,10 @@ async fn write_parts(
         let body = ByteStream::from(bytes.slice(index * PART..end));
         let call = client.upload_part().bucket(bucket).key(name).upload_id(upload);
         async move {
-            let done = call.part_number(number).body(body).send().await.map_err(unavailable)?;
+            let call = call.part_number(number).checksum_algorithm(CHECKSUM).body(body);
+            let done = call.send().await.map_err(unavailable)?;
             let part = CompletedPart::builder().part_number(number).set_e_tag(done.e_tag);
-            // Checksums that the SDK has added belong into the list.
-            Ok(part
-                .set_checksum_crc32(done.checksum_crc32)
-                .set_checksum_crc64_nvme(done.checksum_crc64_nvme)
-                .build())
+            Ok(part.set_checksum_crc32(done.checksum_crc32).build())
         }
     });
     let parts = stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await?;

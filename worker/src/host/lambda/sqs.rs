@@ -13,12 +13,16 @@ use queuebridge_proto::envelope::attribute::PARKED;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// The longest batch window: how long a record may have been held before the
 /// invocation began.
 const MAX_WINDOW: Duration = Duration::from_secs(300);
+
+/// How much of what is left behind an invocation's own end is for settling: an answer that
+/// Lambda does not get any more is worse than messages that come back late.
+const SETTLE: Duration = Duration::from_millis(250);
 
 /// The door for SQS events.
 pub(super) struct Queue {
@@ -66,12 +70,18 @@ impl Queue {
                 answer.add_failure(id);
             }
         }
-        for (arn, messages) in later {
-            match self.urls.of(&arn).await {
-                Ok(url) => settle::change_visibility(&self.client, &url, &messages).await,
-                // They come back after the queue's visibility time-out.
-                Err(error) => tracing::warn!(arn, error, "a queue's URL is unknown"),
+        let settle = async {
+            for (arn, messages) in later {
+                match self.urls.of(&arn).await {
+                    Ok(url) => settle::change_visibility(&self.client, &url, &messages).await,
+                    Err(error) => tracing::warn!(arn, error, "a queue's URL is unknown"),
+                }
             }
+        };
+        // What is not settled in time comes back after the queue's visibility time-out. An
+        // answer that is too late would bring the whole batch back.
+        if timeout_at(ends_at + SETTLE, settle).await.is_err() {
+            tracing::warn!("messages were not settled before the end of the invocation");
         }
         Ok(answer)
     }
