@@ -70,14 +70,15 @@ impl Queue {
                 answer.add_failure(id);
             }
         }
-        let settle = async {
+        // Boxed: as a part of the owner's `main` it would be nested too deeply.
+        let settle = Box::pin(async {
             for (arn, messages) in later {
                 match self.urls.of(&arn).await {
                     Ok(url) => settle::change_visibility(&self.client, &url, &messages).await,
                     Err(error) => tracing::warn!(arn, error, "a queue's URL is unknown"),
                 }
             }
-        };
+        });
         // What is not settled in time comes back after the queue's visibility time-out. An
         // answer that is too late would bring the whole batch back.
         if timeout_at(ends_at + SETTLE, settle).await.is_err() {
