@@ -75,7 +75,8 @@ impl JobsService {
         Ok(ticket)
     }
 
-    /// Submits a job, and waits for nothing but its acceptance.
+    /// Submits a job for somebody who is going to follow it, and waits for nothing but its
+    /// acceptance.
     pub(crate) async fn submit_job(
         &self,
         request: Request<SubmitRequest>,
@@ -85,6 +86,10 @@ impl JobsService {
         let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
         self.0.door.quotas.submit(&caller.tenant)?;
         let prepared = self.0.door.prepare(&caller, request.into_inner())?;
+        if prepared.is_again() {
+            // Following a job of one's own is part of submitting it; this may be another's.
+            caller.may_with(Verb::Read, prepared.id())?;
+        }
         Ok(self.accept(&caller, prepared, trace, admitted).await?.id)
     }
 

@@ -152,6 +152,11 @@ impl Submission {
 }
 
 impl Submission {
+    /// Whether it has the id of an earlier submission.
+    pub(crate) fn is_again(&self) -> bool {
+        !self.job_id.is_empty()
+    }
+
     /// Makes it the job of a direct call.
     pub(crate) fn shaped(&mut self, shape: CallShape, now: UnixMillis) {
         self.shape = shape;

@@ -94,6 +94,12 @@ impl Prepared {
         &self.id
     }
 
+    /// Whether it has the `job_id` of an earlier submission.
+    #[must_use]
+    pub fn is_again(&self) -> bool {
+        self.job.is_again()
+    }
+
     /// How long its caller waits for the result; zero: not at all.
     #[must_use]
     pub fn wait(&self) -> Duration {
@@ -149,7 +155,7 @@ impl FrontDoor {
             (Some(request_id), _) => self.submit_once(caller, id, job, &request_id, trace).await,
             (None, Some(within)) => self.submit_or_attach(caller, id, job, within, trace).await,
             (None, None) => {
-                let attached = !job.job_id.is_empty();
+                let attached = job.is_again();
                 self.publish(caller, &id, job, trace, attached).await
             }
         }
@@ -370,7 +376,7 @@ fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
         id,
         method: job.method.to_string(),
         attached,
-        again: !job.job_id.is_empty(),
+        again: job.is_again(),
         retry_of: job.retry_of,
         plan: None,
     }

@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 from issuer import Issuer, Key
 from processes import BINARIES, Gateway, until
 from queuebridge.demo.v1 import probe_pb2
-from queuebridge.v1 import job_pb2, jobs_pb2, jobs_pb2_grpc
+from queuebridge.v1 import executions_pb2_grpc, job_pb2, jobs_pb2, jobs_pb2_grpc
 
 MISSING = ("UNAUTHENTICATED", "CREDENTIALS_MISSING")
 INVALID = ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
@@ -307,6 +307,11 @@ class Auth(Bridge):
         again = self.request("Echo", probe_pb2.EchoRequest(payload=b"secret"), job_id=id, wait=seconds(20))
         seen = self.jobs.Submit(again, metadata=self.of("submits"))
         self.assertEqual((seen.state, seen.WhichOneof("outcome")), (job_pb2.STATE_ACCEPTED, None))
+        with grpc.insecure_channel(self.guarded.address) as channel:
+            execute = executions_pb2_grpc.ExecutionsStub(channel).Execute
+            self.is_refused(
+                NOT_GRANTED, lambda: next(iter(execute(again, metadata=self.of("submits"))))
+            )
         read = self.jobs.Submit(again, metadata=self.of("shop"))
         self.assertEqual(read.state, job_pb2.STATE_SUCCEEDED)
         self.jobs.Delete(delete, metadata=self.of("owner"))

@@ -92,6 +92,13 @@ class Refusals(Bridge):
         batch = jobs_pb2.SubmitBatchRequest()
         self.refused(*INVALID, "jobs", self.jobs.SubmitBatch, batch)
 
+    def test_what_would_take_hundreds_of_times_its_size(self):
+        raw = grpc.insecure_channel(self.gateway.address).unary_unary(
+            "/queuebridge.v1.Jobs/SubmitBatch"
+        )
+        many = b"\x0a\x00" * 100_000
+        self.refused("INVALID_ARGUMENT", "MALFORMED_MESSAGE", "", raw, many)
+
     def test_text_that_is_not_utf8(self):
         channel = grpc.insecure_channel(self.gateway.address)
         raw = channel.unary_unary("/queuebridge.v1.Jobs/Submit")

@@ -8,6 +8,7 @@ use tonic::metadata::MetadataMap;
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(300);
 /// What is kept back of the caller's deadline, so that the answer arrives in time.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
+
 /// A wait that ends before the caller's own deadline.
 pub(super) fn cap(wait: Duration, deadline: Option<Duration>) -> Duration {
     let wait = wait.min(MAX_WAIT);

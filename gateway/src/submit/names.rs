@@ -19,7 +19,7 @@ impl FrontDoor {
         job: &Submission,
         now: UnixMillis,
     ) -> Result<JobId, Status> {
-        if !job.job_id.is_empty() {
+        if job.is_again() {
             let id = JobId::verify(&job.job_id, &caller.tenant, &self.job_id_keys)
                 .map_err(|error| crate::lookup::bad_id("job_id", error))?;
             if id.method_tag() != queuebridge_proto::method::tag(job.method.as_str())
