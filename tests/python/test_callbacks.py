@@ -202,10 +202,14 @@ class Callbacks(Bridge):
             capture_output=True,
             text=True,
         )
-        time.sleep(1.5)
-        without = replay()
+        # Until the look into the parking queue is over, the message is hidden.
+
+        def refused():
+            found = replay()
+            return found if "--callback-queue" in found.stdout else None
+
+        without = until(refused, "the refusal")
         self.assertEqual(without.returncode, 1, without)
-        self.assertIn("--callback-queue", without.stdout)
         done = replay("--callback-queue", self.callback_queue)
         self.assertEqual(done.returncode, 0, done)
         self.called(job.id, 2)

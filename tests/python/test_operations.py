@@ -1,13 +1,12 @@
 """Jobs as long-running operations, by Google's client library."""
 
-import time
-
 import grpc
 from bridge import Bridge, seconds
 from google.api_core import exceptions, operation, operations_v1
 from google.api_core.future import polling
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import duration_pb2
+from processes import until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import executions_pb2, executions_pb2_grpc, job_pb2, jobs_pb2
 
@@ -51,13 +50,16 @@ class Operations(Bridge):
         job = self.submit("Report", probe_pb2.ReportRequest(steps=10, step=seconds(0.5)))
         future = self.future(job, probe_pb2.ReportResponse)
         seen = set()
-        while not future.done():
+
+        def ended():
             progress = future.metadata.progress
             if future.metadata.HasField("progress"):
                 partial = probe_pb2.ReportResponse.FromString(progress.partial_result)
                 self.assertEqual(progress.message, f"step {partial.reports}")
                 seen.add(progress.fraction)
-            time.sleep(0.2)
+            return future.done()
+
+        until(ended, "the end")
         self.assertTrue(any(0 < fraction < 1 for fraction in seen), seen)
         self.assertIsNotNone(future.result(timeout=30))
 
