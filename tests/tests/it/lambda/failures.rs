@@ -121,3 +121,18 @@ async fn what_runs_at_the_end_of_its_environment_gives_its_claim_back() {
     assert_eq!((left.state, left.token), (State::Accepted, None));
     assert_eq!(lambda.lines("begun").len(), 1);
 }
+
+#[tokio::test]
+async fn a_queue_that_has_gone_silent_does_not_cost_the_batch_its_answer() {
+    // The system takes connections, and nobody answers on them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let queues = format!("http://{}", silent.local_addr().unwrap());
+    let lambda = Lambda::start(&[("AWS_ENDPOINT_URL_SQS", &queues)]).await;
+    let (_, body) = lambda.job("Flaky", &v1::FlakyRequest { key: "k".into(), failures: 1 });
+    let again = record("sqs.json", "again", &body);
+    let (fine, body) = lambda.job("Echo", &v1::EchoRequest::default());
+    let good = record("sqs.json", "fine", &body);
+    let answer = lambda.function.invoke(sqs(&[again, good]), Duration::from_secs(5)).await;
+    assert_eq!(super::ids(&answer.json()), ["again"]);
+    assert_eq!(lambda.state(&fine).await, Some(State::Succeeded));
+}
