@@ -9,10 +9,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use queuebridge_gateway::config::UpstreamTarget;
 use queuebridge_gateway::publish::batcher::Batcher;
 use queuebridge_gateway::publish::sqs::SqsPublisher;
 use queuebridge_gateway::publish::{Message, PublishError};
 use queuebridge_gateway::replies::{self, Replies};
+use queuebridge_gateway::upstream::Upstream;
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::{JobId, Keyring};
 use queuebridge_store::dynamodb::DynamoResultStore;
@@ -27,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 
 /// Answers nothing in particular to everything, after a while.
 #[derive(Clone, Default)]
@@ -131,6 +134,22 @@ async fn what_one_connection_loses_is_published_over_another() {
     let published = Batcher::new(Arc::new(publisher)).publish(message).await;
     assert!(matches!(published, Err(PublishError::Unknown(_))), "{published:?}");
     assert_eq!(slow.requests.load(Ordering::SeqCst), 3, "the caller is told after three tries");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_is_waited_for_as_long_as_it_can_run_and_no_longer() {
+    let sdk = sdk(Slow::default().serve(Duration::from_secs(3600)).await).await;
+    let function = UpstreamTarget::Lambda { function: "f".into() };
+    let upstream = Upstream::new(&function, &sdk).unwrap();
+    let message = Body::new(Full::new(Bytes::from_static(&[0; 5])));
+    let request = Request::post("/a.B/C").header("content-type", "application/grpc");
+    let begun = Instant::now();
+    let Ok(response) = upstream.attempt(request.body(message).unwrap()).await else {
+        panic!("it may have run")
+    };
+    assert_eq!(response.headers()["grpc-status"], "14");
+    let waited = begun.elapsed().as_secs();
+    assert!((900..910).contains(&waited), "{waited} s");
 }
 
 #[tokio::test]
