@@ -5,9 +5,10 @@ mod cors;
 
 pub use cors::Cors;
 
+use crate::arriving::{Arriving, Refusal, Unit};
 use crate::auth::Authenticator;
 use crate::descriptors::DescriptorRegistry;
-use crate::native::HEALTH;
+use crate::native::{HEALTH, HEALTH_BYTES};
 use futures_util::future::Either;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
@@ -21,15 +22,14 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Service, service_fn};
 
-/// Of a health check in another protocol, which is let in from everybody.
-const HEALTH_BYTES: usize = 4096;
-
 /// What the translation goes by.
 #[derive(Default)]
 pub struct Protocols {
     /// Who is let in: a translated request is read as a whole, and nobody else's is. The
     /// services ask once more. `None`: everybody.
     pub auth: Option<Authenticator>,
+    /// The room for what is read.
+    pub arriving: Arriving,
     /// Tells the kinds of methods, and their messages for JSON.
     pub descriptors: Arc<DescriptorRegistry>,
     /// Which pages of other origins may call. `None`: browsers let none.
@@ -114,15 +114,27 @@ impl Protocols {
         request: Request<Body>,
         limits: Limits,
     ) -> Response<Body> {
-        if request.uri().path().starts_with(HEALTH) {
-            return web.max_request_bytes(HEALTH_BYTES).call(request, limits).await;
+        let is_health = request.uri().path().starts_with(HEALTH);
+        let tenant = match &self.auth {
+            Some(auth) if !is_health && Protocol::of(&request).is_some() => {
+                match auth.identify(&request).await {
+                    Ok(caller) => caller.tenant,
+                    Err(status) => return web.refuse(request.map(drop), status).await,
+                }
+            }
+            _ => Arc::from(""),
+        };
+        let web = if is_health { web.max_request_bytes(HEALTH_BYTES) } else { web };
+        let (head, body) = request.into_parts();
+        let asked = Request::from_parts(head, ());
+        let (unit, refusal) = (Unit::of(&asked), Refusal::default());
+        let body = self.arriving.body(&tenant, unit, body, Some(refusal.clone()));
+        let response = web.call(asked.clone().map(|()| body), limits).await;
+        // The translations would say of every error of a body that it is ours.
+        match refusal.get() {
+            Some(status) => web.refuse(asked, status.clone()).await,
+            None => response,
         }
-        if let (Some(auth), Some(_)) = (&self.auth, Protocol::of(&request))
-            && let Err(status) = auth.identify(&request).await
-        {
-            return web.refuse(request.map(drop), status).await;
-        }
-        web.call(request, limits).await
     }
 
     /// Answers a request with a status, in its protocol.

@@ -5,6 +5,7 @@
 //! [`lookup`] and [`waiter`] are the way back.
 
 pub mod admission;
+pub mod arriving;
 mod attach;
 mod audit;
 pub mod auth;
@@ -33,6 +34,7 @@ mod native;
 mod open_files;
 mod operations;
 mod oversize;
+mod pages;
 pub mod publish;
 pub mod quota;
 mod read_stream;

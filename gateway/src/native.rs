@@ -1,6 +1,7 @@
 //! Native gRPC: the gateway's own services, and behind them every routed method, which
 //! goes through its queue or directly to its upstream.
 
+use crate::arriving::{Arriving, Unit};
 use crate::audit;
 use crate::auth::{self, Authenticator, Known, Verb};
 use crate::config::{MethodPattern, UpstreamTakes};
@@ -38,6 +39,8 @@ const OWN: [&str; 3] = [
 
 /// What is answered to everybody.
 pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/";
+/// The largest question of a health check.
+pub(crate) const HEALTH_BYTES: usize = 4096;
 
 /// Everything that is called at the gateway's port, whatever protocol it came by.
 #[derive(Clone)]
@@ -48,6 +51,7 @@ pub(crate) struct Native {
     descriptors: Arc<DescriptorRegistry>,
     auth: Authenticator,
     quotas: Quotas,
+    arriving: Arriving,
 }
 
 impl Native {
@@ -58,8 +62,9 @@ impl Native {
         descriptors: Arc<DescriptorRegistry>,
         auth: Authenticator,
         quotas: Quotas,
+        arriving: Arriving,
     ) -> Self {
-        Self { own: own.prepare(), typed, routes, descriptors, auth, quotas }
+        Self { own: own.prepare(), typed, routes, descriptors, auth, quotas, arriving }
     }
 
     /// Whether a call goes to the upstream of its route. Of the kinds of methods only
@@ -138,6 +143,8 @@ impl Native {
         if !self.auth.is_open() {
             auth::strip(request.headers_mut());
         }
+        let within = |body| self.arriving.body(&caller.tenant, Unit::messages(), body, None);
+        let mut request = request.map(within);
         if is_own {
             request.extensions_mut().insert(caller);
             let answered = self.own.call(request);

@@ -1,10 +1,11 @@
 //! What a gateway answers, whatever host it runs on: its own services, the routed
 //! methods behind them, and every protocol in front.
 
+use crate::arriving::Arriving;
 use crate::descriptors::{DescriptorRegistry, Routed};
 use crate::front::{Cors, Front, Protocols};
 use crate::jobs::JobsService;
-use crate::native::Native;
+use crate::native::{HEALTH_BYTES, Native};
 use crate::reflection;
 use crate::route::Routes;
 use crate::server::Settings;
@@ -63,7 +64,10 @@ impl Stack {
         let executions = ExecutionsServer::new(service)
             .max_decoding_message_size(most)
             .max_encoding_message_size(most);
+        let arriving = Arriving::default();
         let (health, health_service) = tonic_health::server::health_reporter();
+        // It is answered to everybody.
+        let health_service = health_service.max_decoding_message_size(HEALTH_BYTES);
         for name in SERVICES {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
@@ -85,9 +89,11 @@ impl Stack {
             registry.clone(),
             settings.auth.clone(),
             settings.quotas.clone(),
+            arriving.clone(),
         );
         let protocols = Arc::new(Protocols {
             auth: Some(settings.auth.clone()),
+            arriving,
             descriptors: registry,
             cors: Cors::new(&settings.cors_origins),
             // In JSON bytes take a third more; the services count the message itself.

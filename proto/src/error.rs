@@ -42,6 +42,8 @@ pub mod reason {
     pub const RESPONSE_TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
     /// The gateway has too much work in hand.
     pub const OVERLOADED: &str = "OVERLOADED";
+    /// The request did not come as a whole in time.
+    pub const REQUEST_TOO_SLOW: &str = "REQUEST_TOO_SLOW";
     /// The gateway is shutting down.
     pub const DRAINING: &str = "DRAINING";
     /// The `request_id` was used with another method or request.

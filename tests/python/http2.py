@@ -45,6 +45,8 @@ class Connection:
     def __init__(self, address, source="127.0.0.2", first=settings(), receive_buffer=None):
         host, port = address.rsplit(":", 1)
         self.socket = socket.socket()
+        self.window = 65_535
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.bind((source, 0))
@@ -67,6 +69,39 @@ class Connection:
             pass
         self.socket.settimeout(60)
         return sent
+
+    def send_message(self, stream, data):
+        """Sends a part of a request as fast as the other side takes it; returns whether it
+        was taken to the end, or the call was answered before that."""
+        windows = {0: self.window, stream: 65_535}
+        while data:
+            piece = data[: min(16_384, *windows.values())]
+            if piece:
+                self.send(frame(DATA, 0, stream, piece))
+                data = data[len(piece) :]
+                windows = {of: left - len(piece) for of, left in windows.items()}
+            else:
+                kind, of, payload = self.read_frame()
+                if kind == WINDOW_UPDATE and of in windows:
+                    windows[of] += int.from_bytes(payload)
+                elif kind in (HEADERS, RST_STREAM) and of == stream:
+                    return False
+            self.window = windows[0]
+        return True
+
+    def read_frame(self):
+        """The kind of the next frame, its stream, and what it says."""
+        head = self._read(9)
+        return head[3], int.from_bytes(head[5:]), self._read(int.from_bytes(head[:3]))
+
+    def _read(self, length):
+        data = b""
+        while len(data) < length:
+            received = self.socket.recv(length - len(data))
+            if not received:
+                raise ConnectionError("the other side has ended the connection")
+            data += received
+        return data
 
     def ended(self):
         """Reads to the end, and returns the code of the last GOAWAY, if there was one."""

@@ -2,6 +2,7 @@
 bounded."""
 
 import resource
+import select
 import socket
 import struct
 import threading
@@ -201,6 +202,41 @@ class Abuse(Secured):
         sent = connection.send_all_that_is_taken(empty, 256 * MIB, 30)
         self.assertLess(sent, 256 * MIB, "it is cut off")
         self.survived(64)
+
+    def test_messages_that_do_not_end(self):
+        begun = b"\0" + struct.pack(">I", 4 * MIB - 5) + bytes(MIB)
+        taken = 0
+        for _ in range(6):
+            connection = self.connection()
+            for number in range(100):
+                stream = 2 * number + 1
+                connection.send(frame(http2.HEADERS, http2.END_HEADERS, stream, http2.call(SUBMIT)))
+                taken += connection.send_message(stream, begun)
+        self.assertIn(taken, range(100, 140), "half of the room, in MiB")
+        self.survived(200)
+
+    def test_requests_of_http_1_that_do_not_end(self):
+        head = f"POST {SUBMIT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {8 * MIB}\r\n\r\n"
+        begun = [self.plain() for _ in range(600)]
+        for connection in begun:
+            connection.sendall(head.encode() + b" " * MIB)
+        answered, _, _ = select.select(begun, [], [], 60)
+        answer = answered[0].recv(1 << 16)
+        self.assertIn(b"429 Too Many Requests", answer.splitlines()[0])
+        self.assertIn(b"as much work in hand as it may", answer)
+        self.survived(300)
+
+    def test_messages_that_are_only_announced(self):
+        begun = b"\0" + struct.pack(">I", 4 * MIB - 5) + bytes(8000)
+        for _ in range(10):
+            connection = self.connection()
+            for number in range(200):
+                stream = 2 * number + 1
+                connection.send(frame(http2.HEADERS, http2.END_HEADERS, stream, http2.call(SUBMIT)))
+                self.assertTrue(connection.send_message(stream, begun))
+        # Of eight GiB there are 16 MiB.
+        self.survived(100)
 
     def test_answers_that_nobody_takes(self):
         payload = b"x" * 256 * 1024
