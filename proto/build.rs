@@ -1,5 +1,8 @@
 //! Compiles the contract without an installed `protoc`.
 
+use prost_types::{DescriptorProto, FileDescriptorSet};
+use std::fmt::Write;
+
 #[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=queuebridge");
@@ -20,6 +23,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     let descriptors = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");
     std::fs::write(&descriptors, prost::Message::encode_to_vec(&files))?;
+    let shapes = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("shapes.rs");
+    std::fs::write(&shapes, shapes_of(&files))?;
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".")
         .build_transport(false)
@@ -33,6 +40,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".queuebridge.v1.Progress.encrypted")
         .boxed(".queuebridge.v1.StreamChunk.encrypted")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
-        .compile_fds(files)?;
+        .compile_fds_with_config(files, config)?;
     Ok(())
+}
+
+/// The source of a list of all messages, with their fields that are messages.
+fn shapes_of(files: &FileDescriptorSet) -> String {
+    let mut messages = Vec::new();
+    for file in &files.file {
+        file.message_type.iter().for_each(|it| collect(file.package(), it, &mut messages));
+    }
+    let place = |name: &str| {
+        messages.iter().position(|(known, _)| Some(known.as_str()) == name.strip_prefix('.'))
+    };
+    let mut source = "static SHAPES: &[(&str, &[(u32, usize)])] = &[\n".to_owned();
+    for (name, message) in &messages {
+        let inner = message.field.iter().filter_map(|field| {
+            Some((u32::try_from(field.number()).ok()?, place(field.type_name())?))
+        });
+        // Writing into a string cannot fail.
+        let _ = writeln!(source, "({name:?}, &{:?}),", inner.collect::<Vec<_>>());
+    }
+    source + "];\n"
+}
+
+fn collect<'a>(
+    scope: &str,
+    message: &'a DescriptorProto,
+    messages: &mut Vec<(String, &'a DescriptorProto)>,
+) {
+    let name = format!("{scope}.{}", message.name());
+    message.nested_type.iter().for_each(|inner| collect(&name, inner, messages));
+    messages.push((name, message));
 }

@@ -20,15 +20,18 @@ use tonic::body::Body;
 
 /// The bytes that all messages may have that are still coming.
 const ALL: usize = 256 * 1024 * 1024;
-/// Those of one tenant: whatever it does, as much is left to the others.
+/// Those of one tenant among others: whatever it does, as much is left to them.
 const OF_A_TENANT: usize = ALL / 2;
 /// So much of a message is no more than its call costs in any case, and is not counted:
 /// small calls come through whatever others send.
 const FREE: usize = 8 * 1024;
 
 /// The room for what is still coming. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Arriving(Arc<Mutex<Taken>>);
+#[derive(Clone, Debug)]
+pub struct Arriving {
+    of_a_tenant: usize,
+    taken: Arc<Mutex<Taken>>,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -37,7 +40,18 @@ struct Taken {
     tenants: HashMap<Arc<str>, usize>,
 }
 
+impl Default for Arriving {
+    fn default() -> Self {
+        Self { of_a_tenant: OF_A_TENANT, taken: Arc::default() }
+    }
+}
+
 impl Arriving {
+    /// Room for a single tenant, who has all of it.
+    pub(crate) fn of_one() -> Self {
+        Self { of_a_tenant: ALL, ..Self::default() }
+    }
+
     /// The body of a request of `tenant`, within the room that there is. Whoever does not
     /// hand on the errors of the body finds in `refusal` what to say instead.
     pub(crate) fn body(
@@ -71,11 +85,11 @@ impl Room {
         if bytes == self.bytes {
             return Ok(());
         }
-        let mut taken = self.arriving.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.arriving.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_tenant = taken.tenants.get(&self.tenant).copied().unwrap_or_default();
         let all = taken.all - self.bytes + bytes;
         let of_tenant = of_tenant - self.bytes + bytes;
-        if bytes > self.bytes && (all > ALL || of_tenant > OF_A_TENANT) {
+        if bytes > self.bytes && (all > ALL || of_tenant > self.arriving.of_a_tenant) {
             return Err(overloaded());
         }
         taken.all = all;
@@ -120,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_without_others_leaves_nothing_to_them() {
+        let arriving = Arriving::of_one();
+        assert!(room(&arriving, "all").hold(ALL).is_ok());
+        assert!(room(&arriving, "all").hold(ALL + FREE + 1).is_err());
+    }
+
+    #[test]
     fn nothing_is_left_of_what_is_given_back() {
         let arriving = Arriving::default();
         let mut one = room(&arriving, "one");
@@ -130,7 +151,7 @@ mod tests {
         two.hold(20_000).unwrap();
         drop(one);
         drop(two);
-        let taken = arriving.0.lock().unwrap();
+        let taken = arriving.taken.lock().unwrap();
         assert_eq!((taken.all, taken.tenants.len()), (0, 0));
     }
 }

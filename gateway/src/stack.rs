@@ -64,7 +64,8 @@ impl Stack {
         let executions = ExecutionsServer::new(service)
             .max_decoding_message_size(most)
             .max_encoding_message_size(most);
-        let arriving = Arriving::default();
+        let alone = settings.auth.is_open();
+        let arriving = if alone { Arriving::of_one() } else { Arriving::default() };
         let (health, health_service) = tonic_health::server::health_reporter();
         // It is answered to everybody.
         let health_service = health_service.max_decoding_message_size(HEALTH_BYTES);

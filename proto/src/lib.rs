@@ -13,6 +13,7 @@ mod compression;
 pub mod encryption;
 pub mod envelope;
 pub mod error;
+mod fields;
 pub mod framing;
 pub mod gather;
 pub mod job_id;
