@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tonic::Status;
 use tonic::body::Body;
 
-/// The bytes that all messages may have that are still coming.
+/// The bytes that all messages may have that are still coming, the rest of each included:
+/// whoever reads a message sets the memory for all of it aside.
 const ALL: usize = 256 * 1024 * 1024;
 /// Those of one tenant among others: whatever it does, as much is left to them.
 const OF_A_TENANT: usize = ALL / 2;
@@ -30,6 +31,8 @@ const FREE: usize = 8 * 1024;
 #[derive(Clone, Debug)]
 pub struct Arriving {
     of_a_tenant: usize,
+    /// The largest message; of one that is larger nothing more is read.
+    most: usize,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -42,14 +45,15 @@ struct Taken {
 
 impl Default for Arriving {
     fn default() -> Self {
-        Self { of_a_tenant: OF_A_TENANT, taken: Arc::default() }
+        Self::new(usize::MAX, false)
     }
 }
 
 impl Arriving {
-    /// Room for a single tenant, who has all of it.
-    pub(crate) fn of_one() -> Self {
-        Self { of_a_tenant: ALL, ..Self::default() }
+    /// Room for messages of at most `most` bytes. A tenant that is `alone` has all of it.
+    pub(crate) fn new(most: usize, alone: bool) -> Self {
+        let of_a_tenant = if alone { ALL } else { OF_A_TENANT };
+        Self { of_a_tenant, most, taken: Arc::default() }
     }
 
     /// The body of a request of `tenant`, within the room that there is. Whoever does not
@@ -76,7 +80,7 @@ struct Room {
 }
 
 impl Room {
-    /// The request has so many bytes of a message that is still coming.
+    /// The request needs so many bytes for a message that is still coming.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED`/`OVERLOADED` with the time to come back.
@@ -135,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_tenant_without_others_leaves_nothing_to_them() {
-        let arriving = Arriving::of_one();
+        let arriving = Arriving::new(ALL, true);
         assert!(room(&arriving, "all").hold(ALL).is_ok());
         assert!(room(&arriving, "all").hold(ALL + FREE + 1).is_err());
     }

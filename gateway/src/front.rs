@@ -127,8 +127,11 @@ impl Protocols {
         let web = if is_health { web.max_request_bytes(HEALTH_BYTES) } else { web };
         let (head, body) = request.into_parts();
         let asked = Request::from_parts(head, ());
-        let (unit, refusal) = (Unit::of(&asked), Refusal::default());
-        let body = self.arriving.body(&tenant, unit, body, Some(refusal.clone()));
+        let refusal = Refusal::default();
+        let body = match Unit::of_translation(&asked) {
+            Some(unit) => self.arriving.body(&tenant, unit, body, Some(refusal.clone())),
+            None => body,
+        };
         let response = web.call(asked.clone().map(|()| body), limits).await;
         // The translations would say of every error of a body that it is ours.
         match refusal.get() {

@@ -34,7 +34,6 @@ mod native;
 mod open_files;
 mod operations;
 mod oversize;
-mod pages;
 pub mod publish;
 pub mod quota;
 mod read_stream;

@@ -11,7 +11,7 @@ use crate::oversize;
 use crate::quota::Quotas;
 use crate::route;
 use crate::typed::{Typed, refusal};
-use crate::upstream::NotRun;
+use crate::upstream::{NotRun, Upstream};
 use http::{Request, Response, StatusCode, header};
 use queuebridge_proto::MethodName;
 use std::convert::Infallible;
@@ -143,9 +143,13 @@ impl Native {
         if !self.auth.is_open() {
             auth::strip(request.headers_mut());
         }
-        let within = |body| self.arriving.body(&caller.tenant, Unit::messages(), body, None);
-        let mut request = request.map(within);
+        let (arriving, tenant) = (self.arriving.clone(), caller.tenant.clone());
+        // For whoever reads whole messages.
+        let within = move |request: Request<Body>| {
+            request.map(|body| arriving.body(&tenant, Unit::messages(), body, None))
+        };
         if is_own {
+            let mut request = within(request);
             request.extensions_mut().insert(caller);
             let answered = self.own.call(request);
             return Box::pin(async { answered.await.map(oversize::of_response) });
@@ -168,17 +172,23 @@ impl Native {
         let direct = route.filter(|route| self.goes_direct(route, &request));
         let typed = self.typed.clone();
         Box::pin(async move {
-            Ok(match direct.as_deref().and_then(|route| route.upstream.as_ref().zip(Some(route))) {
-                None => typed.call(request).await,
-                Some((upstream, route)) if !route.has_queue() => upstream.call(request).await,
-                Some((upstream, route)) => match upstream.attempt(request).await {
-                    Ok(response) => response,
-                    Err(NotRun { request: Some(request), status }) if falls_back(route) => {
-                        tracing::debug!(%status, "a call goes to the queue instead");
-                        typed.call(*request).await
-                    }
-                    Err(NotRun { status, .. }) => status.into_http(),
-                },
+            let direct = direct.as_deref();
+            let Some((upstream, route)) =
+                direct.and_then(|route| route.upstream.as_ref().zip(Some(route)))
+            else {
+                return Ok(typed.call(within(request)).await);
+            };
+            let passes = matches!(upstream, Upstream::Grpc(_));
+            let request = if passes { request } else { within(request) };
+            Ok(match upstream.attempt(request).await {
+                Ok(response) => response,
+                Err(NotRun { request: Some(request), status })
+                    if route.has_queue() && falls_back(route) =>
+                {
+                    tracing::debug!(%status, "a call goes to the queue instead");
+                    typed.call(if passes { within(*request) } else { *request }).await
+                }
+                Err(NotRun { status, .. }) => status.into_http(),
             })
         })
     }

@@ -12,7 +12,6 @@ use crate::listener::Listener;
 use crate::listener::tls::{Tls, TlsMistake};
 use crate::lookup::Lookup;
 use crate::open_files;
-use crate::pages;
 use crate::publish::Publisher;
 use crate::publish::batcher::Batcher;
 use crate::quota::Quotas;
@@ -275,7 +274,6 @@ pub async fn run(
     descriptors.replace_files(descriptor_files(&config)?);
     let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(broken_tls)?.map(Arc::new);
     open_files::allow(config.limits.connections);
-    pages::small();
     let address = config.listen;
     let auth = Authenticator::new(&config.auth, &config.tenant)?;
     let listener = TcpListener::bind(address)

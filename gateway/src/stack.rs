@@ -64,8 +64,7 @@ impl Stack {
         let executions = ExecutionsServer::new(service)
             .max_decoding_message_size(most)
             .max_encoding_message_size(most);
-        let alone = settings.auth.is_open();
-        let arriving = if alone { Arriving::of_one() } else { Arriving::default() };
+        let arriving = Arriving::new(most, settings.auth.is_open());
         let (health, health_service) = tonic_health::server::health_reporter();
         // It is answered to everybody.
         let health_service = health_service.max_decoding_message_size(HEALTH_BYTES);

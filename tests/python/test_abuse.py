@@ -212,8 +212,8 @@ class Abuse(Secured):
                 stream = 2 * number + 1
                 connection.send(frame(http2.HEADERS, http2.END_HEADERS, stream, http2.call(SUBMIT)))
                 taken += connection.send_message(stream, begun)
-        self.assertIn(taken, range(220, 270), "all of the room, in MiB")
-        self.survived(350)
+        self.assertIn(taken, range(60, 68), "as many as have room")
+        self.survived(300)
 
     def test_requests_of_http_1_that_do_not_end(self):
         head = f"POST {SUBMIT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -235,8 +235,8 @@ class Abuse(Secured):
                 stream = 2 * number + 1
                 connection.send(frame(http2.HEADERS, http2.END_HEADERS, stream, http2.call(SUBMIT)))
                 self.assertTrue(connection.send_message(stream, begun))
-        # Of eight GiB there are 16 MiB.
-        self.survived(100)
+        # Of eight GiB there are 16 MiB. Huge pages may make 2 MiB of each that has room.
+        self.survived(300)
 
     def test_answers_that_nobody_takes(self):
         payload = b"x" * 256 * 1024

@@ -1,34 +1,36 @@
 //! What has to be there before anything is done with it.
 
 use http::Request;
-use queuebridge_web::{Protocol, is_native};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use queuebridge_web::Protocol;
 
 /// Flag and length before a message.
 const FRAME: usize = 5;
 /// What a piece of a body costs whoever keeps the pieces as they come, however small it is.
 const PIECE: usize = 256;
+/// So many times its size it costs otherwise: it is a part of a buffer that stays with it.
+const BUFFER: usize = 2;
 
 /// What of a request is read as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// Everything; so many bytes of it have come.
+    /// Everything; what has come of it costs so much.
     Request(usize),
     /// Message by message, in the frames of gRPC.
     Message(Frames),
 }
 
 impl Unit {
-    /// That of a request in its protocol.
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        let content_type = request.headers().get(http::header::CONTENT_TYPE);
-        let content_type = content_type.map_or(&b""[..], |value| value.as_bytes());
-        let framed = match Protocol::of(request) {
-            Some(Protocol::Grpc) => is_native(request),
-            Some(Protocol::GrpcWeb) => !content_type.starts_with(b"application/grpc-web-text"),
-            Some(Protocol::Connect) => content_type.starts_with(b"application/connect+"),
-            None => false,
-        };
-        if framed { Self::messages() } else { Self::Request(0) }
+    /// What the translation of a request's protocol reads. `None`: it hands everything on
+    /// as it comes.
+    pub(crate) fn of_translation<B>(request: &Request<B>) -> Option<Self> {
+        let content_type = request.headers().get(CONTENT_TYPE);
+        let streams = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/connect+");
+        match Protocol::of(request)? {
+            Protocol::GrpcWeb => None,
+            Protocol::Connect if content_type.is_some_and(streams) => Some(Self::messages()),
+            Protocol::Connect | Protocol::Grpc => Some(Self::Request(0)),
+        }
     }
 
     /// Message by message.
@@ -40,18 +42,21 @@ impl Unit {
     pub(super) fn take(&mut self, piece: &[u8]) -> bool {
         match self {
             Self::Request(bytes) => {
-                *bytes += piece.len().max(PIECE);
+                *bytes += (BUFFER * piece.len()).max(PIECE);
                 false
             }
             Self::Message(frames) => frames.take(piece),
         }
     }
 
-    /// How much has come of what is not complete.
-    pub(super) fn incomplete(&self) -> usize {
+    /// How much memory there has to be for what is not complete.
+    pub(super) fn incomplete(&self, most: usize) -> usize {
         match self {
             Self::Request(bytes) => *bytes,
-            Self::Message(frames) => frames.came,
+            Self::Message(Frames { came, .. }) if *came < FRAME => *came,
+            // One that is too large is refused before anything is set aside.
+            Self::Message(frames) if frames.size() > most.saturating_add(FRAME) => frames.came,
+            Self::Message(frames) => frames.size(),
         }
     }
 
@@ -67,12 +72,18 @@ impl Unit {
 /// Where in its messages a body is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Frames {
-    /// Of the message that is coming, with its head.
+    /// Of the message that is coming, with its head; nothing after its end.
     came: usize,
     head: [u8; FRAME],
 }
 
 impl Frames {
+    /// That of the message that is coming, once its head has come.
+    fn size(&self) -> usize {
+        let [_, length @ ..] = self.head;
+        usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX).saturating_add(FRAME)
+    }
+
     fn take(&mut self, mut piece: &[u8]) -> bool {
         let mut complete = false;
         while !piece.is_empty() {
@@ -85,9 +96,7 @@ impl Frames {
             if self.came < FRAME {
                 break;
             }
-            let [_, length @ ..] = self.head;
-            let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-            let missing = length.saturating_add(FRAME) - self.came;
+            let missing = self.size() - self.came;
             let some = piece.len().min(missing);
             complete |= some == missing;
             self.came = if some == missing { 0 } else { self.came + some };
@@ -100,23 +109,21 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Version;
 
     #[test]
     fn the_protocol_says_what_is_read_as_a_whole() {
-        for (version, content_type, unit) in [
-            (Version::HTTP_2, "application/grpc", Unit::messages()),
-            (Version::HTTP_11, "application/grpc", Unit::Request(0)),
-            (Version::HTTP_2, "application/grpc-web+proto", Unit::messages()),
-            (Version::HTTP_2, "application/grpc-web-text", Unit::Request(0)),
-            (Version::HTTP_11, "application/connect+json", Unit::messages()),
-            (Version::HTTP_2, "application/json", Unit::Request(0)),
-            (Version::HTTP_2, "application/proto", Unit::Request(0)),
-            (Version::HTTP_2, "text/plain", Unit::Request(0)),
+        for (content_type, unit) in [
+            ("application/grpc", Some(Unit::Request(0))),
+            ("application/grpc-web+proto", None),
+            ("application/grpc-web-text", None),
+            ("application/connect+json", Some(Unit::messages())),
+            ("application/json; charset=utf-8", Some(Unit::Request(0))),
+            ("application/proto", Some(Unit::Request(0))),
+            ("text/plain", None),
         ] {
-            let request = Request::post("/a.B/C").version(version);
-            let request = request.header("content-type", content_type).body(()).unwrap();
-            assert_eq!(Unit::of(&request), unit, "{content_type}");
+            let request = Request::post("/a.B/C").header("content-type", content_type);
+            let request = request.body(()).unwrap();
+            assert_eq!(Unit::of_translation(&request), unit, "{content_type}");
         }
     }
 
@@ -129,29 +136,39 @@ mod tests {
             body.extend(u32::try_from(length).unwrap().to_be_bytes());
             body.resize(body.len() + length, b'x');
         }
-        // What is incomplete after so many bytes of the body.
-        let incomplete = |at: usize| {
+        // How many messages are complete after so many bytes of the body, what has come of
+        // the next one, and what that needs.
+        let state = |at: usize| {
             let mut begun = 0;
-            for length in lengths {
+            for (number, length) in lengths.into_iter().enumerate() {
                 let end = begun + FRAME + length;
                 if at < end {
-                    return at - begun;
+                    let came = at - begun;
+                    return (number, came, if came < FRAME { came } else { FRAME + length });
                 }
                 begun = end;
             }
-            at - begun
+            (lengths.len(), 0, 0)
         };
         for size in 1..body.len() {
             let (mut unit, mut at) = (Unit::messages(), 0);
             for piece in body.chunks(size) {
-                let before = incomplete(at);
+                let (before, _, _) = state(at);
                 at += piece.len();
                 let complete = unit.take(piece);
-                assert_eq!(unit.incomplete(), incomplete(at), "in pieces of {size}");
-                assert_eq!(complete, incomplete(at) != before + piece.len(), "{size}");
-                assert_eq!(unit.is_begun(), incomplete(at) > 0);
+                let (now, came, needs) = state(at);
+                assert_eq!(unit.incomplete(300), needs, "in pieces of {size}");
+                assert_eq!(complete, now > before, "in pieces of {size}");
+                assert_eq!(unit.is_begun(), came > 0);
             }
         }
+    }
+
+    #[test]
+    fn for_a_message_that_is_too_large_nothing_is_set_aside() {
+        let mut unit = Unit::messages();
+        unit.take(&[0, 0, 0, 1, 1, b'x']);
+        assert_eq!((unit.incomplete(257), unit.incomplete(256)), (FRAME + 257, FRAME + 1));
     }
 
     #[test]
@@ -159,8 +176,8 @@ mod tests {
         let mut unit = Unit::Request(0);
         assert!(unit.is_begun());
         (0..10).for_each(|_| assert!(!unit.take(b"x")));
-        assert_eq!(unit.incomplete(), 10 * PIECE);
+        assert_eq!(unit.incomplete(usize::MAX), 10 * PIECE);
         unit.take(&[0; 1000]);
-        assert_eq!(unit.incomplete(), 10 * PIECE + 1000);
+        assert_eq!(unit.incomplete(usize::MAX), 10 * PIECE + 2000);
     }
 }
