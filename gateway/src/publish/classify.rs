@@ -2,6 +2,7 @@
 //! errors, and neither is documented code by code for the entries of a batch.
 
 use super::PublishError;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
@@ -84,7 +85,7 @@ where
         SdkError::DispatchFailure(failure) if failure.is_user() => {
             PublishError::Refused(chain(error))
         }
-        SdkError::DispatchFailure(_) if never_connected(error) => {
+        SdkError::DispatchFailure(_) if never_sent(error) => {
             PublishError::Retryable(chain(error))
         }
         SdkError::ServiceError(answer) => {
@@ -113,17 +114,19 @@ fn is_any(code: &str, known: &[&str]) -> bool {
     known.contains(&code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code))
 }
 
-/// Whether it is certain that nothing was sent, because no connection came to
-/// be. The SDK knows it and does not tell, so that its causes are asked.
-pub(crate) fn never_connected(error: &(dyn Error + 'static)) -> bool {
+/// Whether it is certain that nothing was sent, because no connection came to be, or no
+/// credentials were to be had. The SDK knows it and does not tell, so that its causes are
+/// asked.
+pub(crate) fn never_sent(error: &(dyn Error + 'static)) -> bool {
     let kinds =
         [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable];
     let mut cause = Some(error);
     while let Some(this) = cause {
         let refused =
             this.downcast_ref::<std::io::Error>().is_some_and(|e| kinds.contains(&e.kind()));
+        let unsigned = this.is::<CredentialsError>();
         let client = this.downcast_ref::<hyper_util::client::legacy::Error>();
-        if refused || client.is_some_and(hyper_util::client::legacy::Error::is_connect) {
+        if refused || unsigned || client.is_some_and(hyper_util::client::legacy::Error::is_connect) {
             return true;
         }
         cause = this.source();

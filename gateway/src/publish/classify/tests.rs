@@ -1,4 +1,5 @@
 use super::*;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ConnectorError, ErrorMetadata};
@@ -59,6 +60,29 @@ fn whatever_may_have_happened_after_sending_is_unknown() {
 #[test]
 fn without_a_connection_nothing_was_sent() {
     assert!(matches!(call(&io(ErrorKind::ConnectionRefused)), PublishError::Retryable(_)));
+}
+
+/// As a provider that cannot be reached, or does not know this task.
+#[derive(Debug)]
+struct NoCredentials;
+
+impl ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Err(CredentialsError::provider_error("HTTP 500")))
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_was_sent() {
+    // Nobody listens there, and nobody is asked.
+    let config = wire::sdk(([127, 0, 0, 1], 9).into()).into_builder();
+    let config = config.credentials_provider(SharedCredentialsProvider::new(NoCredentials)).build();
+    let failed = aws_sdk_sqs::Client::new(&config).send_message_batch().queue_url("q").send().await;
+    let error = call(&failed.unwrap_err());
+    assert!(matches!(&error, PublishError::Retryable(why) if why.contains("HTTP 500")), "{error:?}");
 }
 
 #[test]
