@@ -128,8 +128,12 @@ impl Protocols {
         let (head, body) = request.into_parts();
         let asked = Request::from_parts(head, ());
         let refusal = Refusal::default();
-        let body = match Unit::of_translation(&asked) {
-            Some(unit) => self.arriving.body(&tenant, unit, body, Some(refusal.clone())),
+        let method = asked.uri().path().trim_start_matches('/');
+        let takes_stream = self.descriptors.descriptors().takes_stream(method) == Some(true);
+        let none = Arriving::none();
+        let arriving = if is_health { &none } else { &self.arriving };
+        let body = match Unit::of_translation(&asked, takes_stream) {
+            Some(unit) => arriving.body(&tenant, unit, body, Some(refusal.clone())),
             None => body,
         };
         let response = web.call(asked.clone().map(|()| body), limits).await;

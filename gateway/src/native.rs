@@ -145,11 +145,13 @@ impl Native {
         }
         let (arriving, tenant) = (self.arriving.clone(), caller.tenant.clone());
         // For whoever reads whole messages.
-        let within = move |request: Request<Body>| {
-            request.map(|body| arriving.body(&tenant, Unit::messages(), body, None))
+        let within = move |unit: Unit, request: Request<Body>| {
+            request.map(|body| arriving.body(&tenant, unit, body, None))
         };
         if is_own {
-            let mut request = within(request);
+            let unit =
+                if takes_stream(request.uri().path()) { Unit::stream() } else { Unit::call() };
+            let mut request = within(unit, request);
             request.extensions_mut().insert(caller);
             let answered = self.own.call(request);
             return Box::pin(async { answered.await.map(oversize::of_response) });
@@ -176,22 +178,28 @@ impl Native {
             let Some((upstream, route)) =
                 direct.and_then(|route| route.upstream.as_ref().zip(Some(route)))
             else {
-                return Ok(typed.call(within(request)).await);
+                return Ok(typed.call(within(Unit::stream(), request)).await);
             };
             let passes = matches!(upstream, Upstream::Grpc(_));
-            let request = if passes { request } else { within(request) };
+            let request = if passes { request } else { within(Unit::stream(), request) };
             Ok(match upstream.attempt(request).await {
                 Ok(response) => response,
                 Err(NotRun { request: Some(request), status })
                     if route.has_queue() && falls_back(route) =>
                 {
                     tracing::debug!(%status, "a call goes to the queue instead");
-                    typed.call(if passes { within(*request) } else { *request }).await
+                    let request = if passes { within(Unit::stream(), *request) } else { *request };
+                    typed.call(request).await
                 }
                 Err(NotRun { status, .. }) => status.into_http(),
             })
         })
     }
+}
+
+/// Whether a method of the gateway's own takes a stream.
+fn takes_stream(path: &str) -> bool {
+    path.ends_with("/SubmitStream") || path.ends_with("/ServerReflectionInfo")
 }
 
 fn refused(status: &Status) -> Answered {

@@ -1,51 +1,58 @@
 //! What has to be there before anything is done with it.
 
-use http::Request;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request};
 use queuebridge_web::Protocol;
 
 /// Flag and length before a message.
 const FRAME: usize = 5;
 /// What a piece of a body costs whoever keeps the pieces as they come, however small it is.
 const PIECE: usize = 256;
-/// So many times its size it costs otherwise: it is a part of a buffer that stays with it.
-const BUFFER: usize = 2;
 
 /// What of a request is read as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// Everything; what has come of it costs so much.
     Request(usize),
+    /// One message, in its frame, and the end of the request.
+    Call(Frames),
     /// Message by message, in the frames of gRPC.
-    Message(Frames),
+    Stream(Frames),
 }
 
 impl Unit {
     /// What the translation of a request's protocol reads. `None`: it hands everything on
-    /// as it comes.
-    pub(crate) fn of_translation<B>(request: &Request<B>) -> Option<Self> {
+    /// as it comes. Connect reads a stream by messages only for a method that `takes_stream`.
+    pub(crate) fn of_translation<B>(request: &Request<B>, takes_stream: bool) -> Option<Self> {
         let content_type = request.headers().get(CONTENT_TYPE);
         let streams = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/connect+");
+        let streams =
+            takes_stream && request.method() == Method::POST && content_type.is_some_and(streams);
         match Protocol::of(request)? {
             Protocol::GrpcWeb => None,
-            Protocol::Connect if content_type.is_some_and(streams) => Some(Self::messages()),
+            Protocol::Connect if streams => Some(Self::stream()),
             Protocol::Connect | Protocol::Grpc => Some(Self::Request(0)),
         }
     }
 
-    /// Message by message.
-    pub(crate) fn messages() -> Self {
-        Self::Message(Frames::default())
+    /// One message.
+    pub(crate) fn call() -> Self {
+        Self::Call(Frames::default())
     }
 
-    /// Takes note of the next piece, and says whether something is complete with it.
+    /// Message by message.
+    pub(crate) fn stream() -> Self {
+        Self::Stream(Frames::default())
+    }
+
+    /// Takes note of the next piece, and says whether a message is complete with it.
     pub(super) fn take(&mut self, piece: &[u8]) -> bool {
         match self {
             Self::Request(bytes) => {
-                *bytes += (BUFFER * piece.len()).max(PIECE);
+                *bytes += piece.len().max(PIECE);
                 false
             }
-            Self::Message(frames) => frames.take(piece),
+            Self::Call(frames) | Self::Stream(frames) => frames.take(piece),
         }
     }
 
@@ -53,18 +60,26 @@ impl Unit {
     pub(super) fn incomplete(&self, most: usize) -> usize {
         match self {
             Self::Request(bytes) => *bytes,
-            Self::Message(Frames { came, .. }) if *came < FRAME => *came,
-            // One that is too large is refused before anything is set aside.
-            Self::Message(frames) if frames.size() > most.saturating_add(FRAME) => frames.came,
-            Self::Message(frames) => frames.size(),
+            // Until the request ends.
+            Self::Call(frames) if frames.complete => frames.size(),
+            Self::Call(Frames { came, .. }) | Self::Stream(Frames { came, .. })
+                if *came < FRAME =>
+            {
+                *came
+            }
+            Self::Call(frames) | Self::Stream(frames) => {
+                // One that is too large is refused before anything is set aside.
+                let fits = frames.size() <= most.saturating_add(FRAME);
+                if fits { frames.size() } else { frames.came }
+            }
         }
     }
 
     /// Whether there is something to wait for, be it the first byte.
     pub(super) fn is_begun(&self) -> bool {
         match self {
-            Self::Request(_) => true,
-            Self::Message(frames) => frames.came > 0,
+            Self::Request(_) | Self::Call(_) => true,
+            Self::Stream(frames) => frames.came > 0,
         }
     }
 }
@@ -75,9 +90,16 @@ pub(crate) struct Frames {
     /// Of the message that is coming, with its head; nothing after its end.
     came: usize,
     head: [u8; FRAME],
+    /// A message has come.
+    complete: bool,
 }
 
 impl Frames {
+    /// Whether a message has come.
+    pub(super) fn is_complete(self) -> bool {
+        self.complete
+    }
+
     /// That of the message that is coming, once its head has come.
     fn size(&self) -> usize {
         let [_, length @ ..] = self.head;
@@ -102,6 +124,7 @@ impl Frames {
             self.came = if some == missing { 0 } else { self.came + some };
             piece = &piece[some..];
         }
+        self.complete |= complete;
         complete
     }
 }
@@ -112,19 +135,30 @@ mod tests {
 
     #[test]
     fn the_protocol_says_what_is_read_as_a_whole() {
-        for (content_type, unit) in [
-            ("application/grpc", Some(Unit::Request(0))),
-            ("application/grpc-web+proto", None),
-            ("application/grpc-web-text", None),
-            ("application/connect+json", Some(Unit::messages())),
-            ("application/json; charset=utf-8", Some(Unit::Request(0))),
-            ("application/proto", Some(Unit::Request(0))),
-            ("text/plain", None),
-        ] {
+        let of = |content_type: &str, takes_stream| {
             let request = Request::post("/a.B/C").header("content-type", content_type);
-            let request = request.body(()).unwrap();
-            assert_eq!(Unit::of_translation(&request), unit, "{content_type}");
+            Unit::of_translation(&request.body(()).unwrap(), takes_stream)
+        };
+        for (content_type, unit, of_a_stream) in [
+            ("application/grpc", Some(Unit::Request(0)), Some(Unit::Request(0))),
+            ("application/grpc-web+proto", None, None),
+            ("application/grpc-web-text", None, None),
+            ("application/connect+json", Some(Unit::Request(0)), Some(Unit::stream())),
+            ("application/json; charset=utf-8", Some(Unit::Request(0)), Some(Unit::Request(0))),
+            ("application/proto", Some(Unit::Request(0)), Some(Unit::Request(0))),
+            ("text/plain", None, None),
+        ] {
+            assert_eq!(of(content_type, false), unit, "{content_type}");
+            assert_eq!(of(content_type, true), of_a_stream, "{content_type}");
         }
+    }
+
+    #[test]
+    fn a_single_message_counts_to_the_end_of_its_request() {
+        let mut unit = Unit::call();
+        assert!(unit.is_begun() && !unit.take(&[0, 0, 0, 0, 2, b'x']));
+        assert!(unit.take(b"y"));
+        assert_eq!(unit.incomplete(10), FRAME + 2);
     }
 
     #[test]
@@ -151,7 +185,7 @@ mod tests {
             (lengths.len(), 0, 0)
         };
         for size in 1..body.len() {
-            let (mut unit, mut at) = (Unit::messages(), 0);
+            let (mut unit, mut at) = (Unit::stream(), 0);
             for piece in body.chunks(size) {
                 let (before, _, _) = state(at);
                 at += piece.len();
@@ -166,7 +200,7 @@ mod tests {
 
     #[test]
     fn for_a_message_that_is_too_large_nothing_is_set_aside() {
-        let mut unit = Unit::messages();
+        let mut unit = Unit::stream();
         unit.take(&[0, 0, 0, 1, 1, b'x']);
         assert_eq!((unit.incomplete(257), unit.incomplete(256)), (FRAME + 257, FRAME + 1));
     }
@@ -178,6 +212,6 @@ mod tests {
         (0..10).for_each(|_| assert!(!unit.take(b"x")));
         assert_eq!(unit.incomplete(usize::MAX), 10 * PIECE);
         unit.take(&[0; 1000]);
-        assert_eq!(unit.incomplete(usize::MAX), 10 * PIECE + 2000);
+        assert_eq!(unit.incomplete(usize::MAX), 10 * PIECE + 1000);
     }
 }

@@ -85,9 +85,7 @@ where
         SdkError::DispatchFailure(failure) if failure.is_user() => {
             PublishError::Refused(chain(error))
         }
-        SdkError::DispatchFailure(_) if never_sent(error) => {
-            PublishError::Retryable(chain(error))
-        }
+        SdkError::DispatchFailure(_) if never_sent(error) => PublishError::Retryable(chain(error)),
         SdkError::ServiceError(answer) => {
             service(answer.err().code(), answer.err().message(), answer.raw().status().as_u16())
         }
@@ -118,20 +116,24 @@ fn is_any(code: &str, known: &[&str]) -> bool {
 /// credentials were to be had. The SDK knows it and does not tell, so that its causes are
 /// asked.
 pub(crate) fn never_sent(error: &(dyn Error + 'static)) -> bool {
+    never_connected(error) || causes(error).any(|cause| cause.is::<CredentialsError>())
+}
+
+/// Whether no connection came to be.
+pub(crate) fn never_connected(error: &(dyn Error + 'static)) -> bool {
     let kinds =
         [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable];
-    let mut cause = Some(error);
-    while let Some(this) = cause {
-        let refused =
-            this.downcast_ref::<std::io::Error>().is_some_and(|e| kinds.contains(&e.kind()));
-        let unsigned = this.is::<CredentialsError>();
-        let client = this.downcast_ref::<hyper_util::client::legacy::Error>();
-        if refused || unsigned || client.is_some_and(hyper_util::client::legacy::Error::is_connect) {
-            return true;
-        }
-        cause = this.source();
-    }
-    false
+    causes(error).any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        let client = cause.downcast_ref::<hyper_util::client::legacy::Error>();
+        io.is_some_and(|error| kinds.contains(&error.kind()))
+            || client.is_some_and(hyper_util::client::legacy::Error::is_connect)
+    })
+}
+
+/// An error and what has caused it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
 /// The error with its causes, in one line.

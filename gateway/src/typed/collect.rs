@@ -20,6 +20,10 @@ use tonic::{Code, Status, Streaming};
 const MOMENT: Duration = Duration::from_millis(50);
 /// How long its next message is waited for where it cannot be sent before its end.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// And how long its end.
+const ALL_PATIENCE: Duration = Duration::from_secs(120);
+/// What a message costs where there are many, however small it is.
+const LEAST: usize = 64;
 /// An open request is sent when this much of it is there.
 const ENOUGH: usize = 256 * 1024;
 /// The most that a whole request of several messages may have.
@@ -61,12 +65,14 @@ pub(super) async fn collect(
     held: &mut Held,
 ) -> Result<Collected, Status> {
     let mut collected = Collected { messages: Vec::new(), open: false };
-    let (mut size, moment) = (0, Instant::now() + MOMENT);
+    let (mut size, begun) = (0, Instant::now());
+    let moment = begun + MOMENT;
     loop {
         let next = match stream.message().now_or_never() {
             Some(next) => next,
             None => {
-                let end = if may_open { moment } else { Instant::now() + PATIENCE };
+                let patience = (Instant::now() + PATIENCE).min(begun + ALL_PATIENCE);
+                let end = if may_open { moment } else { patience };
                 match timeout_at(end, stream.message()).await {
                     Ok(next) => next,
                     Err(_) if may_open => {
@@ -80,7 +86,7 @@ pub(super) async fn collect(
         match next.map_err(oversize::of_message)? {
             Some(message) => {
                 size += framing::PREFIX + message.len();
-                held.add(framing::PREFIX + message.len())?;
+                held.add((framing::PREFIX + message.len()).max(LEAST))?;
                 collected.messages.push(message);
             }
             None => return Ok(collected),

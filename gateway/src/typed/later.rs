@@ -1,6 +1,7 @@
 //! What a caller sends after its call was accepted: it goes to the stream store, from
 //! where the handler's worker fetches it.
 
+use super::whole::is_refusal;
 use crate::jobs::JobsService;
 use crate::submission::too_large;
 use bytes::Bytes;
@@ -157,6 +158,7 @@ impl Sender {
                     Err(status) if status.code() == Code::OutOfRange => {
                         return Err(Some(crate::oversize::of_message(status)));
                     }
+                    Err(status) if is_refusal(&status) => return Err(Some(status)),
                     Err(_) => return Err(None),
                 }
                 let more = end == StreamEnd::Unspecified && weight < CHUNK;

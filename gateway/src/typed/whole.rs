@@ -11,6 +11,11 @@ use std::task::{Context, Poll};
 use tonic::Status;
 use tonic::body::Body;
 
+/// Whether the gateway itself has ended the request. What a connection says has no details.
+pub(super) fn is_refusal(status: &Status) -> bool {
+    !status.details().is_empty()
+}
+
 /// A body whose breaking off is an error for everyone.
 pub(super) struct Whole(pub(super) Body);
 
@@ -23,8 +28,11 @@ impl http_body::Body for Whole {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = Pin::new(&mut self.0).poll_frame(context);
-        // Any code but CANCELLED, which is the one that is overlooked.
-        frame.map_err(|_| Status::aborted("the caller broke the request off"))
+        frame.map_err(|status| match is_refusal(&status) {
+            true => status,
+            // Any code but CANCELLED, which is the one that is overlooked.
+            false => Status::aborted("the caller broke the request off"),
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -78,6 +78,14 @@ impl Descriptors {
         Some(self.methods.get(path)?.kind != MethodKind::Unary)
     }
 
+    /// Whether a method, `package.Service/Method`, takes a stream; `None` when it is not
+    /// known.
+    #[must_use]
+    pub fn takes_stream(&self, path: &str) -> Option<bool> {
+        let kind = self.methods.get(path)?.kind;
+        Some(matches!(kind, MethodKind::ClientStreaming | MethodKind::BidiStreaming))
+    }
+
     /// What is known of a method, `package.Service/Method`.
     pub(crate) fn method(&self, path: &str) -> Option<MethodDescriptor> {
         let method = self.methods.get(path)?;

@@ -107,7 +107,10 @@ impl<S: Services> Web<S> {
     /// Answers a request with a status, in the protocol of the request.
     pub async fn refuse(&self, request: Request<()>, status: Status) -> Response<Body> {
         let inner = Inner::<S>::Refuse(status);
-        let request = request.map(|()| Body::empty());
+        let body = Protocol::empty_message(&request).map_or(Body::empty(), |message| {
+            Body::new(http_body_util::Full::new(bytes::Bytes::from_static(message)))
+        });
+        let request = request.map(|()| body);
         self.answer(request, Guard::new(inner, Limits::default())).await
     }
 

@@ -35,6 +35,18 @@ impl Protocol {
     }
 }
 
+impl Protocol {
+    /// A message without fields, as streams of Connect have it: a method with one request
+    /// wants to see one before it answers. `None` for other requests.
+    pub(crate) fn empty_message<B>(request: &Request<B>) -> Option<&'static [u8]> {
+        let content_type = request.headers().get(header::CONTENT_TYPE)?.as_bytes();
+        match content_type.strip_prefix(b"application/connect+")? {
+            codec if codec.starts_with(b"json") => Some(&[0, 0, 0, 0, 2, b'{', b'}']),
+            _ => Some(&[0; 5]),
+        }
+    }
+}
+
 /// Whether a request is gRPC on a connection that carries trailers: no translation
 /// stands between it and the services.
 #[must_use]

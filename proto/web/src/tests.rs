@@ -167,3 +167,46 @@ async fn a_bridge_has_them_among_its_headers_and_leaves_a_stream_at_its_second_m
     let (headers, body) = send(endless, STREAM, "application/grpc", MESSAGE).await;
     assert_eq!((&headers["grpc-status"], body.len()), (&"12".parse().unwrap(), 0));
 }
+
+#[tokio::test]
+async fn a_request_that_breaks_off_is_not_taken_for_a_whole_one() {
+    let services = service_fn(|request: Request<Body>| async {
+        let read = request.into_body().collect().await;
+        panic!("it has come to its end: {read:?}")
+    });
+    let known = Descriptors::parse([queuebridge_proto::FILE_DESCRIPTOR_SET]).unwrap();
+    let web = Web::over(services, Some(Arc::new(known)));
+    let pieces = [
+        Ok(Frame::data(Bytes::from_static(MESSAGE))),
+        Ok(Frame::data(Bytes::from_static(MESSAGE))),
+        Err(Status::resource_exhausted("no room")),
+    ];
+    let request = Request::post("/queuebridge.v1.Jobs/SubmitStream");
+    let request = request.header("content-type", "application/connect+proto");
+    let request = request.body(StreamBody::new(stream::iter(pieces))).unwrap();
+    let (_, body) = web.call(request, Limits::default()).await.into_parts();
+    let (flags, end) = frames(body.collect().await.unwrap().to_bytes()).pop().unwrap();
+    let end: Value = serde_json::from_slice(&end).unwrap();
+    assert!(flags == 2 && end["error"]["message"].to_string().contains("no room"), "{end}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_for_methods_of_every_kind() {
+    let known = Arc::new(Descriptors::parse([queuebridge_proto::FILE_DESCRIPTOR_SET]).unwrap());
+    let web = Web::over(services(GOOD), Some(known));
+    let streams = ["application/connect+proto", "application/connect+json"];
+    let bidirectional = "/queuebridge.v1.Jobs/SubmitStream";
+    for (path, kinds) in [
+        (UNARY, ["application/proto", "application/json"]),
+        (STREAM, streams),
+        (bidirectional, streams),
+    ] {
+        for kind in kinds {
+            let request = Request::post(path).header("content-type", kind).body(()).unwrap();
+            let response = web.refuse(request, Status::unauthenticated("who is it")).await;
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&body);
+            assert!(text.contains("who is it"), "{path} {kind} {text}");
+        }
+    }
+}

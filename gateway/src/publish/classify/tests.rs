@@ -82,7 +82,10 @@ async fn without_credentials_nothing_was_sent() {
     let config = config.credentials_provider(SharedCredentialsProvider::new(NoCredentials)).build();
     let failed = aws_sdk_sqs::Client::new(&config).send_message_batch().queue_url("q").send().await;
     let error = call(&failed.unwrap_err());
-    assert!(matches!(&error, PublishError::Retryable(why) if why.contains("HTTP 500")), "{error:?}");
+    assert!(
+        matches!(&error, PublishError::Retryable(why) if why.contains("HTTP 500")),
+        "{error:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What it means when there is no answer of the function itself.
 
-use crate::publish::classify::{chain, never_sent};
+use crate::publish::classify::{chain, never_connected, never_sent};
 use crate::upstream::deadline::too_late;
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
@@ -33,7 +33,7 @@ pub(super) fn of_call(error: &SdkError<InvokeError, HttpResponse>) -> Failure {
 
 /// Whether the Invoke API could not even be connected to.
 pub(super) fn is_unreachable(error: &SdkError<InvokeError, HttpResponse>) -> bool {
-    matches!(error, SdkError::DispatchFailure(_)) && never_sent(error)
+    matches!(error, SdkError::DispatchFailure(_)) && never_connected(error)
 }
 
 fn unavailable(error: &SdkError<InvokeError, HttpResponse>, not_run: bool) -> Failure {
