@@ -11,7 +11,7 @@ use crate::oversize;
 use crate::quota::Quotas;
 use crate::route;
 use crate::typed::{Typed, refusal};
-use crate::upstream::{NotRun, Upstream};
+use crate::upstream::NotRun;
 use http::{Request, Response, StatusCode, header};
 use queuebridge_proto::MethodName;
 use std::convert::Infallible;
@@ -170,6 +170,8 @@ impl Native {
             return refused(&status);
         }
         request.extensions_mut().insert(caller);
+        // For an upstream that reads whole requests.
+        request.extensions_mut().insert(self.arriving.clone());
         let route = self.routes.find(request.uri().path()).cloned();
         let direct = route.filter(|route| self.goes_direct(route, &request));
         let typed = self.typed.clone();
@@ -178,18 +180,15 @@ impl Native {
             let Some((upstream, route)) =
                 direct.and_then(|route| route.upstream.as_ref().zip(Some(route)))
             else {
-                return Ok(typed.call(within(Unit::stream(), request)).await);
+                return Ok(typed.call(within(Unit::prompt(), request)).await);
             };
-            let passes = matches!(upstream, Upstream::Grpc(_));
-            let request = if passes { request } else { within(Unit::stream(), request) };
             Ok(match upstream.attempt(request).await {
                 Ok(response) => response,
                 Err(NotRun { request: Some(request), status })
                     if route.has_queue() && falls_back(route) =>
                 {
                     tracing::debug!(%status, "a call goes to the queue instead");
-                    let request = if passes { within(Unit::stream(), *request) } else { *request };
-                    typed.call(request).await
+                    typed.call(within(Unit::prompt(), *request)).await
                 }
                 Err(NotRun { status, .. }) => status.into_http(),
             })

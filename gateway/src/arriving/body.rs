@@ -74,7 +74,7 @@ impl ArrivingBody {
         let needed = self.unit.incomplete(self.room.arriving.most);
         match self.unit {
             // It holds something already: whoever waited with that could wait for ever.
-            Unit::Request(_) => Poll::Ready(self.room.hold(needed)),
+            Unit::Request(_) | Unit::Prompt(_) => Poll::Ready(self.room.hold(needed)),
             Unit::Call(_) | Unit::Stream(_) => self.room.poll_hold(needed, context),
         }
     }
@@ -111,8 +111,13 @@ impl HttpBody for ArrivingBody {
             let last = this.last.take();
             match polled.map(|polled| polled.map(Frame::into_data)) {
                 Some(Ok(Ok(piece))) => {
-                    if this.unit.take(&piece) && matches!(this.unit, Unit::Stream(_)) {
+                    let complete = this.unit.take(&piece);
+                    if complete && matches!(this.unit, Unit::Stream(_) | Unit::Prompt(_)) {
                         this.late = None;
+                    }
+                    if last.is_some() && !piece.is_empty() {
+                        // The reader sees that there is more, and does not wait for the rest.
+                        this.body = Body::empty();
                     }
                     this.next = Some(piece);
                     this.wrong |= last.is_some();
@@ -268,6 +273,8 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::ZERO);
         let status = of(Unit::call(), 10_000).await.unwrap();
         assert_eq!((status.code(), begun.elapsed()), (Code::ResourceExhausted, TURN));
+        let status = of(Unit::prompt(), 10_000).await.unwrap();
+        assert_eq!((status.code(), begun.elapsed()), (Code::ResourceExhausted, TURN));
         let goes = async {
             tokio::time::sleep(TURN / 2).await;
             drop(first);
@@ -308,8 +315,7 @@ mod tests {
         for piece in [&[0, 0, 0, 0, 1, b'x'][..], &[0, 0, 0], &[0, 1, b'y']] {
             send.send(data(piece)).await.unwrap();
         }
-        drop(send);
         let all = http_body_util::BodyExt::collect(&mut body).await.unwrap().to_bytes();
-        assert_eq!(*all, [0, 0, 0, 0, 1, b'x', 0, 0, 0, 0, 1, b'y']);
+        assert_eq!(*all, [0, 0, 0, 0, 1, b'x', 0, 0, 0], "it is not waited for more");
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Unit {
     Call(Frames),
     /// Message by message, in the frames of gRPC.
     Stream(Frames),
+    /// The same for whoever makes something of it when nothing comes.
+    Prompt(Frames),
 }
 
 impl Unit {
@@ -30,7 +32,7 @@ impl Unit {
             takes_stream && request.method() == Method::POST && content_type.is_some_and(streams);
         match Protocol::of(request)? {
             Protocol::GrpcWeb => None,
-            Protocol::Connect if streams => Some(Self::stream()),
+            Protocol::Connect if streams => Some(Self::prompt()),
             Protocol::Connect | Protocol::Grpc => Some(Self::Request(0)),
         }
     }
@@ -45,6 +47,11 @@ impl Unit {
         Self::Stream(Frames::default())
     }
 
+    /// Message by message, for whoever makes something of it when nothing comes.
+    pub(crate) fn prompt() -> Self {
+        Self::Prompt(Frames::default())
+    }
+
     /// Takes note of the next piece, and says whether a message is complete with it.
     pub(super) fn take(&mut self, piece: &[u8]) -> bool {
         match self {
@@ -52,7 +59,9 @@ impl Unit {
                 *bytes += piece.len().max(PIECE);
                 false
             }
-            Self::Call(frames) | Self::Stream(frames) => frames.take(piece),
+            // Whatever comes after the message, it is not read.
+            Self::Call(frames) => !frames.complete && frames.take(piece, true),
+            Self::Stream(frames) | Self::Prompt(frames) => frames.take(piece, false),
         }
     }
 
@@ -62,12 +71,12 @@ impl Unit {
             Self::Request(bytes) => *bytes,
             // Until the request ends.
             Self::Call(frames) if frames.complete => frames.size(),
-            Self::Call(Frames { came, .. }) | Self::Stream(Frames { came, .. })
-                if *came < FRAME =>
+            Self::Call(frames) | Self::Stream(frames) | Self::Prompt(frames)
+                if frames.came < FRAME =>
             {
-                *came
+                frames.came
             }
-            Self::Call(frames) | Self::Stream(frames) => {
+            Self::Call(frames) | Self::Stream(frames) | Self::Prompt(frames) => {
                 // One that is too large is refused before anything is set aside.
                 let fits = frames.size() <= most.saturating_add(FRAME);
                 if fits { frames.size() } else { frames.came }
@@ -79,7 +88,7 @@ impl Unit {
     pub(super) fn is_begun(&self) -> bool {
         match self {
             Self::Request(_) | Self::Call(_) => true,
-            Self::Stream(frames) => frames.came > 0,
+            Self::Stream(frames) | Self::Prompt(frames) => frames.came > 0,
         }
     }
 }
@@ -106,7 +115,8 @@ impl Frames {
         usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX).saturating_add(FRAME)
     }
 
-    fn take(&mut self, mut piece: &[u8]) -> bool {
+    /// With `single` up to the end of one message.
+    fn take(&mut self, mut piece: &[u8], single: bool) -> bool {
         let mut complete = false;
         while !piece.is_empty() {
             if self.came < FRAME {
@@ -123,6 +133,9 @@ impl Frames {
             complete |= some == missing;
             self.came = if some == missing { 0 } else { self.came + some };
             piece = &piece[some..];
+            if single && complete {
+                break;
+            }
         }
         self.complete |= complete;
         complete
@@ -143,7 +156,7 @@ mod tests {
             ("application/grpc", Some(Unit::Request(0)), Some(Unit::Request(0))),
             ("application/grpc-web+proto", None, None),
             ("application/grpc-web-text", None, None),
-            ("application/connect+json", Some(Unit::Request(0)), Some(Unit::stream())),
+            ("application/connect+json", Some(Unit::Request(0)), Some(Unit::prompt())),
             ("application/json; charset=utf-8", Some(Unit::Request(0)), Some(Unit::Request(0))),
             ("application/proto", Some(Unit::Request(0)), Some(Unit::Request(0))),
             ("text/plain", None, None),
@@ -157,8 +170,9 @@ mod tests {
     fn a_single_message_counts_to_the_end_of_its_request() {
         let mut unit = Unit::call();
         assert!(unit.is_begun() && !unit.take(&[0, 0, 0, 0, 2, b'x']));
-        assert!(unit.take(b"y"));
-        assert_eq!(unit.incomplete(10), FRAME + 2);
+        assert!(unit.take(&[b'y', 0, 0, 0, 0, 0]));
+        assert!(!unit.take(&[0; 10]));
+        assert_eq!(unit.incomplete(10), FRAME + 2, "whatever comes after it");
     }
 
     #[test]

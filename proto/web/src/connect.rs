@@ -1,5 +1,6 @@
 //! Connect: the library speaks the protocol, and hands the calls over to here.
 
+use crate::broken::Break;
 use crate::descriptors::Descriptors;
 use crate::guard::Guard;
 use crate::inner::Services;
@@ -16,10 +17,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http::HeaderMap;
 use queuebridge_proto::metadata::is_transport;
 use queuebridge_proto::raw::RawCodec;
-use std::future::{Future, pending};
-use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status, Streaming};
@@ -125,7 +123,7 @@ impl<S: Services> Call<S> {
     ) -> Result<Response<EncodedBody>, ConnectError> {
         let (headers, mut answers) = self.send(requests).await?;
         let headers = metadata(headers);
-        let failed = |error: ConnectError| error.with_headers(headers.clone());
+        let failed = |status| failed(status).with_headers(headers.clone());
         let message = answers.message().await.map_err(failed)?;
         let second = match message {
             Some(_) => answers.message().await.map_err(failed)?,
@@ -164,9 +162,12 @@ impl<S: Services> Call<S> {
 
     /// The next answer of a stream; after the last one, its trailing metadata are
     /// left to the end of the response.
-    async fn next(&self, answers: &mut Answers) -> Result<Option<EncodedBody>, ConnectError> {
-        let Some(message) = answers.message().await? else {
-            if let Some(trailers) = answers.trailers().await? {
+    async fn next(
+        &self,
+        answers: &mut Streaming<Bytes>,
+    ) -> Result<Option<EncodedBody>, ConnectError> {
+        let Some(message) = answers.message().await.map_err(failed)? else {
+            if let Some(trailers) = answers.trailers().await.map_err(failed)? {
                 self.shared.trailing.set(metadata(trailers));
             }
             return Ok(None);
@@ -178,31 +179,17 @@ impl<S: Services> Call<S> {
     async fn send(
         &self,
         requests: impl Stream<Item = Requests> + Send + 'static,
-    ) -> Result<(MetadataMap, Answers), ConnectError> {
+    ) -> Result<(MetadataMap, Streaming<Bytes>), ConnectError> {
         let (shared, path, format) = (self.shared.clone(), self.path.clone(), self.format);
-        // A request that cannot be read ends the call: before the handler sees it, if it is
-        // the first; later ones break it off, so that it is not taken for a whole one.
-        let mut requests = Box::pin(requests.map(move |request| {
+        // A request that cannot be read is its sender's fault and ends the call
+        // before the handler sees it, if it is the first; later ones break it off.
+        let requests = requests.map(move |request| {
             request.and_then(|request| shared.incoming(&path, format, request))
-        }));
+        });
+        let mut requests = Box::pin(requests.fuse());
         let first = requests.next().await.transpose()?;
-        let (broken, breaks) = oneshot::channel();
-        let rest = stream::unfold((requests, broken), |(mut requests, broken)| async move {
-            match requests.next().await? {
-                Ok(request) => Some((request, (requests, broken))),
-                Err(error) => {
-                    // Nobody listens any more when the call is over.
-                    let _ = broken.send(error);
-                    pending().await
-                }
-            }
-        });
-        let mut breaks: Breaks = Box::pin(async {
-            match breaks.await {
-                Ok(error) => error,
-                Err(_) => pending().await,
-            }
-        });
+        let broken = Break::default();
+        let rest = broken.until(requests);
         let mut request = Request::new(stream::iter(first).chain(rest));
         *request.metadata_mut() = MetadataMap::from_headers(metadata_of(self.context.headers()));
         // What the connection knows of its peer.
@@ -212,40 +199,11 @@ impl<S: Services> Call<S> {
         }
         let path = http::uri::PathAndQuery::try_from(format!("/{}", self.path))
             .map_err(|_| ConnectError::unimplemented("not a method"))?;
-        let mut grpc = Grpc::new(self.shared.guard.clone()).max_decoding_message_size(usize::MAX);
-        let response = tokio::select! {
-            biased;
-            response = grpc.streaming(request, path, RawCodec) => response.map_err(failed)?,
-            error = &mut breaks => return Err(error),
-        };
+        let services = broken.before(self.shared.guard.clone());
+        let mut grpc = Grpc::new(services).max_decoding_message_size(usize::MAX);
+        let response = grpc.streaming(request, path, RawCodec).await.map_err(failed)?;
         let (metadata, stream, _) = response.into_parts();
-        Ok((metadata, Answers { stream, breaks }))
-    }
-}
-
-type Breaks = Pin<Box<dyn Future<Output = ConnectError> + Send>>;
-
-/// What comes back, as long as the request is not broken off.
-struct Answers {
-    stream: Streaming<Bytes>,
-    breaks: Breaks,
-}
-
-impl Answers {
-    async fn message(&mut self) -> Result<Option<Bytes>, ConnectError> {
-        tokio::select! {
-            biased;
-            message = self.stream.message() => message.map_err(failed),
-            error = &mut self.breaks => Err(error),
-        }
-    }
-
-    async fn trailers(&mut self) -> Result<Option<MetadataMap>, ConnectError> {
-        tokio::select! {
-            biased;
-            trailers = self.stream.trailers() => trailers.map_err(failed),
-            error = &mut self.breaks => Err(error),
-        }
+        Ok((metadata, stream))
     }
 }
 

@@ -16,6 +16,7 @@
 //! words of the protocol that was used.
 
 mod bridge;
+mod broken;
 mod connect;
 mod descriptors;
 mod guard;

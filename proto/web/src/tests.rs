@@ -171,8 +171,11 @@ async fn a_bridge_has_them_among_its_headers_and_leaves_a_stream_at_its_second_m
 #[tokio::test]
 async fn a_request_that_breaks_off_is_not_taken_for_a_whole_one() {
     let services = service_fn(|request: Request<Body>| async {
-        let read = request.into_body().collect().await;
-        panic!("it has come to its end: {read:?}")
+        let status = match request.into_body().collect().await {
+            Ok(_) => Status::ok("it has come to its end"),
+            Err(status) => status,
+        };
+        Ok::<_, Infallible>(status.into_http())
     });
     let known = Descriptors::parse([queuebridge_proto::FILE_DESCRIPTOR_SET]).unwrap();
     let web = Web::over(services, Some(Arc::new(known)));
@@ -188,6 +191,13 @@ async fn a_request_that_breaks_off_is_not_taken_for_a_whole_one() {
     let (flags, end) = frames(body.collect().await.unwrap().to_bytes()).pop().unwrap();
     let end: Value = serde_json::from_slice(&end).unwrap();
     assert!(flags == 2 && end["error"]["message"].to_string().contains("no room"), "{end}");
+}
+
+#[tokio::test]
+async fn a_request_may_have_no_message() {
+    let bidirectional = "/queuebridge.v1.Jobs/SubmitStream";
+    let (_, body) = send(GOOD, bidirectional, "application/connect+proto", b"").await;
+    assert_eq!(frames(body).len(), 2);
 }
 
 #[tokio::test]

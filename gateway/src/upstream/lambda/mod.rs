@@ -14,6 +14,8 @@ mod failure;
 
 use super::deadline::Deadline;
 use super::{CircuitBreaker, NotRun};
+use crate::arriving::{Arriving, Unit};
+use crate::identity::Identity;
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -74,6 +76,12 @@ impl Function {
             return Err(NotRun::new(status, Some(request)));
         }
         let (parts, body) = request.into_parts();
+        let body = match (parts.extensions.get::<Arriving>(), parts.extensions.get::<Identity>()) {
+            (Some(arriving), Some(caller)) => {
+                arriving.body(&caller.tenant, Unit::Request(0), body, None)
+            }
+            _ => body,
+        };
         let body = match deadline.bound(collect::whole(body)).await {
             Ok(Ok(body)) => body,
             Ok(Err(status)) | Err(status) => return Ok(status.into_http()),
