@@ -20,15 +20,8 @@ const REQUEST: usize = (DOCUMENT - AROUND) / 4 * 3;
 /// say what kind of call it is, and unary ones end at once.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// And for so long a request may take altogether.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// The frames of a request, up to its end.
-pub(super) async fn whole(body: Body) -> Result<Bytes, Status> {
-    timeout(PATIENCE, frames(body)).await.unwrap_or_else(|_| Err(half_duplex()))
-}
-
-async fn frames(mut body: Body) -> Result<Bytes, Status> {
+pub(super) async fn whole(mut body: Body) -> Result<Bytes, Status> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     loop {
