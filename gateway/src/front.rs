@@ -130,8 +130,7 @@ impl Protocols {
         let refusal = Refusal::default();
         let method = asked.uri().path().trim_start_matches('/');
         let takes_stream = self.descriptors.descriptors().takes_stream(method) == Some(true);
-        let none = Arriving::none();
-        let arriving = if is_health { &none } else { &self.arriving };
+        let arriving = if is_health { Arriving::none() } else { self.arriving.clone() };
         let body = match Unit::of_translation(&asked, takes_stream) {
             Some(unit) => arriving.body(&tenant, unit, body, Some(refusal.clone())),
             None => body,

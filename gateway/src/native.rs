@@ -149,8 +149,9 @@ impl Native {
             request.map(|body| arriving.body(&tenant, unit, body, None))
         };
         if is_own {
-            let unit =
-                if takes_stream(request.uri().path()) { Unit::stream() } else { Unit::call() };
+            let method = request.uri().path().trim_start_matches('/');
+            let takes_stream = self.descriptors.descriptors().takes_stream(method) == Some(true);
+            let unit = if takes_stream { Unit::stream() } else { Unit::call() };
             let mut request = within(unit, request);
             request.extensions_mut().insert(caller);
             let answered = self.own.call(request);
@@ -170,11 +171,9 @@ impl Native {
             return refused(&status);
         }
         request.extensions_mut().insert(caller);
-        // For an upstream that reads whole requests.
-        request.extensions_mut().insert(self.arriving.clone());
         let route = self.routes.find(request.uri().path()).cloned();
         let direct = route.filter(|route| self.goes_direct(route, &request));
-        let typed = self.typed.clone();
+        let (typed, room) = (self.typed.clone(), self.arriving.clone());
         Box::pin(async move {
             let direct = direct.as_deref();
             let Some((upstream, route)) =
@@ -182,6 +181,8 @@ impl Native {
             else {
                 return Ok(typed.call(within(Unit::prompt(), request)).await);
             };
+            // For one that reads whole requests.
+            request.extensions_mut().insert(room);
             Ok(match upstream.attempt(request).await {
                 Ok(response) => response,
                 Err(NotRun { request: Some(request), status })
@@ -194,11 +195,6 @@ impl Native {
             })
         })
     }
-}
-
-/// Whether a method of the gateway's own takes a stream.
-fn takes_stream(path: &str) -> bool {
-    path.ends_with("/SubmitStream") || path.ends_with("/ServerReflectionInfo")
 }
 
 fn refused(status: &Status) -> Answered {

@@ -105,18 +105,14 @@ class Connection:
 
     def ended(self):
         """Reads to the end, and returns the code of the last GOAWAY, if there was one."""
-        data, code = b"", None
+        code = None
         try:
-            while received := self.socket.recv(1 << 16):
-                data += received
-                while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3]):
-                    length, kind = int.from_bytes(data[:3]), data[3]
-                    if kind == GOAWAY:
-                        code = int.from_bytes(data[13:17])
-                    data = data[9 + length :]
+            while True:
+                kind, _, payload = self.read_frame()
+                if kind == GOAWAY:
+                    code = int.from_bytes(payload[4:8])
         except ConnectionError:
-            pass
-        return code
+            return code
 
     def close(self):
         self.socket.close()

@@ -34,14 +34,12 @@ pub(super) struct ArrivingBody {
     last: Option<Bytes>,
     /// What came after it.
     then: Option<Polled>,
-    /// Something came after it that should not have come: its reader is to see it.
-    wrong: bool,
 }
 
 impl ArrivingBody {
     pub(super) fn new(body: Body, unit: Unit, room: Room, refusal: Option<Refusal>) -> Self {
         let (late, next, last, then) = (None, None, None, None);
-        Self { body, unit, room, refusal, late, next, last, then, wrong: false }
+        Self { body, unit, room, refusal, late, next, last, then }
     }
 
     fn refuse(&mut self, status: Status) -> Poll<Polled> {
@@ -96,7 +94,7 @@ impl HttpBody for ArrivingBody {
                 }
                 let Some(piece) = this.next.take() else { continue };
                 let is_whole = matches!(this.unit, Unit::Call(frames) if frames.is_complete());
-                if is_whole && !this.wrong && !this.body.is_end_stream() {
+                if is_whole && !this.body.is_end_stream() {
                     this.last = Some(piece);
                     continue;
                 }
@@ -108,36 +106,30 @@ impl HttpBody for ArrivingBody {
             let Poll::Ready(polled) = Pin::new(&mut this.body).poll_frame(context) else {
                 return this.poll_late(context);
             };
-            let last = this.last.take();
-            match polled.map(|polled| polled.map(Frame::into_data)) {
-                Some(Ok(Ok(piece))) => {
+            match polled {
+                Some(Ok(frame)) if frame.is_data() => {
+                    let piece = frame.into_data().unwrap_or_default();
+                    if piece.is_empty() {
+                        continue;
+                    }
                     let complete = this.unit.take(&piece);
                     if complete && matches!(this.unit, Unit::Stream(_) | Unit::Prompt(_)) {
                         this.late = None;
                     }
-                    if last.is_some() && !piece.is_empty() {
-                        // The reader sees that there is more, and does not wait for the rest.
-                        this.body = Body::empty();
-                    }
                     this.next = Some(piece);
-                    this.wrong |= last.is_some();
+                    if let Some(last) = this.last.take() {
+                        // Its reader sees that there is more, and does not wait for the rest.
+                        this.body = Body::empty();
+                        return Poll::Ready(Some(Ok(Frame::data(last))));
+                    }
                 }
                 end => {
                     // It has come, and is counted by whoever works on it.
                     let _ = this.room.hold(0);
-                    let end = end.map(|end| match end {
-                        Ok(Ok(piece)) => Ok(Frame::data(piece)),
-                        Ok(Err(frame)) => Ok(frame),
-                        Err(status) => Err(status),
-                    });
-                    if last.is_none() {
-                        return Poll::Ready(end);
-                    }
+                    let Some(last) = this.last.take() else { return Poll::Ready(end) };
                     this.then = Some(end);
+                    return Poll::Ready(Some(Ok(Frame::data(last))));
                 }
-            }
-            if let Some(last) = last {
-                return Poll::Ready(Some(Ok(Frame::data(last))));
             }
         }
     }

@@ -38,7 +38,7 @@ use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
-use whole::Whole;
+use whole::whole;
 
 /// How long the result of a job is kept whose id nobody knows, beyond the time that its
 /// caller has to take it.
@@ -83,7 +83,7 @@ impl Typed {
             grpc = grpc.send_compressed(gzip).send_compressed(zstd);
         }
         let call = Call { jobs: self.jobs.clone(), route, method, begun: Instant::now() };
-        let request = request.map(|body| Body::new(Whole(body)));
+        let request = request.map(whole);
         grpc.streaming(Once(Some(call)), request).await
     }
 }

@@ -2,20 +2,16 @@
 //! whole one.
 
 use crate::inner::Services;
-use bytes::Bytes;
 use connectrpc::{ConnectError, ErrorCode};
-use futures_util::{Stream, StreamExt};
-use http::{Request, Response};
-use http_body::{Body as HttpBody, Frame};
+use futures_util::{Stream, StreamExt, stream};
+use http::Request;
+use http_body_util::{BodyStream, StreamBody};
 use queuebridge_proto::error::{self, reason};
-use std::convert::Infallible;
 use std::future::ready;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::Service;
+use tower::ServiceExt;
 
 /// Why a request has ended too early, if it has. Cheap to clone.
 #[derive(Clone, Default)]
@@ -34,55 +30,13 @@ impl Break {
     }
 
     /// Tells `services` where their requests break off.
-    pub(crate) fn before<S>(self, services: S) -> Breaking<S> {
-        Breaking { services, broken: self }
-    }
-}
-
-/// In front of services.
-#[derive(Clone)]
-pub(crate) struct Breaking<S> {
-    services: S,
-    broken: Break,
-}
-
-impl<S: Services> Service<Request<Body>> for Breaking<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.services.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let broken = self.broken.clone();
-        self.services
-            .call(request.map(|body| Body::new(BreakingBody { body, broken: Some(broken) })))
-    }
-}
-
-struct BreakingBody {
-    body: Body,
-    /// None when it was told.
-    broken: Option<Break>,
-}
-
-impl HttpBody for BreakingBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(None) = polled
-            && let Some(status) = self.broken.take().and_then(|broken| broken.0.get().cloned())
-        {
-            return Poll::Ready(Some(Err(status)));
-        }
-        polled
+    pub(crate) fn before<S: Services>(self, services: S) -> impl Services {
+        services.map_request(move |request: Request<Body>| {
+            let broken = self.0.clone();
+            let end = stream::once(async move { broken.get().cloned() });
+            let end = end.filter_map(ready).map(Err);
+            request.map(|body| Body::new(StreamBody::new(BodyStream::new(body).chain(end))))
+        })
     }
 }
 
