@@ -44,14 +44,14 @@ class Process:
                 preexec_fn=_die_with_parent,
             )
 
-    def logged(self, message):
-        """The fields of the first log line with this message."""
+    def logged(self, message, **known):
+        """The fields of the first log line with this message, and with what is known of them."""
         for line in self.log.read_text().splitlines():
             try:
                 fields = json.loads(line).get("fields", {})
             except ValueError:
                 continue
-            if fields.get("message") == message:
+            if fields.get("message") == message and known.items() <= fields.items():
                 return fields
         if self.process.poll() is not None:
             raise AssertionError(f"{self.name} ended: {self.log.read_text()}")
