@@ -4,7 +4,6 @@ import base64
 import itertools
 import os
 import pathlib
-import shutil
 import tempfile
 import unittest
 import uuid
@@ -74,7 +73,6 @@ class Bridge(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="qb-"))
-        cls.addClassCleanup(shutil.rmtree, cls.dir, True)
         cls.numbers = itertools.count()
         name = f"qb-{uuid.uuid4().hex[:12]}"
         sqs = cls.sqs = client("sqs")

@@ -2,11 +2,9 @@
 of a function."""
 
 import json
-import shutil
 import subprocess
 
 import node
-import stubs
 from front import Front
 
 TRANSPORTS = ["grpc-web", "connect-proto", "connect-json", "connect-get"]
@@ -18,11 +16,8 @@ class Clients:
     def through(self, kind):
         front = Front(kind, self.function.invoke)
         self.addCleanup(front.close)
-        program, home = node.installed()
-        script = home / "doors.mjs"
-        shutil.copy(stubs.ROOT / "tests/python/doors.mjs", script)
         run = subprocess.run(
-            [program, script, front.url, self.descriptors],
+            [*node.command("doors.mjs"), front.url, self.descriptors],
             capture_output=True,
             text=True,
             timeout=120,

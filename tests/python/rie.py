@@ -1,37 +1,17 @@
-"""The AWS Lambda Runtime Interface Emulator, as a PyPI package ships it."""
+"""The AWS Lambda Runtime Interface Emulator, as the package aws-sam-cli ships it."""
 
-import glob
+import importlib.resources
 import json
 import platform
 import socket
-import stat
-import subprocess
-import sys
 import urllib.request
-import zipfile
 
-import stubs
 from processes import Process, until
 
-PACKAGE, VERSION = "aws-sam-cli", "1.170.0"
 MACHINE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 
 
-def program():
-    """Its path; downloaded on first use, without the package's dependencies."""
-    home = stubs.ROOT / "target" / f"lambda-rie-{VERSION}"
-    path = home / "aws-lambda-rie"
-    if not path.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", home]
-        subprocess.run([*pip, f"{PACKAGE}=={VERSION}"], check=True)
-        with zipfile.ZipFile(glob.glob(f"{home}/*.whl")[0]) as wheel:
-            content = wheel.read(f"samcli/local/rapid/aws-lambda-rie-{MACHINE}")
-        part = home / "part"
-        part.write_bytes(content)
-        part.chmod(part.stat().st_mode | stat.S_IXUSR)
-        part.rename(path)
-    return path
+PROGRAM = importlib.resources.files("samcli") / f"local/rapid/aws-lambda-rie-{MACHINE}"
 
 
 def free_port():
@@ -53,7 +33,7 @@ class Function(Process):
             str(bootstrap),
         ]
         environment = {**environment, "AWS_LAMBDA_FUNCTION_TIMEOUT": "30"}
-        super().__init__(program(), arguments, environment, log)
+        super().__init__(PROGRAM, arguments, environment, log)
         until(self.listens, "the runtime emulator")
 
     def listens(self):

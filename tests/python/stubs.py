@@ -1,5 +1,6 @@
 """The stubs of the project's protos, generated on first use into the target directory."""
 
+import fcntl
 import hashlib
 import pathlib
 import sys
@@ -42,12 +43,15 @@ def generate():
     texts = [(base / name).read_bytes() for base, names in SOURCES for name in names]
     version = hashlib.sha256(b"".join(texts)).hexdigest()[:16]
     out = ROOT / "target" / f"stubs-{version}"
+    out.mkdir(parents=True, exist_ok=True)
+    # Test classes that start together wait for the first one.
+    lock = open(out / "lock", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
     if not (out / "complete").exists():
         import importlib.resources
 
         from grpc_tools import protoc
 
-        out.mkdir(parents=True, exist_ok=True)
         well_known = importlib.resources.files("grpc_tools") / "_proto"
         for base, names in SOURCES:
             arguments = ["protoc", f"-I{base}", f"-I{well_known}"]
@@ -55,6 +59,7 @@ def generate():
             if protoc.main(arguments) != 0:
                 raise SystemExit("the stubs could not be generated")
         (out / "complete").touch()
+    lock.close()
     sys.path.insert(0, str(out))
     # The published package `grpc.testing` would lie in the installed `grpc`.
     grpc.__path__.append(str(out / "grpc"))

@@ -1,7 +1,6 @@
 """Clients that nobody here wrote, through the HTTP doors of a Lambda function."""
 
 import pathlib
-import shutil
 import tempfile
 import unittest
 
@@ -15,11 +14,8 @@ class Doors(Clients, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="qb-"))
-        cls.addClassCleanup(shutil.rmtree, cls.dir, True)
         cls.descriptors = node.descriptors(cls.dir / "descriptors.bin")
-        bootstrap = cls.dir / "bootstrap"
-        shutil.copy(BINARIES / "queuebridge-demo", bootstrap)
-        cls.function = Function(bootstrap, {}, cls.dir / "lambda.log")
+        cls.function = Function(BINARIES / "queuebridge-demo", {}, cls.dir / "lambda.log")
         cls.addClassCleanup(cls.function.kill)
 
     def test_through_a_load_balancer(self):

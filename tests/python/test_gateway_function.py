@@ -2,7 +2,6 @@
 queue, and a worker behind it."""
 
 import json
-import shutil
 import urllib.request
 
 import node
@@ -18,10 +17,8 @@ class GatewayFunction(Clients, Bridge):
     def setUpClass(cls):
         super().setUpClass()
         cls.descriptors = node.descriptors(cls.dir / "demo.bin")
-        bootstrap = cls.dir / "bootstrap"
-        shutil.copy(BINARIES / "queuebridge", bootstrap)
         environment = {**cls.gateway_environment, "QB_DESCRIPTORS_FILES": str(cls.descriptors)}
-        cls.function = Function(bootstrap, environment, cls.dir / "function.log")
+        cls.function = Function(BINARIES / "queuebridge", environment, cls.dir / "function.log")
         cls.addClassCleanup(cls.function.kill)
 
     def test_stubs_call_the_service_through_a_load_balancer(self):

@@ -1,19 +1,17 @@
 """The templates of infra/, created by an emulator of CloudFormation, and jobs through what
 they have made: a gateway with the very configuration that the templates were made from, and
-worker functions as the templates have them, running the release binary."""
+worker functions as the templates have them."""
 
-import io
 import json
 import os
 import pathlib
-import shutil
 import tempfile
 import unittest
-import zipfile
 
 import stubs
 import boto3
 import botocore.config
+import functions
 import grpc
 from google.protobuf import duration_pb2
 from queuebridge.demo.v1 import images_pb2, probe_pb2
@@ -77,23 +75,10 @@ class Account:
         return until(lambda: self.ended(stack), stack)["StackStatus"]
 
 
-def zipped(binary, **more):
-    """A function's code: its binary, and files beside it."""
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        info = zipfile.ZipInfo("bootstrap")
-        info.external_attr = 0o755 << 16
-        archive.writestr(info, binary)
-        for name, text in more.items():
-            archive.writestr(name, text)
-    return code.getvalue()
-
-
 class Deployed(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="qb-"))
-        cls.addClassCleanup(shutil.rmtree, cls.dir, True)
         # The one of infra/gateway.toml.
         account = cls.account = Account("111122223333")
         account.create("keys")
@@ -108,16 +93,15 @@ class Deployed(unittest.TestCase):
             for name, text in cls.keys.items()
         }
         bucket = account.outputs["CodeBucket"]
-        worker = zipped(pathlib.Path(os.environ["QB_TEST_BOOTSTRAP"]).read_bytes())
-        account.client("s3").put_object(Bucket=bucket, Key="worker-1.zip", Body=worker)
-        functions = {
+        account.client("s3").put_object(Bucket=bucket, Key="worker-1.zip", Body=functions.code())
+        parameters = {
             **own,
             "CodeBucket": bucket,
             "Architecture": "x86_64",
             "EnvelopeKeysSecretArn": arns["envelope-keys"],
         }
         for name in ["workers", "dead-letters", "callbacks"]:
-            account.create(name, WorkerCode="worker-1.zip", **functions)
+            account.create(name, WorkerCode="worker-1.zip", **parameters)
         cls.functions = account.client("lambda")
         for function in cls.functions.list_functions()["Functions"]:
             # Here the names of AWS do not lead to the emulator.

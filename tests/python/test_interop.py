@@ -28,9 +28,8 @@ class Target:
 
     @classmethod
     def setUpClass(cls):
-        cls.dir = tempfile.TemporaryDirectory(prefix="qb-")
-        cls.addClassCleanup(cls.dir.cleanup)
-        log = pathlib.Path(cls.dir.name, "interop.log")
+        cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="qb-"))
+        log = cls.dir / "interop.log"
         cls.process = Process("interop", ["--listen", "127.0.0.1:0", *cls.arguments], {}, log)
         cls.addClassCleanup(cls.process.kill)
         cls.address = cls.front(until(cls.listening, "the address"))
@@ -101,7 +100,7 @@ class Upstream(Target, unittest.TestCase):
             "QB_STORE_TABLE": "unused",
             "QB_ROUTES": f'[{{ methods = "*", upstream = "http://{service}" }}]',
         }
-        gateway = Gateway(environment, pathlib.Path(cls.dir.name, "gateway.log"))
+        gateway = Gateway(environment, cls.dir / "gateway.log")
         cls.addClassCleanup(gateway.kill)
         return gateway.address
 

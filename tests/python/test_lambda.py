@@ -1,11 +1,9 @@
-"""The release binary as a Lambda function, fed with SQS events."""
+"""The worker as a Lambda function, fed with SQS events."""
 
 import json
-import os
-import shutil
 
 from bridge import FIXTURES, IMAGES, Bridge
-from processes import until
+from processes import BINARIES, until
 from queuebridge.demo.v1 import images_pb2, probe_pb2
 from queuebridge.v1 import job_pb2
 from rie import Function
@@ -15,10 +13,8 @@ class Lambda(Bridge):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        bootstrap = cls.dir / "bootstrap"
-        shutil.copy(os.environ["QB_TEST_BOOTSTRAP"], bootstrap)
         environment = {k: v for k, v in cls.worker_environment.items() if k != "QB_QUEUE_URL"}
-        cls.function = Function(bootstrap, environment, cls.dir / "lambda.log")
+        cls.function = Function(BINARIES / "queuebridge-demo", environment, cls.dir / "lambda.log")
         cls.addClassCleanup(cls.function.kill)
 
     @classmethod

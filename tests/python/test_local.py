@@ -26,9 +26,8 @@ class Local(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.dir = tempfile.TemporaryDirectory(prefix="qb-")
-        cls.addClassCleanup(cls.dir.cleanup)
-        log = pathlib.Path(cls.dir.name, "local.log")
+        cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="qb-"))
+        log = cls.dir / "local.log"
         arguments = ["--listen", "127.0.0.1:0", *cls.arguments]
         cls.local = Process("queuebridge-local", arguments, {}, log)
         cls.addClassCleanup(cls.local.kill)
@@ -50,7 +49,7 @@ class Local(unittest.TestCase):
         return json.loads(self.run_client(*arguments, "--json", code=code))
 
     def test_a_picture_becomes_a_thumbnail(self):
-        out = pathlib.Path(self.dir.name, "out.png")
+        out = self.dir / "out.png"
         thumbnail.main(self.address, stubs.ROOT / "tests/fixtures/shapes.png", out)
         self.assertTrue(out.read_bytes().startswith(b"\x89PNG"))
         self.assertLess(out.stat().st_size, 100_000)
@@ -71,7 +70,7 @@ class Local(unittest.TestCase):
         echo = ["--method", "/queuebridge.demo.v1.Probe/Echo", "--data-base64", data]
         done = self.json("submit", *echo, "--wait", "30s")
         self.assertNotIn("message", done["response"])
-        out = pathlib.Path(self.dir.name, "large")
+        out = self.dir / "large"
         self.run_client("get", done["id"], "--output", str(out))
         answer = out.read_bytes()
         self.assertEqual(str(len(answer)), done["response"]["size"])
@@ -91,7 +90,7 @@ class Local(unittest.TestCase):
             until(lambda: hook.of(job.id), "the callback")
 
     def analyze(self, *arguments, code=0):
-        path = pathlib.Path(self.dir.name, "analyze.bin")
+        path = self.dir / "analyze.bin"
         image = (stubs.ROOT / "tests/fixtures/shapes.png").read_bytes()
         path.write_bytes(images_pb2.AnalyzeRequest(image=image).SerializeToString())
         method = "/queuebridge.demo.v1.Images/Analyze"

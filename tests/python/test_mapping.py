@@ -1,20 +1,16 @@
-"""From the gateway to the result through an event source mapping and the release
+"""From the gateway to the result through an event source mapping and the worker's
 binary: over the emulator's mapping, and where that falls short of AWS's
 documentation over a model of it, with the Lambda emulator of AWS behind."""
 
-import io
-import os
 import unittest
-import zipfile
 
+import functions
 from bridge import ENDPOINT, Bridge, client
 from event_source import EventSource, failed
-from processes import until
+from processes import BINARIES, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2
 from rie import Function
-
-BOOTSTRAP = os.environ["QB_TEST_BOOTSTRAP"]
 
 
 class Functions(Bridge):
@@ -50,36 +46,30 @@ class EmulatedMapping(Functions):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        code = io.BytesIO()
-        with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            info = zipfile.ZipInfo("bootstrap")
-            info.external_attr = 0o755 << 16
-            with open(BOOTSTRAP, "rb") as binary:
-                archive.writestr(info, binary.read())
-        functions = client("lambda")
+        lambdas = client("lambda")
         name = cls.dir.name
         environment = {"AWS_ENDPOINT_URL": ENDPOINT, **cls.function_environment()}
-        functions.create_function(
+        lambdas.create_function(
             FunctionName=name,
             Runtime="provided.al2023",
             Handler="bootstrap",
             Role="arn:aws:iam::000000000000:role/worker",
-            Code={"ZipFile": code.getvalue()},
+            Code={"ZipFile": functions.code()},
             Timeout=30,
             MemorySize=512,
             Environment={"Variables": environment},
         )
-        cls.addClassCleanup(functions.delete_function, FunctionName=name)
+        cls.addClassCleanup(lambdas.delete_function, FunctionName=name)
         for queue in [cls.queue, cls.fifo]:
             answer = cls.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-            mapping = functions.create_event_source_mapping(
+            mapping = lambdas.create_event_source_mapping(
                 FunctionName=name,
                 EventSourceArn=answer["Attributes"]["QueueArn"],
                 BatchSize=10,
                 FunctionResponseTypes=["ReportBatchItemFailures"],
                 ScalingConfig={"MaximumConcurrency": cls.concurrency},
             )
-            delete = functions.delete_event_source_mapping
+            delete = lambdas.delete_event_source_mapping
             cls.addClassCleanup(delete, UUID=mapping["UUID"])
         routes = f'[{{ methods = "*", queue = "{cls.fifo}", initial_backoff = "1s" }}]'
         cls.ordered = cls.connect(cls.new_gateway(QB_ROUTES=routes))
@@ -132,7 +122,7 @@ class DocumentedMapping(Functions):
         """Functions under the Lambda emulator of AWS."""
         for number in range(count):
             log = self.dir / f"{self.id()}-{number}.log"
-            function = Function(BOOTSTRAP, self.function_environment(), log)
+            function = Function(BINARIES / "queuebridge-demo", self.function_environment(), log)
             self.addCleanup(function.kill)
             yield function.invoke
 

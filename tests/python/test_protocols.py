@@ -55,10 +55,7 @@ class Protocols(Bridge):
         return connection.getresponse()
 
     def test_clients_of_connect_and_grpc_web_submit_and_watch(self):
-        program, home = node.installed()
-        script = home / "jobs.mjs"
-        shutil.copy(stubs.ROOT / "tests/python/jobs.mjs", script)
-        arguments = [program, script, f"http://{self.web.address}", self.own]
+        arguments = [*node.command("jobs.mjs"), f"http://{self.web.address}", self.own]
         run = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
         self.assertEqual(run.returncode, 0, run.stderr)
         said = [json.loads(line) for line in run.stdout.splitlines()]

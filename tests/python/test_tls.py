@@ -125,25 +125,23 @@ class Matrix(Secured):
 
     def test_clients_in_node_speak_every_protocol(self):
         own = node.descriptors(self.dir / "own.bin", stubs.ROOT / "proto")
-        program, home = node.installed()
-        for name in ["jobs.mjs", "grpcjs.mjs"]:
-            shutil.copy(stubs.ROOT / "tests/python" / name, home / name)
-        run = self.node(program, home / "jobs.mjs", f"https://localhost:{port(self.open)}", own)
+        run = self.node("jobs.mjs", f"https://localhost:{port(self.open)}", own)
         said = [json.loads(line) for line in run.splitlines()]
         self.assertEqual([line["answer"] for line in said], ["hello"] * 4)
         request = self.request("Echo", ECHO, wait=seconds(20)).SerializeToString()
         arguments = [f"localhost:{port(self.known)}", base64.b64encode(request).decode()]
         arguments += [self.authority.file, self.client.key, self.client.certificate]
-        said = json.loads(self.node(program, home / "grpcjs.mjs", *arguments))
+        said = json.loads(self.node("grpcjs.mjs", *arguments))
         job = job_pb2.Job.FromString(base64.b64decode(said["answer"]))
         self.assertEqual(job.state, job_pb2.STATE_SUCCEEDED)
-        said = json.loads(self.node(program, home / "grpcjs.mjs", *arguments[:3]))
+        said = json.loads(self.node("grpcjs.mjs", *arguments[:3]))
         self.assertEqual(said["code"], grpc.StatusCode.UNAVAILABLE.value[0])
 
-    def node(self, program, *arguments):
+    def node(self, script, *arguments):
         environment = {"PATH": os.environ["PATH"], "NODE_EXTRA_CA_CERTS": str(self.authority.file)}
+        command = [*node.command(script), *arguments]
         run = subprocess.run(
-            [program, *arguments], capture_output=True, text=True, timeout=120, env=environment
+            command, capture_output=True, text=True, timeout=120, env=environment
         )
         self.assertEqual(run.returncode, 0, run.stderr)
         return run.stdout

@@ -4,9 +4,9 @@
 //! and started once per test process. `AWS_ENDPOINT_URL` names another one that
 //! runs already.
 
-mod install;
 mod process;
 
+use crate::python;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -43,7 +43,7 @@ impl Emulator {
         if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL") {
             return Self { endpoint, _process: None };
         }
-        let python = tokio::task::spawn_blocking(install::python).await;
+        let python = tokio::task::spawn_blocking(python::interpreter).await;
         let python = python.unwrap_or_else(|error| panic!("the installation failed: {error}"));
         let python = python.unwrap_or_else(|error| panic!("the emulator is missing: {error}"));
         let started = Process::start(&python).await;

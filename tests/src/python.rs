@@ -1,4 +1,4 @@
-//! Python for the end-to-end tests: a client that nobody here wrote.
+//! Python for the tests: the emulator, and clients that are not ours.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,28 +13,31 @@ pub fn root() -> PathBuf {
     root.canonicalize().unwrap_or(root)
 }
 
-/// The Python interpreter of a virtual environment with these requirements, made
-/// below the target directory on first use.
+/// The Python interpreter of the virtual environment in `target/python`, which has the
+/// packages of `tests/requirements.txt`. The first caller installs it; others wait.
 ///
 /// # Errors
 /// When `python3` or one of the packages is missing.
-pub fn environment(requirements: &str) -> io::Result<PathBuf> {
+pub fn interpreter() -> io::Result<PathBuf> {
     let target = root().join("target");
     fs::create_dir_all(&target)?;
-    let lock = File::create(target.join(format!("{requirements}.lock")))?;
+    let lock = File::create(target.join("python.lock"))?;
     lock.lock()?;
-    let home = target.join(format!("python-{requirements}"));
-    let source = root().join("tests").join(requirements);
-    let wanted = fs::read_to_string(&source)?;
-    let complete = home.join("complete");
-    if fs::read_to_string(&complete).unwrap_or_default() != wanted {
+    let home = target.join("python");
+    let requirements = root().join("tests/requirements.txt");
+    let wanted = fs::read_to_string(&requirements)?;
+    let installed = home.join("installed.txt");
+    if fs::read_to_string(&installed).unwrap_or_default() != wanted {
         if home.exists() {
             fs::remove_dir_all(&home)?;
         }
         run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
-        run(Command::new(home.join("bin/python")).args(pip).arg(&source))?;
-        fs::write(&complete, wanted)?;
+        // The list is complete, so that there is nothing to resolve; files are compiled
+        // when they are first imported, which most never are.
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        let pinned = ["--no-deps", "--no-compile", "--no-cache-dir", "-r"];
+        run(Command::new(home.join("bin/python")).args(pip).args(pinned).arg(&requirements))?;
+        fs::write(&installed, wanted)?;
     }
     Ok(home.join("bin/python"))
 }

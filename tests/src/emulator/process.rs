@@ -1,5 +1,7 @@
 //! The running emulator.
 
+use crate::python::root;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -17,10 +19,11 @@ const TRIES: usize = 3;
 /// Ends itself and all that it started as soon as its standard input is closed,
 /// which the operating system does for a test program that was killed, too.
 const PROGRAM: &str = "
-import os, runpy, signal, sys, threading
+import os, runpy, shutil, signal, sys, threading
 os.setsid()
 def watch():
     sys.stdin.buffer.read()
+    shutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 threading.Thread(target=watch, daemon=True).start()
 sys.argv = ['ministack']
@@ -49,14 +52,16 @@ impl Process {
 
     async fn try_start(python: &Path) -> Result<Self, String> {
         let port = free_port().map_err(|error| format!("there is no free port: {error}"))?;
-        // `<home>/bin/python`; its temporary files stay in the target directory.
-        let home = python.ancestors().nth(2).unwrap_or(python);
+        let folder = root().join(format!("target/tmp/emulator-{port}"));
+        fs::create_dir_all(&folder).map_err(|error| format!("no temporary folder: {error}"))?;
         let child = Command::new(python)
             .args(["-c", PROGRAM])
             .env("BIND_HOST", Ipv4Addr::LOCALHOST.to_string())
             .env("GATEWAY_PORT", port.to_string())
+            // Otherwise it listens for MQTT too, on all interfaces and always on one port.
+            .env("IOT_MTLS_ENABLED", "0")
             .env("LOG_LEVEL", "ERROR")
-            .env("TMPDIR", home.join("tmp"))
+            .env("TMPDIR", folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()

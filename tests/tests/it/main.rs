@@ -11,6 +11,7 @@ mod fixture;
 mod fuzz;
 mod gathers;
 mod golden;
+mod infra;
 mod lambda;
 mod lints;
 mod next;

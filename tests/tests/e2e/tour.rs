@@ -1,5 +1,7 @@
 //! The tour of the README, as it stands there.
 
+use crate::stage::Stage;
+use libtest_mimic::Failed;
 use queuebridge_tests::python;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +18,7 @@ impl Drop for Local {
 
 /// Starts the embedded stack on a port that the system chooses.
 fn start() -> (Local, String) {
-    let program = python::binaries().join("queuebridge-local");
+    let program = Stage::shared().binaries.join("queuebridge-local");
     let child = Command::new(program)
         .args(["--listen", "127.0.0.1:0"])
         .stdin(Stdio::null())
@@ -35,8 +37,7 @@ fn start() -> (Local, String) {
     (local, address.unwrap().to_owned())
 }
 
-#[test]
-fn every_command_of_the_tour_works() {
+pub(crate) fn every_command_works() -> Result<(), Failed> {
     let readme = std::fs::read_to_string(python::root().join("README.md")).unwrap();
     let tour = readme.split("## A five-minute tour").nth(1).unwrap();
     let commands = tour.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
@@ -46,11 +47,16 @@ fn every_command_of_the_tour_works() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let second = free.local_addr().unwrap().to_string();
     drop(free);
-    let local = python::binaries().join("queuebridge-local").display().to_string();
+    let binaries = format!("{}/queuebridge", Stage::shared().binaries.display());
+    let build = "cargo build -q -p queuebridge-gateway\n";
+    assert!(commands.contains(build), "what the tour builds is not what the tests have built");
     let commands = commands
+        .replace(build, "")
         .replace("127.0.0.1:50051", &address)
         .replace("127.0.0.1:50052", &second)
-        .replace("target/debug/queuebridge-local", &local);
+        .replace("target/debug/queuebridge", &binaries);
+    // A command that fails leaves the second stack behind.
+    let commands = format!("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{commands}");
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &commands])
         .current_dir(python::root())
@@ -69,4 +75,5 @@ fn every_command_of_the_tour_works() {
     let needed = |gather: &str| gather.rsplit(", ").next().unwrap().to_owned();
     let needed: Vec<String> = gathers.iter().map(|gather| needed(gather)).collect();
     assert_eq!(needed, ["3 needed", "3 needed", "1 needed", "2 needed", "3 needed"], "{said}");
+    Ok(())
 }

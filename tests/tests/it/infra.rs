@@ -1,26 +1,10 @@
-//! The deployable templates: what can be checked of them without an AWS account.
+//! The deployable templates, as far as the program that makes them can be asked.
 
-use queuebridge_gateway::cli::{Exit, InfraArgs, infra};
 use queuebridge_gateway::config::Config;
 use queuebridge_tests::python;
+use queuebridge_tests::templates::write;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
-
-/// Writes the templates of a configuration, with the settings that nobody has named.
-fn write(config: &str, out: &Path, change: impl FnOnce(&mut InfraArgs)) {
-    let mut args = InfraArgs {
-        config: python::root().join(config),
-        out: out.to_owned(),
-        name: "queuebridge".to_owned(),
-        function_timeout: vec![],
-        batch_size: 10,
-        batch_window: Duration::ZERO,
-    };
-    change(&mut args);
-    assert_eq!(infra(&args), Exit::Success, "{config}");
-}
 
 #[test]
 fn the_templates_are_those_of_the_example() {
@@ -85,27 +69,4 @@ fn a_configuration_that_cannot_be_deployed_is_refused_with_every_mistake() {
     ];
     assert_eq!(places, expected, "{errors}");
     assert!(!errors.to_string().contains("MDEy"), "{errors}");
-}
-
-#[test]
-fn the_templates_are_valid_and_grant_what_the_code_calls() {
-    let interpreter = python::environment("requirements-template.txt").unwrap();
-    // What the example has not.
-    let other = tempfile::tempdir().unwrap();
-    write("tests/fixtures/infra/gateway.toml", other.path(), |args| {
-        "shop".clone_into(&mut args.name);
-        args.function_timeout = ["30s", "shop-orders=5m"].map(|one| one.parse().unwrap()).into();
-        args.batch_size = 100;
-        args.batch_window = Duration::from_secs(5);
-    });
-    let output = Command::new(interpreter)
-        .args(["-m", "unittest", "--verbose", "test_template"])
-        .current_dir(python::root().join("tests/python"))
-        .env("QB_TEST_TEMPLATES", other.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(!said.contains("Ran 0 tests"), "{said}");
 }
