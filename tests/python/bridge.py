@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2, jobs_pb2, jobs_pb2_grpc
 
-from processes import Gateway, Worker
+from processes import Gateway, Worker, until
 
 ENDPOINT = os.environ["QB_TEST_ENDPOINT"]
 FIXTURES = stubs.ROOT / "tests/fixtures"
@@ -53,6 +53,12 @@ def seconds(value):
     return duration_pb2.Duration(seconds=int(value), nanos=nanos)
 
 
+def deadline(seconds):
+    """Metadata with a caller's deadline that only the gateway keeps: a caller that is held
+    up does not end its call before the gateway has answered."""
+    return ("grpc-timeout", f"{seconds}S")
+
+
 def reason(details):
     """The reason and the field of an error: of an RpcError or a google.rpc.Status."""
     status = rpc_status.from_call(details) if isinstance(details, grpc.RpcError) else details
@@ -66,7 +72,8 @@ def reason(details):
 class Bridge(unittest.TestCase):
     """Each test class has queues, a table, a bucket and keys of its own."""
 
-    lease = "3s"
+    # Long enough that a lease runs out only when its worker is gone.
+    lease = "15s"
     attempts = 3
     program = "queuebridge-demo"
 
@@ -106,13 +113,15 @@ class Bridge(unittest.TestCase):
             "QB_AUTH": "none",
             "QB_JOB_ID_KEYS": f"1:{key()}",
             "QB_ROUTES": f"[{', '.join(routes)}]",
-            "QB_DRAIN_TIMEOUT": "10s",
+            "QB_DRAIN_TIMEOUT": "60s",
         }
         cls.worker_environment = {
             **cls.common,
             "QB_QUEUE_URL": cls.queue,
             "QB_WORKER_LEASE": cls.lease,
             "QB_WORKER_DRAIN_TIMEOUT": "20s",
+            # An idle worker stops soon, and what the poll of a killed one takes is soon back.
+            "QB_WORKER_RECEIVE_WAIT": "1s",
             "QB_DEMO_APPEND_DIR": str(cls.dir),
         }
         cls.gateway = cls.new_gateway()
@@ -165,11 +174,18 @@ class Bridge(unittest.TestCase):
 
     def finished(self, id, jobs=None):
         """The job once it is finished."""
-        for _ in range(12):
-            job = self.get(id, 10, jobs)
-            if job.state > job_pb2.STATE_RUNNING:
-                return job
-        raise AssertionError(f"not finished: {job}")
+
+        def ended():
+            job = self.get(id, 20, jobs)
+            return job if job.state > job_pb2.STATE_RUNNING else None
+
+        return until(ended, f"the end of {id}")
+
+    def is_empty(self, queue):
+        """Whether a queue has no message: none waiting, delayed or received."""
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ["", "Delayed", "NotVisible"]]
+        answer = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)
+        return all(answer["Attributes"][name] == "0" for name in names)
 
     def executions(self, file):
         path = self.dir / file

@@ -121,7 +121,7 @@ impl Worker {
                 concurrency: config.concurrency,
                 drain_timeout: config.drain_timeout,
             };
-            let source = SqsSource::new(sqs, queue_url);
+            let source = SqsSource::new(sqs, queue_url, config.receive_wait);
             Box::pin(poller::run(runner, source, settings, stopping.cancelled())).await;
         };
         // If the server cannot run, the loop is stopped, too.

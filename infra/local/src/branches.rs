@@ -1,6 +1,6 @@
 //! Methods that go to several branches, each with a queue and a worker in this process.
 
-use crate::endpoint::{Endpoint, EndpointError};
+use crate::endpoint::{Endpoint, EndpointError, RECEIVE_WAIT};
 use crate::loopback::{
     Condition, ConfigError, FilterPolicy, Loopback, LoopbackTopic, QueueConfig, Redrive,
     Subscription, TopicConfig,
@@ -138,7 +138,7 @@ impl Branches {
             {
                 if self.works(name) || role == Role::DeadLetters {
                     let branch = Branch::Named(name.into());
-                    let source = SqsSource::new(endpoint.sqs.clone(), url.clone());
+                    let source = SqsSource::new(endpoint.sqs.clone(), url.clone(), RECEIVE_WAIT);
                     let (outbox, concurrency) = (outbox.clone(), self.share(role, concurrency));
                     lanes.push(Lane { source, role, branch, outbox, concurrency });
                 }

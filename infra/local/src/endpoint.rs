@@ -11,6 +11,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a receive waits for messages. The stack stops within this time.
+pub(crate) const RECEIVE_WAIT: Duration = Duration::from_secs(2);
 const QUEUE: &str = "queuebridge-jobs";
 const DEAD_LETTER_QUEUE: &str = "queuebridge-jobs-dead";
 const PARKING_QUEUE: &str = "queuebridge-jobs-parked";

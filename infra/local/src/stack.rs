@@ -2,7 +2,7 @@
 
 use crate::announce::Announcing;
 use crate::branches::{Branches, Lane, Made};
-use crate::endpoint::{self, EndpointError};
+use crate::endpoint::{self, EndpointError, RECEIVE_WAIT};
 use crate::loopback::{ConfigError, Loopback, QueueConfig, Redrive};
 use crate::outbox::{CALLBACKS, LoopbackOutbox};
 use crate::source::LoopbackSource;
@@ -250,7 +250,7 @@ impl Stack {
             keys: made.keys,
         };
         let sources = [made.queue_url, made.dead_letter_url, made.callback_url];
-        let sources = sources.map(|url| SqsSource::new(made.sqs.clone(), url));
+        let sources = sources.map(|url| SqsSource::new(made.sqs.clone(), url, RECEIVE_WAIT));
         let main: Arc<dyn Outbox> = outbox;
         self.run(parts, self.lanes(sources, &main), branches, listener, routes, shutdown).await
     }

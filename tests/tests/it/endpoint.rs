@@ -20,7 +20,7 @@ use queuebridge_proto::{JobId, Keyring};
 use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::{ResultStore, aws};
 use queuebridge_worker::host::source::Source;
-use queuebridge_worker::host::sqs::SqsSource;
+use queuebridge_worker::host::sqs::{LONGEST_WAIT, SqsSource};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,7 +106,7 @@ async fn a_long_poll_is_waited_for_to_its_end() {
     let slow = Slow::default();
     let sdk = sdk(slow.serve(Duration::from_secs(20)).await).await;
     let sqs = aws_sdk_sqs::Client::new(&sdk);
-    let source = SqsSource::new(sqs.clone(), "http://queue/jobs".into());
+    let source = SqsSource::new(sqs.clone(), "http://queue/jobs".into(), LONGEST_WAIT);
     let received = source.receive(10, Duration::from_secs(30), &CancellationToken::new()).await;
     assert_eq!(received.map(|messages| messages.len()), Ok(0));
     assert_eq!(slow.requests.swap(0, Ordering::SeqCst), 1);

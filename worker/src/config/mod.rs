@@ -10,6 +10,7 @@ pub use encryption::EncryptionConfig;
 use crate::branch::{Branch, NotABranch};
 use crate::callbacks::SenderSettings;
 use crate::host::lambda::InvokeMode;
+use crate::host::sqs::LONGEST_WAIT;
 use crate::runner::Role;
 use queuebridge_proto::Keyring;
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ pub struct Config {
     pub lease: Duration,
     /// How long a shutdown waits for running jobs.
     pub drain_timeout: Duration,
+    /// How long one receive waits for messages.
+    pub receive_wait: Duration,
     /// What is logged, as `level` or `target=level,…`.
     pub log_filter: String,
     /// The CloudWatch namespace of the metrics, if there are metrics.
@@ -126,6 +129,15 @@ impl Config {
         };
         let lease = time(name::LEASE, 30);
         let drain_timeout = time(name::DRAIN_TIMEOUT, 30);
+        let receive_wait = match get(name::RECEIVE_WAIT).map(seconds) {
+            None => LONGEST_WAIT,
+            Some(Some(wait)) if (1..=20).any(|whole| wait == Duration::from_secs(whole)) => wait,
+            Some(_) => {
+                let name = name::RECEIVE_WAIT;
+                errors.push(format!("{name}: expected whole seconds, from 1s to 20s"));
+                LONGEST_WAIT
+            }
+        };
         let concurrency = match get(name::CONCURRENCY).map(str::parse) {
             None => 100,
             Some(Ok(count)) if (1..=10_000).contains(&count) => count,
@@ -190,6 +202,7 @@ impl Config {
             concurrency,
             lease,
             drain_timeout,
+            receive_wait,
             log_filter: get(name::LOG_FILTER).unwrap_or("info").to_owned(),
             metrics,
             traces: telemetry::traces(&get),

@@ -31,6 +31,10 @@ pub(super) const CONCURRENCY: &str = "QB_WORKER_CONCURRENCY";
 pub(super) const LEASE: &str = "QB_WORKER_LEASE";
 /// How long a shutdown waits for running jobs; default 30 s.
 pub(super) const DRAIN_TIMEOUT: &str = "QB_WORKER_DRAIN_TIMEOUT";
+/// How long one receive waits for messages (the long poll of SQS): 1 s to 20 s, default
+/// 20 s. An idle worker takes up to this time to stop; a shorter wait means more requests
+/// to an idle queue.
+pub(super) const RECEIVE_WAIT: &str = "QB_WORKER_RECEIVE_WAIT";
 /// What the deliveries are: `jobs`, which is the default, `dead-letters` or
 /// `callbacks`.
 pub(super) const ROLE: &str = "QB_WORKER_ROLE";

@@ -77,13 +77,27 @@ fn every_mistake_is_reported_at_once_and_no_secret_is_shown() {
         ("QB_WORKER_ROLE", "boss"),
         ("QB_ENVELOPE_KEYS", "1:c2hvcnQ="),
         ("QB_WORKER_LEASE", "soon"),
+        ("QB_WORKER_RECEIVE_WAIT", "21s"),
         ("QB_WORKER_CONCURRENCY", "0"),
     ]);
     let errors = errors.unwrap_err().0;
-    assert_eq!(errors.len(), 5, "{errors:?}");
+    assert_eq!(errors.len(), 6, "{errors:?}");
     assert!(!errors.concat().contains("c2hvcnQ"));
     let config = read(&[KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "q")]).unwrap();
     assert!(!format!("{config:?}").contains("MDEy"));
+}
+
+#[test]
+fn a_receive_waits_for_whole_seconds_that_sqs_takes() {
+    let wait = |text| {
+        let base = [KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "q")];
+        read(&[&base[..], &[("QB_WORKER_RECEIVE_WAIT", text)]].concat()).map(|it| it.receive_wait)
+    };
+    assert_eq!(wait("").unwrap(), Duration::from_secs(20));
+    assert_eq!(wait("1s").unwrap(), Duration::from_secs(1));
+    for wrong in ["0s", "21s", "1500ms", "1m", "soon"] {
+        assert!(wait(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// Messages per receive call, which is SQS's limit.
 const RECEIVE: usize = 10;
 /// The longest long poll that SQS has.
-const WAIT_SECONDS: u8 = 20;
+pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// One SQS queue.
 pub struct SqsSource {
@@ -26,6 +26,7 @@ pub struct SqsSource {
     polling: Client,
     queue_url: Arc<str>,
     fifo: bool,
+    wait: Duration,
 }
 
 /// One receive of a message.
@@ -36,13 +37,14 @@ pub struct SqsReceipt {
 }
 
 impl SqsSource {
-    /// The queue of this URL. One whose name ends in `.fifo` is ordered.
+    /// The queue of this URL. One whose name ends in `.fifo` is ordered. A receive waits
+    /// `wait` for a first message: whole seconds, at most [`LONGEST_WAIT`].
     #[must_use]
-    pub fn new(client: Client, queue_url: String) -> Self {
+    pub fn new(client: Client, queue_url: String, wait: Duration) -> Self {
         let fifo = queue_url.ends_with(".fifo");
-        let patience = long_poll(Duration::from_secs(WAIT_SECONDS.into()));
-        let polling = client.config().to_builder().timeout_config(patience).build();
-        Self { client, polling: Client::from_conf(polling), queue_url: queue_url.into(), fifo }
+        let polling = client.config().to_builder().timeout_config(long_poll(wait)).build();
+        let polling = Client::from_conf(polling);
+        Self { client, polling, queue_url: queue_url.into(), fifo, wait }
     }
 
     fn received(&self, message: Message, at: Instant) -> Option<Received<SqsReceipt>> {
@@ -87,7 +89,7 @@ impl Source for SqsSource {
             .queue_url(&*self.queue_url)
             .max_number_of_messages(i32::try_from(max).unwrap_or(1))
             .visibility_timeout(super::visibility_seconds(visibility, Duration::ZERO))
-            .wait_time_seconds(WAIT_SECONDS.into())
+            .wait_time_seconds(i32::try_from(self.wait.as_secs()).unwrap_or_default())
             .message_attribute_names(PARKED)
             .message_system_attribute_names(Attribute::ApproximateReceiveCount)
             .message_system_attribute_names(Attribute::AwsTraceHeader)

@@ -14,7 +14,7 @@ use queuebridge_store::dynamodb::DynamoResultStore;
 use queuebridge_store::{Clock, Stores};
 use queuebridge_worker::host::outbox::{Queues, SqsOutbox};
 use queuebridge_worker::host::poller::{self, PollerSettings};
-use queuebridge_worker::host::sqs::SqsSource;
+use queuebridge_worker::host::sqs::{LONGEST_WAIT, SqsSource};
 use queuebridge_worker::{Runner, RunnerSettings};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,6 @@ pub(super) async fn worker(endpoint: &str, table: &str, queue: &str) {
     let runner =
         Runner::new(routes, Arc::new(store), None, outbox, keys(), Clock::system(), settings);
     let settings = PollerSettings { concurrency: 100, drain_timeout: SECOND };
-    let source = SqsSource::new(sqs, queue.to_owned());
+    let source = SqsSource::new(sqs, queue.to_owned(), LONGEST_WAIT);
     poller::run(runner, source, settings, std::future::pending()).await;
 }
