@@ -1,4 +1,4 @@
-# Every command of this project. CI calls the same ones.
+# Every command of this project. `tests/run` needs no `just`; CI calls it, too.
 
 # The embedded stack on 127.0.0.1:50051.
 run:
@@ -10,33 +10,30 @@ run:
 interop *ARGS:
     cargo run -p queuebridge-interop -- {{ARGS}}
 
-# All tests. Needs the Rust toolchain and Python 3, and installs what else it needs.
+# Unit tests and `it`.
 test:
-    cargo test --workspace
+    tests/run test
+
+# Processes and foreign clients: all, or those whose names match, such as `just e2e test_calls`.
+e2e *FILTERS:
+    tests/run e2e {{FILTERS}}
+
+# All tests. Needs the Rust toolchain and Python 3, and installs what else it needs.
+all:
+    tests/run all
 
 # Formatting, lints, documentation, licences.
-check: fmt clippy doc deny
+check:
+    tests/run check
 
-fmt:
-    cargo fmt --all --check
-
-clippy:
-    cargo clippy --workspace --all-targets -- -D warnings
-
-doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-
-deny:
-    cargo deny --workspace check licenses bans sources
+# What a change has to pass: all and check.
+ci:
+    tests/run ci
 
 # One fuzz target of tests/src/fuzz until it is stopped, or what libFuzzer's options say:
 # `just fuzz envelope -max_total_time=600`. Needs a nightly compiler and cargo-fuzz.
 fuzz TARGET *ARGS:
     cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . {{TARGET}} corpus/{{TARGET}} -- {{ARGS}}
-
-# Known vulnerabilities; needs the advisory database.
-advisories:
-    cargo deny --workspace check advisories
 
 # Ratios, side by side; not a test.
 bench *ARGS:

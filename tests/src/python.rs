@@ -52,6 +52,8 @@ pub fn binaries() -> &'static Path {
     BINARIES.get_or_init(|| {
         let built = run(Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--workspace", "--bins"])
+            // It is for the test program; the compiler would build everything anew with it.
+            .env_remove("RUSTC_BOOTSTRAP")
             .current_dir(root()));
         built.unwrap_or_else(|error| panic!("the binaries: {error}"));
         // This program is `<target>/<profile>/deps/<name>`.

@@ -61,6 +61,7 @@ impl Process {
             // Otherwise it listens for MQTT too, on all interfaces and always on one port.
             .env("IOT_MTLS_ENABLED", "0")
             .env("LOG_LEVEL", "ERROR")
+            .env("STATE_DIR", folder.join("state"))
             .env("TMPDIR", folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

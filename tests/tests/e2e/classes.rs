@@ -1,6 +1,7 @@
 //! The classes of `tests/python`.
 
 use crate::stage::{Stage, folder};
+use crate::times::test;
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,7 +58,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     let named = |module: &'static str| move |class: &'static &str| (module, *class);
     let classes = CLASSES.iter().flat_map(|(module, classes)| classes.iter().map(named(module)));
     classes
-        .map(|(module, class)| Trial::test(format!("{module}::{class}"), || run(module, class)))
+        .map(|(module, class)| test(format!("{module}::{class}"), move || run(module, class)))
         .collect()
 }
 

@@ -5,10 +5,13 @@
 //! own. `tests/README.md` says where a failed one leaves its logs.
 
 mod classes;
+mod sockets;
 mod stage;
+mod times;
 mod tour;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
+use times::test;
 
 /// Tests at once. A test takes a core for a tenth of its time or less.
 const AT_ONCE: usize = 8;
@@ -17,7 +20,18 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     let mut tests = classes::tests();
-    tests.push(Trial::test("tour", tour::every_command_works));
-    tests.push(Trial::test("every_class_is_a_test", classes::every_class_is_a_test));
-    libtest_mimic::run(&arguments, tests).exit();
+    tests.push(test("tour", tour::every_command_works));
+    tests.push(test("every_class_is_a_test", classes::every_class_is_a_test));
+    tests.push(test("sockets::table", sockets::table_tells_loopback_from_the_rest));
+    let watch = sockets::Watch::start();
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    for (test, took) in times::all() {
+        println!("time {test} {:.1} s", took.as_secs_f64());
+    }
+    let found = watch.end();
+    if !found.is_empty() {
+        eprintln!("not on the loopback interface: {found:#?}");
+        std::process::exit(101);
+    }
+    conclusion.exit();
 }
