@@ -8,13 +8,11 @@ from google.api_core import operation, operations_v1
 from google.api_core.future import polling
 from google.longrunning import operations_pb2
 from grpc_status import rpc_status
-from processes import until
+from processes import PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2_grpc
 from queuebridge.v1 import jobs_pb2_grpc
 
-POLLING = polling.DEFAULT_POLLING.with_delay(initial=0.1, maximum=0.5).with_timeout(60)
-# Nothing here takes that long.
-PATIENCE = 60
+POLLING = polling.DEFAULT_POLLING.with_delay(initial=0.1, maximum=0.5).with_timeout(PATIENCE)
 
 
 class Place:
@@ -61,7 +59,6 @@ class Reader:
 class Calls(Bridge):
     """Gateways whose routes differ in `calls`, and know each other's jobs."""
 
-    lease = "2s"
     calls = 'modes = ["sync", "auto", "async"]'
 
     @classmethod

@@ -6,6 +6,7 @@ import subprocess
 
 import node
 from front import Front
+from processes import PATIENCE
 
 TRANSPORTS = ["grpc-web", "connect-proto", "connect-json", "connect-get"]
 
@@ -20,7 +21,7 @@ class Clients:
             [*node.command("doors.mjs"), front.url, self.descriptors],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
         self.assertEqual(run.returncode, 0, run.stderr)
         said = [json.loads(line) for line in run.stdout.splitlines()]

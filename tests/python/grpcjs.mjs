@@ -8,7 +8,7 @@ const read = (path) => (path ? readFileSync(path) : null);
 const credentials = grpc.credentials.createSsl(read(ca), read(key), read(certificate));
 const client = new grpc.Client(address, credentials);
 const same = (bytes) => bytes;
-const deadline = new Date(Date.now() + 30_000);
+const deadline = new Date(Date.now() + 600_000);
 const method = "/queuebridge.v1.Jobs/Submit";
 const answer = (error, bytes) => {
   const said = error ? { code: error.code, details: error.details } : { answer: bytes.toString("base64") };

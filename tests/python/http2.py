@@ -3,6 +3,8 @@
 import socket
 import struct
 
+from processes import PATIENCE
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     0, 1, 3, 4, 6, 7, 8, 9,
@@ -50,7 +52,7 @@ class Connection:
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.bind((source, 0))
-        self.socket.settimeout(60)
+        self.socket.settimeout(PATIENCE)
         self.socket.connect((host, int(port)))
         self.send(PREFACE + first)
 
@@ -67,7 +69,7 @@ class Connection:
                 sent += self.socket.send(data)
         except (TimeoutError, OSError):
             pass
-        self.socket.settimeout(60)
+        self.socket.settimeout(PATIENCE)
         return sent
 
     def send_message(self, stream, data):

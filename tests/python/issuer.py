@@ -53,7 +53,7 @@ class Issuer:
         """A token that is right, but for what is given."""
         key = key or self.keys[0]
         now = int(time.time())
-        right = {"iss": self.url, "aud": "queuebridge", "exp": now + 300, "sub": "me"}
+        right = {"iss": self.url, "aud": "queuebridge", "exp": now + 3600, "sub": "me"}
         right |= {"tenant": "shop", "roles": ["clerk"]} | claims
         right = {name: value for name, value in right.items() if value is not None}
         header = {"kid": key.id} | (header or {})

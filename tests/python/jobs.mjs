@@ -31,7 +31,7 @@ for (const [transport, connection] of Object.entries(transports)) {
   const job = await client.submit({
     method: "/queuebridge.demo.v1.Probe/Echo",
     request: echo,
-    wait: { seconds: 30n },
+    wait: { seconds: 300n },
   });
   const watched = [];
   for await (const { job: seen } of client.watchResult({ id: job.id })) watched.push(seen.state);

@@ -5,6 +5,8 @@ import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from processes import PATIENCE
+
 
 class Lossy:
     """Passes calls on to `endpoint`; `lose` and `slow` say what goes wrong. `seen`
@@ -65,17 +67,17 @@ class Lossy:
                 lossy.bodies[operation] = body
                 lost, held = lossy._fault(operation)
                 if held and lost != "response":
-                    held.wait(60)
+                    held.wait(PATIENCE)
                 if lost == "request":
                     return self.cut()
-                upstream = http.client.HTTPConnection(lossy._upstream, timeout=60)
+                upstream = http.client.HTTPConnection(lossy._upstream, timeout=PATIENCE)
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 answer = upstream.getresponse()
                 content = answer.read()
                 upstream.close()
                 if lost == "response":
                     if held:
-                        held.wait(60)
+                        held.wait(PATIENCE)
                     return self.cut()
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():

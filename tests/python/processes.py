@@ -10,7 +10,8 @@ import time
 
 _LIBC = ctypes.CDLL(None)
 BINARIES = pathlib.Path(os.environ["QB_TEST_BINARIES"])
-PATIENCE = 60
+# Ends what hangs. Nothing here takes that long, not even on a machine with other work.
+PATIENCE = 600
 
 
 def until(condition, what, patience=PATIENCE):
@@ -46,6 +47,7 @@ class Process:
 
     def logged(self, message, **known):
         """The fields of the first log line with this message, and with what is known of them."""
+        ended = self.process.poll() is not None
         for line in self.log.read_text().splitlines():
             try:
                 fields = json.loads(line).get("fields", {})
@@ -53,7 +55,7 @@ class Process:
                 continue
             if fields.get("message") == message and known.items() <= fields.items():
                 return fields
-        if self.process.poll() is not None:
+        if ended:
             raise AssertionError(f"{self.name} ended: {self.log.read_text()}")
         return None
 

@@ -6,11 +6,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+from processes import PATIENCE
 from queuebridge.v1 import callback_pb2, callback_pb2_grpc
 
 
 class Webhook:
-    """An HTTP server that keeps what it is sent, and answers as it was told."""
+    """An HTTP server that keeps what it is sent, and answers as it was told: with a status,
+    or with a status, headers, a size, and an event that it waits for."""
 
     def __init__(self):
         self.received = []
@@ -24,8 +26,9 @@ class Webhook:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.received.append((self.path, dict(self.headers), body, time.time()))
                 answer = receiver.answers.pop(0) if receiver.answers else 204
-                status, headers, size, pause = answer if isinstance(answer, tuple) else (answer, {}, 0, 0)
-                time.sleep(pause)
+                status, headers, size, held = answer if isinstance(answer, tuple) else (answer, {}, 0, None)
+                if held:
+                    held.wait(PATIENCE)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

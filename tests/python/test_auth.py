@@ -18,7 +18,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from issuer import Issuer, Key
-from processes import BINARIES, Gateway, until
+from processes import BINARIES, PATIENCE, Gateway, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import executions_pb2_grpc, job_pb2, jobs_pb2, jobs_pb2_grpc
 
@@ -88,7 +88,7 @@ class Auth(Bridge):
 
     def get_as(self, metadata, id, jobs=None):
         request = jobs_pb2.GetResultRequest(id=id)
-        request.wait.FromSeconds(20)
+        request.wait.FromSeconds(300)
         return (jobs or self.jobs).GetResult(request, metadata=metadata)
 
     def is_refused(self, expected, call, *arguments, **named):
@@ -193,7 +193,7 @@ class Auth(Bridge):
             (INVALID, issuer.token(header={"kid": "unknown"})),
             (INVALID, issuer.token(header={"crit": ["exp"]})),
             (EXPIRED, issuer.token(exp=now - 60)),
-            (EXPIRED, issuer.token(nbf=now + 120)),
+            (EXPIRED, issuer.token(nbf=now + 3600)),
             (("PERMISSION_DENIED", "NO_TENANT"), issuer.token(tenant=None)),
             (("PERMISSION_DENIED", "NO_TENANT"), issuer.token(tenant="no such/name")),
         ]:
@@ -225,11 +225,12 @@ class Auth(Bridge):
         token = self.bearer(issuer.token(issuer.keys[1]))
         self.assertTrue(self.call(token, jobs), "the new key at its first token")
         self.assertTrue(self.call(self.bearer(issuer.token(old)), jobs), "and still the old one")
-        asked = issuer.asked
+        asked, begun = issuer.asked, time.monotonic()
         for number in range(20):
             made_up = issuer.token(header={"kid": f"made-up-{number}"})
             self.is_refused(INVALID, self.call, self.bearer(made_up), jobs)
-        self.assertLess(issuer.asked - asked, 6, "the issuer is not kept busy by made-up keys")
+        most = 5 * (1 + (time.monotonic() - begun) // 60)
+        self.assertLessEqual(issuer.asked - asked, most, "five times a minute, and no more")
         issuer.up = False
         self.assertTrue(self.call(self.bearer(issuer.token(sub="else")), jobs), "without the issuer")
 
@@ -297,14 +298,14 @@ class Auth(Bridge):
                 probe_pb2.EchoRequest.SerializeToString,
                 probe_pb2.EchoResponse.FromString,
             )
-            self.assertTrue(echo(probe_pb2.EchoRequest(), metadata=self.of("shop"), timeout=30))
+            self.assertTrue(echo(probe_pb2.EchoRequest(), metadata=self.of("shop"), timeout=PATIENCE))
         # Of a method that only another gateway has seen, the id says enough.
         images = self.call(self.of("owner"), name=other).id
         elsewhere = self.connect(self.new_guarded())
         self.is_refused(NOT_GRANTED, self.get_as, self.of("shop"), images, elsewhere)
         self.assertTrue(self.get_as(self.of("audit"), images, elsewhere))
         # Under its id a job can be submitted again, and is not read by that.
-        again = self.request("Echo", probe_pb2.EchoRequest(payload=b"secret"), job_id=id, wait=seconds(20))
+        again = self.request("Echo", probe_pb2.EchoRequest(payload=b"secret"), job_id=id, wait=seconds(300))
         seen = self.jobs.Submit(again, metadata=self.of("submits"))
         self.assertEqual((seen.state, seen.WhichOneof("outcome")), (job_pb2.STATE_ACCEPTED, None))
         with grpc.insecure_channel(self.guarded.address) as channel:
@@ -326,17 +327,22 @@ class Auth(Bridge):
             NOT_GRANTED, self.jobs.Cancel, jobs_pb2.CancelRequest(id=id), metadata=self.bearer(token)
         )
         self.jobs.Delete(jobs_pb2.DeleteRequest(id=id), metadata=self.of("owner"))
-        lines = [json.loads(line) for line in self.guarded.log.read_text().splitlines()]
-        acts = [
-            (line["fields"]["act"], line["fields"]["subject"], line["fields"]["code"])
-            for line in lines
-            if line["target"] == "queuebridge::audit" and line["fields"].get("job") == id
-        ]
+
+        def acts():
+            whole, _, _ = self.guarded.log.read_text().rpartition("\n")
+            lines = [json.loads(line) for line in whole.splitlines()]
+            return [
+                (line["fields"]["act"], line["fields"]["subject"], line["fields"]["code"])
+                for line in lines
+                if line["target"] == "queuebridge::audit" and line["fields"].get("job") == id
+            ]
+
         expected = [
             ("cancel", "jwt:auditee", "PERMISSION_DENIED"),
             ("delete", "api-key:owner", "OK"),
         ]
-        self.assertEqual(acts, expected)
+        until(lambda: len(acts()) >= len(expected), "both acts")
+        self.assertEqual(acts(), expected)
         log = self.guarded.log.read_text()
         for secret in [token, token.split(".")[2], *self.secrets.values()]:
             self.assertNotIn(secret, log)
@@ -348,8 +354,9 @@ class Auth(Bridge):
         channel = grpc.insecure_channel(self.new_guarded(QB_ROUTES=routes).address)
         self.addCleanup(channel.close)
         raw = channel.unary_unary("/queuebridge.demo.v1.Probe/Echo")
-        raw(b"", metadata=self.bearer(token) + (("kept", "yes"),), timeout=10)
-        messages = self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+        raw(b"", metadata=self.bearer(token) + (("kept", "yes"),), timeout=PATIENCE)
+        receive = lambda: self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)
+        messages = until(lambda: receive().get("Messages"), "the message")
         for message in messages:
             body = base64.b64decode(message["Body"])
             self.assertIn(b"kept", body)
@@ -422,22 +429,24 @@ class Quotas(Bridge):
 
     def test_a_tenant_that_submits_too_fast_hears_when_to_come_back(self):
         jobs = self.connect(self.new_gateway(QB_QUOTA_JOBS_PER_SECOND="1", QB_QUOTA_JOBS_BURST="3"))
-        refused = []
-        for _ in range(6):
-            try:
-                jobs.Submit(self.request("Echo"))
-            except grpc.RpcError as error:
-                refused.append(error)
-        self.assertTrue(refused)
-        for error in refused:
-            self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
-            self.assertEqual(reason(error)[0], "QUOTA_EXCEEDED")
+
+        def too_fast(method, request):
+            """The errors of calls that all come at once."""
+            calls = [method.future(request) for _ in range(60)]
+            refused = [call.exception() for call in calls if call.exception()]
+            self.assertTrue(refused)
+            for error in refused:
+                self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+                self.assertEqual(reason(error)[0], "QUOTA_EXCEEDED")
+            return refused
+
+        for error in too_fast(jobs.Submit, self.request("Echo")):
             wait = error_details_pb2.RetryInfo()
             self.assertTrue(any(d.Unpack(wait) for d in rpc_status.from_call(error).details))
             self.assertLess(wait.retry_delay.ToTimedelta().total_seconds(), 3)
         group = jobs_pb2.SubmitBatchRequest(jobs=[self.request("Echo")], group=jobs_pb2.Group())
-        self.refused("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "", jobs.SubmitBatch, group)
-        batch = jobs_pb2.SubmitBatchRequest(jobs=[self.request("Echo")] * 5)
+        too_fast(jobs.SubmitBatch, group)
+        batch = jobs_pb2.SubmitBatchRequest(jobs=[self.request("Echo")] * 60)
         results = jobs.SubmitBatch(batch).results
         self.assertIn("error", [result.WhichOneof("result") for result in results])
         # A stream is slowed down, and nothing of it is refused.
@@ -447,17 +456,26 @@ class Quotas(Bridge):
     def test_open_calls_are_bounded(self):
         jobs = self.connect(self.new_gateway(QB_QUOTA_CALLS_IN_FLIGHT="2"))
         request = self.request("Echo")
-        request.delay.FromSeconds(10)
+        request.delay.FromSeconds(900)
         id = jobs.Submit(request).id
         waiting = jobs_pb2.GetResultRequest(id=id)
-        waiting.wait.FromSeconds(60)
+        waiting.wait.FromSeconds(300)
         # Whichever comes third: the other two are open until the job ends.
         open_calls = [jobs.GetResult.future(waiting) for _ in range(3)]
+        until(lambda: any(call.done() for call in open_calls), "the refusal")
+        self.jobs.Cancel(jobs_pb2.CancelRequest(id=id))
         refused = [call.exception() for call in open_calls if call.exception()]
         self.assertEqual([reason(error)[0] for error in refused], ["QUOTA_EXCEEDED"])
         finished = [call.result().state for call in open_calls if not call.exception()]
-        self.assertEqual(finished, [job_pb2.STATE_SUCCEEDED] * 2)
-        self.assertTrue(jobs.GetResult(jobs_pb2.GetResultRequest(id=id)))
+        self.assertEqual(finished, [job_pb2.STATE_CANCELLED] * 2)
+
+        def answered():
+            try:
+                return jobs.GetResult(jobs_pb2.GetResultRequest(id=id))
+            except grpc.RpcError:
+                return None
+
+        until(answered, "the end of the two calls")
 
 
 if __name__ == "__main__":

@@ -150,9 +150,12 @@ class Branches(Bridge):
 
     def test_at_its_deadline_a_gather_is_decided_and_told_although_nobody_waits(self):
         self.stopped("assess")
+        ids = {}
         for partial, kind in [(True, "job.succeeded"), (False, "job.expired")]:
-            rule = gather_pb2.GatherRule(deadline=seconds(2), partial=partial)
-            id = self.analyze(gather=rule, callback=self.webhook()).id
+            # The other two branches have to answer in this time.
+            rule = gather_pb2.GatherRule(deadline=seconds(30), partial=partial)
+            ids[kind] = self.analyze(gather=rule, callback=self.webhook()).id
+        for kind, id in ids.items():
             ((_, _, body, _),) = until(lambda: self.hook.of(id), "the callback")
             told = json.loads(body)
             self.assertEqual(told["type"], kind)
@@ -173,7 +176,6 @@ class Branches(Bridge):
 
     def test_a_delay_is_kept_over_a_topic(self):
         job = self.analyze(delay=seconds(3))
-        self.assertEqual(self.get(job.id, 1).state, job_pb2.STATE_ACCEPTED)
         job = self.finished(job.id)
         for branch in job.gather.branches:
             begun = branch.job.start_time.ToMilliseconds() - job.submit_time.ToMilliseconds()
@@ -182,7 +184,7 @@ class Branches(Bridge):
     def test_the_operation_of_a_gather_has_the_list_as_its_response(self):
         job = self.analyze()
         operations = operations_pb2_grpc.OperationsStub(grpc.insecure_channel(self.gateway.address))
-        request = operations_pb2.WaitOperationRequest(name=f"operations/{job.id}", timeout=seconds(20))
+        request = operations_pb2.WaitOperationRequest(name=f"operations/{job.id}", timeout=seconds(300))
         operation = operations.WaitOperation(request)
         gather = job_pb2.Gather()
         self.assertTrue(operation.done and operation.response.Unpack(gather))
@@ -192,7 +194,7 @@ class Branches(Bridge):
 
     def test_a_worker_that_is_killed_in_the_middle_is_made_up_for(self):
         file = f"killed-{uuid.uuid4()}"
-        job = self.submit("Append", self.append(file, then_wait=2), gather=ALL, callback=self.webhook())
+        job = self.submit("Append", self.append(file, then_wait=20), gather=ALL, callback=self.webhook())
         until(lambda: self.executions(file) == 3, "all branches to run")
         self.workers["describe"].kill()
         type(self).workers["describe"] = self.branch_worker("describe")
@@ -220,17 +222,15 @@ class Branches(Bridge):
         self.assertEqual(self.executions("same"), 3)
 
     def test_a_cancelled_gather_never_runs(self):
-        job = self.submit("Append", self.append("never"), delay=seconds(4))
+        for name in NAMES:
+            self.stopped(name)
+        job = self.submit("Append", self.append("never"))
         cancelled = self.jobs.Cancel(jobs_pb2.CancelRequest(id=job.id))
         self.assertEqual(set(states(cancelled).values()), {job_pb2.STATE_CANCELLED})
-        until(lambda: self.in_flight() == 0, "the messages to be gone")
+        self.doCleanups()
+        for queue in self.queues.values():
+            until(lambda: self.is_empty(queue), "the message to be gone")
         self.assertEqual(self.executions("never"), 0)
-
-    def in_flight(self):
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
-        names.append("ApproximateNumberOfMessagesNotVisible")
-        found = [self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names) for url in self.queues.values()]
-        return sum(int(count) for each in found for count in each["Attributes"].values())
 
     def test_a_parked_branch_is_replayed_alone(self):
         key = str(uuid.uuid4())

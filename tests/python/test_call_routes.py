@@ -6,8 +6,8 @@ import threading
 
 import grpc
 from bridge import PROBE
-from calling import PATIENCE, Calls, mode, request_id
-from processes import until
+from calling import Calls, mode, request_id
+from processes import PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2
 
@@ -118,12 +118,11 @@ class Faults(Calls):
             self.assertGreaterEqual(self.executions(f"accepted-{number}"), ran)
 
     def test_a_gateway_that_stops_ends_no_work(self):
-        doomed = self.place()
-        request = self.append("stopped", then_wait=15)
+        doomed = self.place(QB_DRAIN_TIMEOUT="1s")
+        request = self.append("stopped", then_wait=30)
         named = {"timeout": PATIENCE, "metadata": [request_id("stopped")]}
         call = doomed.probe.Append.future(request, **named)
         until(lambda: self.executions("stopped"), "the start")
-        self.assertEqual(self.gateway_environment["QB_DRAIN_TIMEOUT"], "10s")
         self.assertEqual(doomed.gateway.stop(), 0)
         self.assertEqual(call.exception(PATIENCE).code(), grpc.StatusCode.UNAVAILABLE)
         self.assertEqual(self.there.probe.Append(request, **named), probe_pb2.AppendResponse())

@@ -5,12 +5,14 @@ import signal
 
 import grpc
 from bridge import reason, seconds
-from calling import PATIENCE, Calls, Reader, request_id
-from processes import until
+from calling import Calls, Reader, request_id
+from processes import PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2, jobs_pb2
 
 MANY = 5_000
+# At 20 ms a number: half a minute, so that a stream is in its middle when a process is killed.
+LONG = 1_500
 
 
 def numbers(answers):
@@ -86,7 +88,7 @@ class Streams(Calls):
         self.assertEqual(list(answers), [])
 
     def test_a_worker_killed_in_the_middle_of_a_stream_ends_it_with_aborted(self):
-        reader, _ = self.running(self.here, 600, 0.02, "broken")
+        reader, _ = self.running(self.here, LONG, 0.02, "broken")
         self.replace_worker()
         answers, error = reader.end()
         self.assertIsNotNone(error, "the stream was whole")
@@ -95,21 +97,21 @@ class Streams(Calls):
 
     def test_where_attempts_are_alike_the_stream_goes_on(self):
         place = self.place(self.route(calls="deterministic = true"))
-        reader, job = self.running(place, 600, 0.02, "alike")
+        reader, job = self.running(place, LONG, 0.02, "alike")
         self.replace_worker()
         answers, error = reader.end()
         self.assertIsNone(error)
-        self.assertEqual(numbers(answers), up_to(600), "no gap and no repeat")
+        self.assertEqual(numbers(answers), up_to(LONG), "no gap and no repeat")
         self.assertEqual(self.finished(job.id).attempt, 2)
 
     def test_a_stream_is_read_on_at_another_gateway_when_the_first_is_killed(self):
         doomed = self.place()
-        reader, job = self.running(doomed, 600, 0.02, "moved")
+        reader, job = self.running(doomed, LONG, 0.02, "moved")
         doomed.gateway.stop(signal.SIGKILL)
         answers, error = reader.end()
         self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
         rest = self.read(job.id, len(answers))
-        self.assertEqual(numbers(answers) + rest, up_to(600))
+        self.assertEqual(numbers(answers) + rest, up_to(LONG))
         self.assertEqual(self.finished(job.id).attempt, 1)
 
 
@@ -152,7 +154,7 @@ class Requests(Calls):
         """A request that stays open, and how to begin its call."""
         said = Open(*(probe_pb2.SumRequest(number=number) for number in range(3)))
         self.addCleanup(said.close)
-        return said, lambda: place.probe.Sum.future(iter(said), timeout=4 * PATIENCE)
+        return said, lambda: place.probe.Sum.future(iter(said), timeout=PATIENCE)
 
     def test_what_comes_later_is_part_of_the_request_also_after_the_worker_was_killed(self):
         said, begin = self.open_sum(self.here)
@@ -175,7 +177,7 @@ class Requests(Calls):
     def test_a_worker_notices_by_its_silence_that_a_gateway_is_gone(self):
         doomed = self.place()
         said = [probe_pb2.ChatRequest(payload=bytes(100_000)) for _ in range(60)]
-        named = {"timeout": 4 * PATIENCE, "metadata": [request_id("unread")]}
+        named = {"timeout": PATIENCE, "metadata": [request_id("unread")]}
         unread = lambda: doomed.probe.Chat(iter(said), **named)
         calls, [open_one, unread] = self.started(self.open_sum(doomed)[1], unread)
         doomed.gateway.stop(signal.SIGKILL)

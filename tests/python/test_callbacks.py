@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import subprocess
+import threading
 
 import nacl.signing
 import standardwebhooks
@@ -96,13 +97,16 @@ class Callbacks(Bridge):
         echo = probe_pb2.EchoRequest(payload=b"hello")
         fail = probe_pb2.FailRequest(code=5, message="not here")
         sleep = probe_pb2.SleepRequest(duration=seconds(60))
+        self.worker.stop()
+        cancelled = self.submit("Echo", echo, callback=self.webhook())
+        self.jobs.Cancel(jobs_pb2.CancelRequest(id=cancelled.id))
+        type(self).worker = self.new_worker()
         jobs = {
             "succeeded": self.submit("Echo", echo, callback=self.webhook()),
             "failed": self.submit("Fail", fail, callback=self.webhook()),
             "expired": self.submit("Sleep", sleep, callback=self.webhook(), expire_after=seconds(2)),
-            "cancelled": self.submit("Echo", echo, callback=self.webhook(), delay=seconds(3)),
+            "cancelled": cancelled,
         }
-        self.jobs.Cancel(jobs_pb2.CancelRequest(id=jobs["cancelled"].id))
         for state, job in jobs.items():
             event = self.verified(self.called(job.id)[0])
             data = event["data"]
@@ -152,26 +156,28 @@ class Callbacks(Bridge):
             self.assertEqual(self.executions(file), 1)
 
     def test_a_redirect_is_not_followed(self):
-        self.hook.answers = [(302, {"location": self.hook.url + "/elsewhere"}, 0, 0)]
+        self.hook.answers = [(302, {"location": self.hook.url + "/elsewhere"}, 0, None)]
         job = self.submit("Echo", callback=self.webhook())
         self.called(job.id, 2)
         self.assertEqual({path for path, *_ in self.hook.received}, {"/hook"})
 
     def test_a_receiver_may_ask_for_time(self):
-        self.hook.answers = [(429, {"retry-after": "9"}, 0, 0)]
+        self.hook.answers = [(429, {"retry-after": "9"}, 0, None)]
         job = self.submit("Echo", callback=self.webhook())
         first, second = self.called(job.id, 2)[:2]
         self.assertGreaterEqual(second[3] - first[3], 8)
 
     def test_a_huge_and_a_slow_answer_hold_nobody(self):
-        self.hook.answers = [(200, {}, 50_000_000, 0), (200, {}, 0, 10)]
+        release = threading.Event()
+        self.addCleanup(release.set)
+        self.hook.answers = [(200, {}, 50_000_000, None), (200, {}, 0, release)]
         one = self.submit("Echo", callback=self.webhook())
         self.called(one.id)
-        two = self.submit("Echo", callback=self.webhook())
+        # While the first of them is slow, the other one passes.
+        two, three = [self.submit("Echo", callback=self.webhook()) for _ in range(2)]
         self.called(two.id)
-        # While that one is slow, others pass.
-        three = self.submit("Echo", callback=self.webhook())
         self.called(three.id)
+        release.set()
         for job in [one, two, three]:
             said = until(lambda: self.sender.logged("called back", job=job.id), "the end of the call")
             self.assertEqual(said["tries"], 1)
@@ -285,7 +291,9 @@ class Callbacks(Bridge):
         self.finished(job.id)
         self.worker.kill()
         type(self).worker = self.new_worker()
-        self.hook.answers = [(200, {}, 0, 30)]
+        held = threading.Event()
+        self.addCleanup(held.set)
+        self.hook.answers = [(200, {}, 0, held)]
         sender = self.new_worker(**self.sender_environment)
         self.called(job.id)
         # In the middle of its call.

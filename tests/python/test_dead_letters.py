@@ -10,8 +10,6 @@ from queuebridge.v1 import job_pb2
 
 
 class DeadLetters(Bridge):
-    lease = "2s"
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -52,7 +50,7 @@ class DeadLetters(Bridge):
         return until(look, f"what is parked as {why}")
 
     def test_a_job_whose_workers_keep_dying_ends_for_its_caller(self):
-        job = self.submit("Append", self.append("dying", then_wait=60))
+        job = self.submit("Append", self.append("dying", then_wait=600))
         done = None
         while done is None:
             runs = self.executions("dying")
@@ -75,14 +73,13 @@ class DeadLetters(Bridge):
     def test_a_job_that_nobody_could_start_ends_too(self):
         self.worker.stop()
         job = self.submit("Append", self.append("unstarted"))
-        for _ in range(8):
-            held = lambda: self.sqs.receive_message(
-                QueueUrl=self.queue, VisibilityTimeout=0, WaitTimeSeconds=1
-            ).get("Messages")
-            until(held, "the message")
-        # The receive that finds it too often received.
-        self.sqs.receive_message(QueueUrl=self.queue, VisibilityTimeout=0)
-        done = self.finished(job.id)
+
+        def over():
+            self.sqs.receive_message(QueueUrl=self.queue, VisibilityTimeout=0, WaitTimeSeconds=1)
+            return self.get(job.id).state > job_pb2.STATE_RUNNING
+
+        until(over, "the receive that finds it too often received, and its end")
+        done = self.get(job.id)
         type(self).worker = self.new_worker()
         self.assertEqual((done.state, reason(done.error)[0]), (job_pb2.STATE_FAILED, "DEAD_LETTERED"))
         self.parked("DEAD_LETTERED", job.id)

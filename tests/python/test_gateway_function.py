@@ -8,7 +8,7 @@ import node
 from bridge import PROBE, Bridge
 from clients import Clients
 from front import Front
-from processes import BINARIES
+from processes import BINARIES, PATIENCE, until
 from rie import Function
 
 
@@ -33,14 +33,18 @@ class GatewayFunction(Clients, Bridge):
     def test_a_job_of_the_function_is_a_job_of_every_gateway(self):
         front = Front("http-api", self.function.invoke)
         self.addCleanup(front.close)
-        submission = {"method": PROBE + "Echo", "request": "CgJoaQ==", "wait": "30s"}
-        request = urllib.request.Request(
-            f"{front.url}/queuebridge.v1.Jobs/Submit",
-            data=json.dumps(submission).encode(),
-            headers={"content-type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            job = json.loads(answer.read())
-        self.assertEqual(job["state"], "STATE_SUCCEEDED")
+
+        def ask(rpc, **fields):
+            request = urllib.request.Request(
+                f"{front.url}/queuebridge.v1.Jobs/{rpc}",
+                data=json.dumps(fields).encode(),
+                headers={"content-type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                return json.loads(answer.read())
+
+        job = ask("Submit", method=PROBE + "Echo", request="CgJoaQ==")
+        done = lambda: ask("GetResult", id=job["id"], wait="20s")["state"] == "STATE_SUCCEEDED"
+        until(done, "the answer")
         # By native gRPC, at the gateway that listens on a port.
         self.assertEqual(self.get(job["id"]).id, job["id"])

@@ -137,12 +137,14 @@ class Deployed(unittest.TestCase):
             jobs_pb2.SubmitRequest(method=method, request=request.SerializeToString(), **fields)
         )
         wait = duration_pb2.Duration(seconds=20)
-        for _ in range(6):
-            job = self.jobs.GetResult(jobs_pb2.GetResultRequest(id=job.id, wait=wait))
-            if job.state > job_pb2.STATE_RUNNING:
-                self.assertEqual(job.state, job_pb2.STATE_SUCCEEDED, job)
-                return job
-        raise AssertionError(f"not finished: {job}")
+
+        def ended():
+            found = self.jobs.GetResult(jobs_pb2.GetResultRequest(id=job.id, wait=wait))
+            return found if found.state > job_pb2.STATE_RUNNING else None
+
+        done = until(ended, f"the end of {job.id}")
+        self.assertEqual(done.state, job_pb2.STATE_SUCCEEDED, done)
+        return done
 
     def test_a_job_comes_back_from_the_function_behind_its_queue(self):
         job = self.finished(PROBE + "Echo", probe_pb2.EchoRequest(payload=b"hello"))

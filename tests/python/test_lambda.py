@@ -31,6 +31,7 @@ class Lambda(Bridge):
                 QueueUrl=self.queue,
                 MaxNumberOfMessages=10,
                 WaitTimeSeconds=1,
+                VisibilityTimeout=600,
                 AttributeNames=["All"],
                 MessageAttributeNames=["All"],
             )

@@ -17,6 +17,14 @@ class Functions(Bridge):
     """A bridge whose worker is a Lambda function."""
 
     @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for queue in [cls.queue, cls.fifo]:
+            # No shorter than the time of the functions.
+            attributes = {"VisibilityTimeout": "300"}
+            cls.sqs.set_queue_attributes(QueueUrl=queue, Attributes=attributes)
+
+    @classmethod
     def new_worker(cls, **environment):
         """The function is the only worker here."""
 
@@ -27,12 +35,6 @@ class Functions(Bridge):
     def jobs_finish(self, jobs, state=job_pb2.STATE_SUCCEEDED):
         for job in jobs:
             self.assertEqual(self.finished(job.id).state, state)
-
-    def is_empty(self, queue):
-        """Whether a queue has nothing left, neither waiting nor in flight."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)
-        return all(answer["Attributes"][name] == "0" for name in names)
 
 
 class EmulatedMapping(Functions):
@@ -55,7 +57,7 @@ class EmulatedMapping(Functions):
             Handler="bootstrap",
             Role="arn:aws:iam::000000000000:role/worker",
             Code={"ZipFile": functions.code()},
-            Timeout=30,
+            Timeout=300,
             MemorySize=512,
             Environment={"Variables": environment},
         )
@@ -129,7 +131,8 @@ class DocumentedMapping(Functions):
     def test_a_window_gathers_more_than_one_receive(self):
         jobs = [self.submit("Append", self.append(f"window-{n}")) for n in range(35)]
         flaky = self.submit("Flaky", probe_pb2.FlakyRequest(key="window", failures=1))
-        source = self.source(self.queue, self.environments(1), batch_size=100, window=2)
+        # The batch is full with all of them: the window ends only what is late.
+        source = self.source(self.queue, self.environments(1), batch_size=36, window=20)
         self.jobs_finish([*jobs, flaky])
         first = len(source.batches[0][0]["Records"])
         self.assertGreater(first, 10)
@@ -152,7 +155,7 @@ class DocumentedMapping(Functions):
 
     def test_a_batch_whose_function_failed_comes_back_as_a_whole(self):
         queue = self.sqs.create_queue(
-            QueueName=f"{self.dir.name}-whole", Attributes={"VisibilityTimeout": "30"}
+            QueueName=f"{self.dir.name}-whole", Attributes={"VisibilityTimeout": "300"}
         )["QueueUrl"]
         self.addCleanup(self.sqs.delete_queue, QueueUrl=queue)
         routes = f'[{{ methods = "*", queue = "{queue}" }}]'
@@ -187,7 +190,7 @@ class DocumentedMapping(Functions):
             (self.queue, {"batch_size": 11}),
             (self.fifo, {"window": 1}),
             (self.fifo, {"batch_size": 11}),
-            (self.queue, {"function_timeout": 31}),
+            (self.queue, {"function_timeout": 301}),
         ]:
             with self.assertRaises(ValueError):
                 EventSource(self.sqs, queue, [], **settings)

@@ -6,11 +6,11 @@ from google.api_core import exceptions, operation, operations_v1
 from google.api_core.future import polling
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import duration_pb2
-from processes import until
+from processes import PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import executions_pb2, executions_pb2_grpc, job_pb2, jobs_pb2
 
-POLLING = polling.DEFAULT_POLLING.with_delay(initial=0.1, maximum=0.5).with_timeout(60)
+POLLING = polling.DEFAULT_POLLING.with_delay(initial=0.1, maximum=0.5).with_timeout(PATIENCE)
 
 
 class Operations(Bridge):
@@ -41,13 +41,13 @@ class Operations(Bridge):
     def test_a_future_has_the_typed_answer(self):
         job = self.submit("Echo", probe_pb2.EchoRequest(payload=b"hello"))
         future = self.future(job, probe_pb2.EchoResponse)
-        self.assertEqual(future.result(timeout=30).payload, b"hello")
+        self.assertEqual(future.result(timeout=PATIENCE).payload, b"hello")
         self.assertTrue(future.done())
         self.assertEqual(future.metadata.state, job_pb2.STATE_SUCCEEDED)
         self.assertEqual(future.metadata.id, job.id)
 
     def test_progress_is_seen_as_metadata(self):
-        job = self.submit("Report", probe_pb2.ReportRequest(steps=10, step=seconds(0.5)))
+        job = self.submit("Report", probe_pb2.ReportRequest(steps=40, step=seconds(0.5)))
         future = self.future(job, probe_pb2.ReportResponse)
         seen = set()
 
@@ -61,13 +61,13 @@ class Operations(Bridge):
 
         until(ended, "the end")
         self.assertTrue(any(0 < fraction < 1 for fraction in seen), seen)
-        self.assertIsNotNone(future.result(timeout=30))
+        self.assertIsNotNone(future.result(timeout=PATIENCE))
 
     def test_a_failed_job_is_an_exception_of_its_code(self):
         request = probe_pb2.FailRequest(code=9, message="not today")
         future = self.future(self.submit("Fail", request), probe_pb2.EchoResponse)
         with self.assertRaises(exceptions.FailedPrecondition) as raised:
-            future.result(timeout=30)
+            future.result(timeout=PATIENCE)
         self.assertIn("not today", str(raised.exception))
 
     def test_a_cancelled_job_is_a_cancelled_future(self):
@@ -75,28 +75,28 @@ class Operations(Bridge):
         future = self.future(job, probe_pb2.SleepResponse)
         self.assertTrue(future.cancel())
         with self.assertRaises(exceptions.Cancelled):
-            future.result(timeout=30)
+            future.result(timeout=PATIENCE)
         self.assertTrue(future.cancelled())
 
     def test_an_expired_job_is_an_exceeded_deadline(self):
         request = probe_pb2.SleepRequest(duration=seconds(60))
         job = self.submit("Sleep", request, expire_after=seconds(2))
         with self.assertRaises(exceptions.DeadlineExceeded):
-            self.future(job, probe_pb2.SleepResponse).result(timeout=60)
+            self.future(job, probe_pb2.SleepResponse).result(timeout=PATIENCE)
 
     def test_wait_returns_when_it_is_done_and_when_the_time_is_over(self):
-        job = self.submit("Sleep", probe_pb2.SleepRequest(duration=seconds(3)))
+        job = self.submit("Sleep", probe_pb2.SleepRequest(duration=seconds(20)))
         wait = operations_pb2.WaitOperationRequest(
             name=self.name(job), timeout=duration_pb2.Duration(nanos=200_000_000)
         )
         self.assertFalse(self.operations.WaitOperation(wait).done)
         wait.ClearField("timeout")
-        done = self.operations.WaitOperation(wait, timeout=60)
+        done = self.operations.WaitOperation(wait, timeout=PATIENCE)
         self.assertTrue(done.done)
         self.assertEqual(done.response.TypeName(), "queuebridge.demo.v1.SleepResponse")
 
     def test_a_deleted_operation_is_not_found(self):
-        job = self.submit("Echo", wait=seconds(30))
+        job = self.submit("Echo", wait=seconds(300))
         delete = operations_pb2.DeleteOperationRequest(name=self.name(job))
         self.operations.DeleteOperation(delete)
         self.refused("NOT_FOUND", "RESULT_PURGED", "", self.fetch, self.name(job))

@@ -24,7 +24,7 @@ def memory(process, name):
 
 class Payloads(Bridge):
     # A busy emulator takes seconds for a hundred megabytes, and answers nobody meanwhile.
-    lease = "10s"
+    lease = "30s"
 
     @classmethod
     def setUpClass(cls):
@@ -109,11 +109,11 @@ class Payloads(Bridge):
             self.assertEqual(info.sha256, hashlib.sha256(whole).digest())
 
     def test_without_an_answer_there_is_no_download(self):
-        waiting = self.submit("Echo", delay=seconds(60))
+        waiting = self.submit("Echo", delay=seconds(900))
         refused = self.refused
         unfinished = lambda: self.download(waiting)
         refused("FAILED_PRECONDITION", "NOT_FINISHED", "", unfinished)
-        failed = self.submit("Fail", probe_pb2.FailRequest(code=9), wait=seconds(30))
+        failed = self.submit("Fail", probe_pb2.FailRequest(code=9), wait=seconds(300))
         refused("FAILED_PRECONDITION", "NO_RESPONSE", "", lambda: self.download(failed))
         bad = lambda: list(self.jobs.DownloadResult(jobs_pb2.DownloadResultRequest(id="x")))
         refused("INVALID_ARGUMENT", "MALFORMED_JOB_ID", "id", bad)
@@ -131,9 +131,11 @@ class Payloads(Bridge):
 
     def test_a_missing_request_fails_its_job_with_the_reason(self):
         request = probe_pb2.EchoRequest(payload=os.urandom(1_500_000))
-        job = self.submit("Echo", request, delay=seconds(5))
+        self.worker.stop()
+        job = self.submit("Echo", request)
         (key,) = self.objects(job, "/requests/")
         self.s3.delete_object(Bucket=self.bucket, Key=key)
+        type(self).worker = self.new_worker()
         job = self.finished(job.id)
         self.assertEqual(job.state, job_pb2.STATE_FAILED)
         self.assertEqual(job.error.code, grpc.StatusCode.DATA_LOSS.value[0])
@@ -148,13 +150,18 @@ class Payloads(Bridge):
 
     # Messages of the Extended Client Library
 
+    def receive(self, queue):
+        """The messages of a queue, once there are some."""
+        receive = lambda: self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2)
+        return until(lambda: receive().get("Messages"), "a message")
+
     def captured(self):
         """The body of a job's message, and its job, from a queue that nobody reads."""
         queue = self.sqs.create_queue(QueueName=f"qb-{uuid.uuid4().hex[:12]}")["QueueUrl"]
         gateway = self.new_gateway(QB_ROUTES=f'[{{ methods = "*", queue = "{queue}" }}]')
         request = probe_pb2.EchoRequest(payload=b"pointed")
         job = self.submit("Echo", request, jobs=self.connect(gateway))
-        (message,) = self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2)["Messages"]
+        (message,) = self.receive(queue)
         return message["Body"], job
 
     def point(self, bucket, key, kind="software.amazon.payloadoffloading.PayloadS3Pointer"):
@@ -208,13 +215,13 @@ class Payloads(Bridge):
         for payload, encoding in [(text, 1), (os.urandom(100_000), 0), (b"small" * 10, 0)]:
             request = probe_pb2.EchoRequest(payload=payload)
             self.submit("Echo", request, jobs=jobs)
-            received = self.sqs.receive_message(QueueUrl=queue)["Messages"][0]
+            (received,) = self.receive(queue)
             envelope = envelope_pb2.Envelope.FromString(base64.b64decode(received["Body"]))
             self.assertEqual(envelope.encoding, encoding)
             if encoding:
                 self.assertLess(len(received["Body"]), len(payload) / 20)
             self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=received["ReceiptHandle"])
         # And the worker understands it.
-        echoed = self.submit("Echo", probe_pb2.EchoRequest(payload=text), wait=seconds(30))
+        echoed = self.submit("Echo", probe_pb2.EchoRequest(payload=text), wait=seconds(300))
         message = probe_pb2.EchoResponse.FromString(echoed.response.message)
         self.assertEqual(message.payload, text)

@@ -16,7 +16,7 @@ from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from processes import until
+from processes import PATIENCE, until
 
 PAGE = "https://shop.example.com"
 PROBE = "queuebridge.demo.v1.Probe"
@@ -49,14 +49,14 @@ class Protocols(Bridge):
             return set(ProtoReflectionDescriptorDatabase(channel).get_services())
 
     def ask(self, method, headers, body=None):
-        connection = http.client.HTTPConnection(self.web.address, timeout=30)
+        connection = http.client.HTTPConnection(self.web.address, timeout=PATIENCE)
         self.addCleanup(connection.close)
         connection.request(method, "/queuebridge.v1.Jobs/GetResult", body, headers)
         return connection.getresponse()
 
     def test_clients_of_connect_and_grpc_web_submit_and_watch(self):
         arguments = [*node.command("jobs.mjs"), f"http://{self.web.address}", self.own]
-        run = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+        run = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual(run.returncode, 0, run.stderr)
         said = [json.loads(line) for line in run.stdout.splitlines()]
         self.assertEqual(len(said), 4)

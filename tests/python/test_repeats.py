@@ -6,11 +6,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from bridge import ENDPOINT, Bridge, error_details_pb2, reason, rpc_status, seconds
+from bridge import ENDPOINT, Bridge, deadline, error_details_pb2, reason, rpc_status, seconds
 from lossy import Lossy
-from processes import until
+from processes import PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2
-from queuebridge.v1 import job_pb2
+from queuebridge.v1 import job_pb2, jobs_pb2
 
 SEND = "SendMessageBatch"
 WRITE = "UpdateItem"
@@ -45,7 +45,7 @@ class Repeats(Bridge):
         start = threading.Barrier(32)
 
         def caller(number):
-            start.wait(60)
+            start.wait(PATIENCE)
             jobs = self.jobs if number % 2 else self.far
             return self.submit("Append", request, jobs=jobs, request_id="race").id
 
@@ -84,7 +84,7 @@ class Repeats(Bridge):
     def test_an_answer_of_the_queue_that_is_lost_once_is_no_matter_for_the_caller(self):
         self.network.lose("response", SEND)
         job = self.submit("Append", self.append("lost-once"), jobs=self.far)
-        self.assertEqual(self.network.seen.count(SEND), 2, "asked again")
+        self.assertGreaterEqual(self.network.seen.count(SEND), 2, "asked again")
         self.ran_once(job.id, "lost-once")
 
     def test_a_lost_answer_of_the_store_is_no_matter_for_a_request_id(self):
@@ -136,13 +136,16 @@ class Repeats(Bridge):
         release = threading.Event()
         self.network.slow(SEND, release)
         request = self.request(
-            "Sleep", probe_pb2.SleepRequest(duration=seconds(8)), wait=seconds(60)
+            "Sleep", probe_pb2.SleepRequest(duration=seconds(60)), wait=seconds(60)
         )
-        call = self.far.Submit.future(request, timeout=4)
+        # An answer after it would be the error of a deadline.
+        call = self.far.Submit.future(request, metadata=[deadline(10)])
         until(lambda: SEND in self.network.seen, "the queue to be asked")
-        # Half of the caller's time goes by while the queue takes the job.
+        # A part of the caller's time goes by while the queue takes the job.
         threading.Timer(2, release.set).start()
-        self.assertLess(call.result().state, job_pb2.STATE_SUCCEEDED)
+        job = call.result()
+        self.assertLess(job.state, job_pb2.STATE_SUCCEEDED)
+        self.jobs.Cancel(jobs_pb2.CancelRequest(id=job.id))
 
     def test_a_submission_that_is_refused_does_not_use_its_request_id_up(self):
         small = self.connect(self.new_gateway(QB_STORE_PAYLOAD_BUCKET=""))

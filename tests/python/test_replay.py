@@ -5,7 +5,7 @@ import subprocess
 
 from bridge import IMAGES, PROBE
 from parking import STAYS, SUCCESS, Parking
-from processes import BINARIES
+from processes import BINARIES, PATIENCE
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2
 
@@ -137,7 +137,7 @@ class Replay(Parking):
             env={"PATH": os.environ["PATH"], **self.common},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
         self.assertEqual((run.returncode, run.stderr), (SUCCESS, ""), run)
         line, summary = run.stdout.splitlines()

@@ -7,16 +7,19 @@ import threading
 from bridge import ENDPOINT, PROBE, client, key
 from lossy import Lossy
 from parking import CALL_FAILED, STAYS, STOPPED, USAGE, Parking
-from processes import until
+from processes import PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2
+
+# At one a second: a replay is in its middle when its signal comes.
+MANY = 20
 
 
 class ReplayFaults(Parking):
     def test_nothing_is_replayed_without_a_selection_or_a_gateway(self):
         self.park("Echo")
         process = self.start()
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, USAGE, error)
         self.assertIn("--all", error)
         closed = type("Closed", (), {"address": "127.0.0.1:9"})
@@ -26,11 +29,11 @@ class ReplayFaults(Parking):
     def test_a_queue_that_is_not_there_and_keys_that_are_missing_are_clear_errors(self):
         self.parking += "-gone"
         process = self.start("--all")
-        _, error = process.communicate(timeout=120)
+        _, error = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, CALL_FAILED, error)
         self.assertIn(self.parking, error)
         process = self.start("--all", QB_ENVELOPE_KEYS="")
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, USAGE, error)
         self.assertIn("QB_ENVELOPE_KEYS", error)
 
@@ -128,19 +131,19 @@ class ReplayFaults(Parking):
 
     def test_a_signal_stops_it_with_nothing_half_done(self):
         for how in [signal.SIGINT, signal.SIGTERM]:
-            ids = {self.park("Append", self.append(how.name)) for _ in range(6)}
+            ids = {self.park("Append", self.append(how.name)) for _ in range(MANY)}
             process = self.start("--all", "--rate", "1")
             first = json.loads(process.stdout.readline())
             process.send_signal(how)
             lines, summary = self.end(process, STOPPED)
             lines = [first, *lines]
-            self.assertLess(len(lines), 6)
+            self.assertLess(len(lines), MANY)
             self.assertEqual((summary["complete"], summary["replayed"]), (False, len(lines)))
-            self.assertEqual(self.parked(), 6 - len(lines))
-            rest, _ = self.replay("--all")
+            self.assertEqual(self.parked(), MANY - len(lines))
+            rest, _ = self.replay("--all", "--rate", "100")
             lines += rest
             self.assertEqual({line["job"] for line in lines}, ids)
-            self.assertEqual(len(lines), 6)
+            self.assertEqual(len(lines), MANY)
             for line in lines:
                 self.assertEqual(self.finished(line["newJob"]).state, job_pb2.STATE_SUCCEEDED)
-            self.assertEqual(self.executions(how.name), 6)
+            self.assertEqual(self.executions(how.name), MANY)

@@ -7,7 +7,7 @@ import urllib.request
 import grpc
 from bridge import Bridge, rpc_status, seconds
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from processes import Process, until
+from processes import PATIENCE, Process, until
 from queuebridge.demo.v1 import probe_pb2, probe_pb2_grpc
 from queuebridge.v1 import job_pb2
 
@@ -40,7 +40,7 @@ class Alone(Bridge):
             for number in range(3):
                 yield probe_pb2.ChatRequest(payload=bytes([number]))
                 # Full duplex: the next only after the answer to this one.
-                self.assertTrue(heard.acquire(timeout=10))
+                self.assertTrue(heard.acquire(timeout=PATIENCE))
 
         for number, answer in enumerate(self.probe.Chat(said())):
             self.assertEqual((answer.number, answer.payload), (number + 1, bytes([number])))
@@ -88,19 +88,20 @@ class Alone(Bridge):
     def test_a_taken_port_is_a_clear_error(self):
         listen = {"QB_LISTEN": self.server.address}
         other = Process("queuebridge-demo", [], listen, self.dir / "other.log")
-        self.assertNotEqual(other.process.wait(30), 0)
+        self.assertNotEqual(other.process.wait(PATIENCE), 0)
         self.assertIn(self.server.address, other.log.read_text())
 
 
 class Both(Bridge):
     def test_one_process_polls_and_serves_and_drains_both(self):
         self.worker.stop(signal.SIGKILL)
-        server = Server(self.worker_environment, self.dir / "both.log")
+        environment = {**self.worker_environment, "QB_WORKER_DRAIN_TIMEOUT": "300s"}
+        server = Server(environment, self.dir / "both.log")
         self.addCleanup(server.kill)
         self.assertEqual(server.probe.Echo(probe_pb2.EchoRequest(payload=b"x")).payload, b"x")
-        job = self.submit("Append", self.append("both", then_wait=2))
+        job = self.submit("Append", self.append("both", then_wait=10))
         until(lambda: self.executions("both") == 1, "the start")
-        call = server.probe.Append.future(self.append("served", then_wait=2))
+        call = server.probe.Append.future(self.append("served", then_wait=10))
         until(lambda: self.executions("served") == 1, "the call")
         self.assertEqual(server.stop(), 0)
         self.assertEqual(call.result(), probe_pb2.AppendResponse())

@@ -10,7 +10,6 @@ import node
 import shop
 import stubs
 from bridge import Bridge, reason
-from calling import PATIENCE
 from google import pubsub_v1
 from google.api_core import exceptions
 from google.iam.v1 import iam_policy_pb2, iam_policy_pb2_grpc
@@ -19,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from processes import Process, until
+from processes import PATIENCE, Process, until
 from routeguide import route_guide_pb2, route_guide_pb2_grpc
 
 GUIDE = "routeguide.RouteGuide"

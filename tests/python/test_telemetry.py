@@ -57,8 +57,8 @@ class Telemetry(Bridge):
 
     def lines(self, worker=None):
         """The JSON lines that a worker has written."""
-        text = (worker or self.worker).log.read_text()
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        whole, _, _ = (worker or self.worker).log.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     # Traces
 
@@ -150,8 +150,9 @@ class Telemetry(Bridge):
             for _ in range(5):
                 job = self.run_job("Echo", probe_pb2.EchoRequest(), Caller())
                 self.assertEqual(job.state, job_pb2.STATE_SUCCEEDED)
+            failed = lambda: "BatchSpanProcessor.ExportError" in worker.log.read_text()
+            until(failed, "an export that has failed")
             self.assertEqual(worker.stop(), 0)
-        self.assertIn("BatchSpanProcessor.ExportError", worker.log.read_text())
 
     # Logs
 

@@ -19,7 +19,7 @@ import grpc
 from authority import Authority
 from bridge import PROBE, Bridge, seconds
 from cryptography import x509
-from processes import BINARIES, Process, until
+from processes import BINARIES, PATIENCE, Process, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2, jobs_pb2, jobs_pb2_grpc
 
@@ -54,12 +54,12 @@ class Secured(Bridge):
         self.addCleanup(channel.close)
         return channel
 
-    def echo(self, channel):
+    def echo(self, channel, patience=PATIENCE):
         """A job over the channel, or the code of the error."""
         jobs = jobs_pb2_grpc.JobsStub(channel)
-        request = self.request("Echo", ECHO, wait=seconds(20))
+        request = self.request("Echo", ECHO, wait=seconds(300))
         try:
-            return jobs.Submit(request, timeout=30).state
+            return jobs.Submit(request, timeout=patience).state
         except grpc.RpcError as error:
             return error.code()
 
@@ -97,7 +97,7 @@ class Matrix(Secured):
     def test_plain_text_is_not_answered(self):
         with grpc.insecure_channel(self.open.address) as channel:
             self.assertEqual(self.echo(channel), grpc.StatusCode.UNAVAILABLE)
-        connection = http.client.HTTPConnection(self.open.address, timeout=30)
+        connection = http.client.HTTPConnection(self.open.address, timeout=PATIENCE)
         self.addCleanup(connection.close)
         with self.assertRaises((OSError, http.client.HTTPException)):
             connection.request("GET", "/healthz")
@@ -109,7 +109,7 @@ class Matrix(Secured):
             context.set_ciphers("DEFAULT:@SECLEVEL=0")
             context.minimum_version = context.maximum_version = version
             context.set_alpn_protocols(list(protocols))
-            with socket.create_connection(("127.0.0.1", port(self.open)), 30) as plain:
+            with socket.create_connection(("127.0.0.1", port(self.open)), PATIENCE) as plain:
                 with context.wrap_socket(plain, server_hostname="localhost") as secure:
                     return secure.version(), secure.selected_alpn_protocol()
 
@@ -128,7 +128,7 @@ class Matrix(Secured):
         run = self.node("jobs.mjs", f"https://localhost:{port(self.open)}", own)
         said = [json.loads(line) for line in run.splitlines()]
         self.assertEqual([line["answer"] for line in said], ["hello"] * 4)
-        request = self.request("Echo", ECHO, wait=seconds(20)).SerializeToString()
+        request = self.request("Echo", ECHO, wait=seconds(300)).SerializeToString()
         arguments = [f"localhost:{port(self.known)}", base64.b64encode(request).decode()]
         arguments += [self.authority.file, self.client.key, self.client.certificate]
         said = json.loads(self.node("grpcjs.mjs", *arguments))
@@ -141,14 +141,14 @@ class Matrix(Secured):
         environment = {"PATH": os.environ["PATH"], "NODE_EXTRA_CA_CERTS": str(self.authority.file)}
         command = [*node.command(script), *arguments]
         run = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, env=environment
+            command, capture_output=True, text=True, timeout=PATIENCE, env=environment
         )
         self.assertEqual(run.returncode, 0, run.stderr)
         return run.stdout
 
     def test_http_1_1_and_the_health_check_of_load_balancers(self):
         context = ssl.create_default_context(cafile=self.authority.file)
-        connection = http.client.HTTPSConnection("localhost", port(self.open), timeout=30, context=context)
+        connection = http.client.HTTPSConnection("localhost", port(self.open), timeout=PATIENCE, context=context)
         self.addCleanup(connection.close)
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
@@ -160,9 +160,9 @@ class Matrix(Secured):
     def test_the_command_line(self):
         def run(*options, gateway):
             url = f"https://localhost:{port(gateway)}"
-            line = ["submit", "--method", PROBE + "Echo", "--wait", "20s", "--gateway", url]
+            line = ["submit", "--method", PROBE + "Echo", "--wait", "300s", "--gateway", url]
             run = subprocess.run(
-                [BINARIES / "queuebridge", *line, *options], capture_output=True, timeout=60
+                [BINARIES / "queuebridge", *line, *options], capture_output=True, timeout=PATIENCE
             )
             return run.returncode
 
@@ -204,7 +204,7 @@ class Exchange(Secured):
     def shown(self):
         """The serial number of the certificate that the gateway shows."""
         context = ssl.create_default_context(cafile=self.authority.file)
-        with socket.create_connection(("127.0.0.1", port(self.gateway)), 30) as plain:
+        with socket.create_connection(("127.0.0.1", port(self.gateway)), PATIENCE) as plain:
             with context.wrap_socket(plain, server_hostname="localhost") as secure:
                 certificate = secure.getpeercert(binary_form=True)
         return x509.load_der_x509_certificate(certificate).serial_number
@@ -220,7 +220,7 @@ class Exchange(Secured):
                     channel = self.channel(self.gateway)
                 jobs = jobs_pb2_grpc.JobsStub(channel)
                 try:
-                    jobs.Submit(self.request("Echo", ECHO), timeout=30)
+                    jobs.Submit(self.request("Echo", ECHO), timeout=PATIENCE)
                     done[index] += 1
                 except grpc.RpcError as error:
                     failed.append(error)
@@ -275,7 +275,7 @@ class Exchange(Secured):
             "QB_LISTEN": "127.0.0.1:0",
         }
         process = Process("queuebridge", ["serve"], environment, self.dir / "wrong.log")
-        self.assertEqual(process.process.wait(30), 2)
+        self.assertEqual(process.process.wait(PATIENCE), 2)
         said = process.log.read_text()
         self.assertIn("tls.key: ", said)
         self.assertIn("tls.client_ca: /no/such/file", said)
