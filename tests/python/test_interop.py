@@ -24,14 +24,14 @@ EXPECTED_TO_FAIL = {"direct": {}, "loopback": COMPRESSED, "endpoint": COMPRESSED
 class Target:
     """A process with the service, which stays for all cases."""
 
-    arguments, environment = [], {}
+    arguments = []
 
     @classmethod
     def setUpClass(cls):
         cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="qb-"))
         log = cls.dir / "interop.log"
         arguments = ["--listen", "127.0.0.1:0", *cls.arguments]
-        cls.process = Process("interop", arguments, cls.environment, log)
+        cls.process = Process("interop", arguments, {}, log)
         cls.addClassCleanup(cls.process.kill)
         cls.address = cls.front(until(cls.listening, "the address"))
         # What it makes at an endpoint first is not part of a case's time.
@@ -80,9 +80,6 @@ class Loopback(Target, unittest.TestCase):
 
 class Endpoint(Target, unittest.TestCase):
     target, arguments = "endpoint", ["--endpoint", ENDPOINT]
-    # An account of its own: each stack at an endpoint has queues of the same names. The
-    # emulator takes an account's number for a key's id.
-    environment = {"AWS_ACCESS_KEY_ID": "333344445555", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 class Upstream(Target, unittest.TestCase):

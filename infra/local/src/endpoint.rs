@@ -13,14 +13,6 @@ use std::time::Duration;
 
 /// How long a receive waits for messages. The stack stops within this time.
 pub(crate) const RECEIVE_WAIT: Duration = Duration::from_secs(2);
-const QUEUE: &str = "queuebridge-jobs";
-const DEAD_LETTER_QUEUE: &str = "queuebridge-jobs-dead";
-const PARKING_QUEUE: &str = "queuebridge-jobs-parked";
-const CALLBACK_QUEUE: &str = "queuebridge-callbacks";
-const BRANCH_QUEUES: &str = "queuebridge-branch-";
-const TOPIC: &str = "queuebridge-branches";
-const TABLE: &str = "queuebridge";
-const BUCKET: &str = "queuebridge-payloads";
 const PREFIX: &str = "queuebridge/";
 const KEYS: &str = "local/keys";
 /// The default retention of the queue, and fourteen days in each of the others.
@@ -31,6 +23,7 @@ const KEPT: &str = "1209600";
 /// What the stack uses at an endpoint.
 pub struct Endpoint {
     url: String,
+    name: String,
     visibility: Duration,
     max_receive_count: u32,
     /// The topics' client.
@@ -62,12 +55,13 @@ pub struct EndpointError {
 }
 
 /// Creates what is missing: a queue with its dead letter and parking queues, a
-/// table, a bucket.
+/// table, a bucket. Their names begin with `name`.
 ///
 /// # Errors
 /// See [`EndpointError`].
 pub async fn prepare(
     url: &str,
+    name: &str,
     visibility: Duration,
     max_receive_count: u32,
 ) -> Result<Endpoint, EndpointError> {
@@ -76,20 +70,23 @@ pub async fn prepare(
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let queue_failed = |error| failed("the queue cannot be made", &error);
     let kept = [(QueueAttributeName::MessageRetentionPeriod, KEPT.to_owned())];
-    let dead = create_queue(&sqs, DEAD_LETTER_QUEUE, &kept).await.map_err(queue_failed)?;
-    let parking_url = create_queue(&sqs, PARKING_QUEUE, &kept).await.map_err(queue_failed)?;
-    let callback_url = create_queue(&sqs, CALLBACK_QUEUE, &kept).await.map_err(queue_failed)?;
+    let queue = |suffix: &str| format!("{name}-{suffix}");
+    let kept_queue = async |suffix| create_queue(&sqs, &queue(suffix), &kept).await;
+    let dead = kept_queue("jobs-dead").await.map_err(queue_failed)?;
+    let parking_url = kept_queue("jobs-parked").await.map_err(queue_failed)?;
+    let callback_url = kept_queue("callbacks").await.map_err(queue_failed)?;
     let arn = arn_of(&sqs, &dead).await.map_err(queue_failed)?;
     let attributes = of_jobs(&arn, visibility, max_receive_count);
-    let queue_url = create_queue(&sqs, QUEUE, &attributes).await.map_err(queue_failed)?;
+    let queue_url = create_queue(&sqs, &queue("jobs"), &attributes).await;
+    let queue_url = queue_url.map_err(queue_failed)?;
 
     let tables = queuebridge_store::aws::dynamodb(&sdk);
-    dynamodb::create_table(&tables, TABLE)
+    dynamodb::create_table(&tables, name)
         .await
         .map_err(|e| failed("the table cannot be made", &e))?;
 
-    let s3 = queuebridge_store::aws::s3(&sdk);
-    if let Err(error) = s3.create_bucket().bucket(BUCKET).send().await {
+    let (s3, bucket) = (queuebridge_store::aws::s3(&sdk), format!("{name}-payloads"));
+    if let Err(error) = s3.create_bucket().bucket(&bucket).send().await {
         let exists = error
             .as_service_error()
             .is_some_and(|e| e.is_bucket_already_owned_by_you() || e.is_bucket_already_exists());
@@ -97,9 +94,11 @@ pub async fn prepare(
             return Err(failed("the bucket cannot be made", &DisplayErrorContext(&error)));
         }
     }
-    let keys = stored_keys(&s3).await.map_err(|e| failed("the keys cannot be kept", &e))?;
+    let keys =
+        stored_keys(&s3, &bucket).await.map_err(|e| failed("the keys cannot be kept", &e))?;
     Ok(Endpoint {
         url: url.to_owned(),
+        name: name.to_owned(),
         visibility,
         max_receive_count,
         sns: aws_sdk_sns::Client::new(&sdk),
@@ -110,8 +109,8 @@ pub async fn prepare(
         parking_url,
         callback_url,
         stores: Stores::new(
-            Arc::new(DynamoResultStore::new(tables, TABLE, COPIES_SURVIVE)),
-            Some(Arc::new(S3PayloadStore::new(s3, BUCKET, PREFIX))),
+            Arc::new(DynamoResultStore::new(tables, name, COPIES_SURVIVE)),
+            Some(Arc::new(S3PayloadStore::new(s3, bucket, PREFIX))),
         ),
     })
 }
@@ -135,11 +134,11 @@ impl Endpoint {
     pub(crate) async fn branch(&self, name: &str) -> Result<BranchQueue, EndpointError> {
         let made = async {
             let kept = [(QueueAttributeName::MessageRetentionPeriod, KEPT.to_owned())];
-            let dead = format!("{BRANCH_QUEUES}{name}-dead");
+            let dead = format!("{}-branch-{name}-dead", self.name);
             let dead_letter_url = create_queue(&self.sqs, &dead, &kept).await?;
             let dead_letter_arn = arn_of(&self.sqs, &dead_letter_url).await?;
             let attributes = of_jobs(&dead_letter_arn, self.visibility, self.max_receive_count);
-            let queue = format!("{BRANCH_QUEUES}{name}");
+            let queue = format!("{}-branch-{name}", self.name);
             let url = create_queue(&self.sqs, &queue, &attributes).await?;
             let arn = arn_of(&self.sqs, &url).await?;
             Ok(BranchQueue { url, arn, dead_letter_url, dead_letter_arn })
@@ -155,7 +154,7 @@ impl Endpoint {
         branches: &[(String, BranchQueue)],
     ) -> Result<String, EndpointError> {
         let failed = |error: String| self.failed("the topic cannot be made", &error);
-        let made = self.sns.create_topic().name(TOPIC).send().await;
+        let made = self.sns.create_topic().name(format!("{}-branches", self.name)).send().await;
         let topic = made.map_err(|e| failed(DisplayErrorContext(&e).to_string()))?;
         let topic = topic.topic_arn.unwrap_or_default();
         let known = self.subscribed(&topic).await.map_err(failed)?;
@@ -234,15 +233,15 @@ async fn arn_of(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<String, String> 
 }
 
 /// The keys that the first stack at this endpoint has made.
-async fn stored_keys(s3: &aws_sdk_s3::Client) -> Result<Keyring, String> {
+async fn stored_keys(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<Keyring, String> {
     let text = |error: &dyn std::error::Error| DisplayErrorContext(error).to_string();
-    let object = || s3.get_object().bucket(BUCKET).key(KEYS).send();
+    let object = || s3.get_object().bucket(bucket).key(KEYS).send();
     let found = match object().await {
         Ok(found) => found,
         Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => {
             let secret = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
             let secret = base64(&secret.map(uuid::Uuid::into_bytes).concat());
-            let put = s3.put_object().bucket(BUCKET).key(KEYS).if_none_match("*");
+            let put = s3.put_object().bucket(bucket).key(KEYS).if_none_match("*");
             // Whoever comes second takes what the first has put.
             let _ = put.body(format!("1:{secret}").into_bytes().into()).send().await;
             object().await.map_err(|e| text(&e))?

@@ -54,6 +54,9 @@ pub struct Stack {
     /// An SQS, DynamoDB and S3 endpoint to use instead of memory; what is needed
     /// there is created.
     pub endpoint: Option<String>,
+    /// What names at the endpoint begin with: queues, topic, table and bucket. Stacks of
+    /// different services there need different names. Default: `queuebridge`.
+    pub name: String,
     /// Jobs that run at once.
     pub concurrency: usize,
     /// How long a shutdown waits for what is in hand.
@@ -83,6 +86,7 @@ impl Default for Stack {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
             endpoint: None,
+            name: "queuebridge".to_owned(),
             concurrency: 256,
             drain_timeout: Duration::from_secs(30),
             queue_retention: Duration::from_secs(4 * 24 * 60 * 60),
@@ -225,7 +229,7 @@ impl Stack {
         routes: Routes,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), LocalError> {
-        let made = endpoint::prepare(url, self.lease, MAX_RECEIVE_COUNT).await?;
+        let made = endpoint::prepare(url, &self.name, self.lease, MAX_RECEIVE_COUNT).await?;
         let outbox = Arc::new(SqsOutbox::new(
             made.sqs.clone(),
             Queues {

@@ -67,6 +67,7 @@ async fn serve(
     let stack = Stack {
         listen: options.listen,
         endpoint: options.endpoint,
+        name: "queuebridge-interop".to_owned(),
         descriptor_sets: vec![FILE_DESCRIPTOR_SET],
         ..Stack::default()
     };
