@@ -85,12 +85,6 @@ class Alone(Bridge):
         with urllib.request.urlopen(f"http://{self.server.address}/healthz") as answer:
             self.assertEqual(answer.status, 200)
 
-    def test_a_taken_port_is_a_clear_error(self):
-        listen = {"QB_LISTEN": self.server.address}
-        other = Process("queuebridge-demo", [], listen, self.dir / "other.log")
-        self.assertNotEqual(other.process.wait(PATIENCE), 0)
-        self.assertIn(self.server.address, other.log.read_text())
-
 
 class Both(Bridge):
     def test_one_process_polls_and_serves_and_drains_both(self):

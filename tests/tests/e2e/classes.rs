@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// to do.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-const CLASSES: [(&str, &[&str]); 36] = [
+const CLASSES: [(&str, &[&str]); 35] = [
     ("test_abuse", &["Abuse", "Crowd", "SlowHandshakes"]),
     ("test_auth", &["Auth", "Certificates", "Quotas"]),
     ("test_branches", &["Branches", "Groups", "Ordered"]),
@@ -40,7 +40,6 @@ const CLASSES: [(&str, &[&str]); 36] = [
     ("test_packages", &["Images", "Kubernetes", "Zips"]),
     ("test_payloads", &["Payloads"]),
     ("test_protocols", &["Protocols"]),
-    ("test_refusals", &["Refusals"]),
     ("test_repeats", &["LossyWorker", "Repeats"]),
     ("test_replay", &["Replay"]),
     ("test_replay_faults", &["ReplayFaults"]),

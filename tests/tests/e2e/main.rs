@@ -5,6 +5,8 @@
 //! own. `tests/README.md` says where a failed one leaves its logs.
 
 mod classes;
+mod local;
+mod programs;
 mod sockets;
 mod stage;
 mod times;
@@ -20,6 +22,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     let mut tests = classes::tests();
+    tests.extend(programs::tests());
     tests.push(test("tour", tour::every_command_works));
     tests.push(test("every_class_is_a_test", classes::every_class_is_a_test));
     tests.push(test("sockets::table", sockets::table_tells_loopback_from_the_rest));

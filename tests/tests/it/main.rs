@@ -19,6 +19,7 @@ mod parking;
 mod payloads;
 mod poller;
 mod publishers;
+mod refusals;
 mod replies;
 mod runtime_api;
 mod simulation;
