@@ -6,6 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 
+/// What Cargo says about a package to its tests.
+const NOT_FOR_CARGO: [&str; 8] = [
+    "RUSTC_BOOTSTRAP",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_LINKS",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+];
+
 /// The root of the workspace.
 #[must_use]
 pub fn root() -> PathBuf {
@@ -50,11 +62,14 @@ pub fn interpreter() -> io::Result<PathBuf> {
 pub fn binaries() -> &'static Path {
     static BINARIES: OnceLock<PathBuf> = OnceLock::new();
     BINARIES.get_or_init(|| {
-        let built = run(Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--workspace", "--bins"])
-            // It is for the test program; the compiler would build everything anew with it.
-            .env_remove("RUSTC_BOOTSTRAP")
-            .current_dir(root()));
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(root());
+        // They are set for this process; build scripts that watch them, as that of ring does,
+        // would run again, and all that depends on them would be built again.
+        for variable in NOT_FOR_CARGO {
+            build.env_remove(variable);
+        }
+        let built = run(&mut build);
         built.unwrap_or_else(|error| panic!("the binaries: {error}"));
         // This program is `<target>/<profile>/deps/<name>`.
         let program = std::env::current_exe().unwrap_or_default();
