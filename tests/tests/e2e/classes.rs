@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// to do.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-const CLASSES: [(&str, &[&str]); 35] = [
+const CLASSES: [(&str, &[&str]); 34] = [
     ("test_abuse", &["Abuse", "Crowd", "SlowHandshakes"]),
     ("test_auth", &["Auth", "Certificates", "Quotas"]),
     ("test_branches", &["Branches", "Groups", "Ordered"]),
@@ -36,7 +36,6 @@ const CLASSES: [(&str, &[&str]); 35] = [
     ("test_local", &["Local", "LocalAtAnEndpoint", "LocalWithoutABranch"]),
     ("test_mapping", &["Answers", "DocumentedMapping", "EmulatedMapping"]),
     ("test_operations", &["Operations"]),
-    ("test_ordered", &["Ordered"]),
     ("test_packages", &["Images", "Kubernetes", "Zips"]),
     ("test_payloads", &["Payloads"]),
     ("test_protocols", &["Protocols"]),

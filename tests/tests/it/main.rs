@@ -15,6 +15,7 @@ mod infra;
 mod lambda;
 mod lints;
 mod next;
+mod ordered;
 mod parking;
 mod payloads;
 mod poller;
