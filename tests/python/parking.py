@@ -7,7 +7,7 @@ import subprocess
 import uuid
 
 from bridge import Bridge
-from processes import BINARIES, until
+from processes import BINARIES, PATIENCE, until
 from queuebridge.v1 import envelope_pb2, job_pb2
 
 SUCCESS, STAYS, USAGE, CALL_FAILED, STOPPED = range(5)
@@ -98,7 +98,7 @@ class Parking(Bridge):
 
     def end(self, process, code):
         """The messages of a replay, and its summary."""
-        output, error = process.communicate(timeout=120)
+        output, error = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, code, output + error)
         lines = [json.loads(line) for line in output.splitlines()]
         summary = lines.pop()["summary"] if lines else None

@@ -13,7 +13,7 @@ class Handlers(Bridge):
         return Wish(key=self.id(), times=times, wish=wish, after=seconds(after))
 
     def test_progress_can_be_seen_while_the_job_runs(self):
-        job = self.submit("Report", probe_pb2.ReportRequest(steps=40, step=seconds(0.1)))
+        job = self.submit("Report", probe_pb2.ReportRequest(steps=40, step=seconds(0.5)))
         seen = until(lambda: self.get(job.id).HasField("progress") and self.get(job.id), "a report")
         self.assertEqual(seen.state, job_pb2.STATE_RUNNING)
         self.assertTrue(0 < seen.progress.fraction < 1, seen)

@@ -9,7 +9,7 @@ from queuebridge.v1 import job_pb2
 
 
 class Leases(Parking):
-    lease = "2s"
+    lease = "10s"
 
     def lost(self, policy):
         """A job whose worker was killed in the middle, and its gateway."""
@@ -18,7 +18,7 @@ class Leases(Parking):
         gateway = self.new_gateway(QB_ROUTES=routes)
         environment = {"QB_QUEUE_URL": queue, "QB_PARKING_QUEUE_URL": self.parking}
         worker = self.new_worker(**environment)
-        request = self.append(policy, then_wait=3)
+        request = self.append(policy, then_wait=10)
         job = self.submit("Append", request, jobs=self.connect(gateway))
         until(lambda: self.executions(policy) == 1, "the start")
         worker.stop(signal.SIGKILL)

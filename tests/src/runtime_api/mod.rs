@@ -26,6 +26,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
+/// So much later than it says the model kills a process that has not answered, because a busy
+/// machine may keep a process from answering in time.
+const LATE: Duration = Duration::from_secs(60);
+
 /// The largest event of a synchronous invocation; Lambda's pollers are bound by
 /// it, too.
 pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
@@ -40,6 +44,7 @@ pub struct Function {
     /// Whether it takes several invocations at once: then it outlives one that is
     /// late.
     concurrent: bool,
+    late: Duration,
 }
 
 impl Function {
@@ -51,7 +56,13 @@ impl Function {
         let (api, address) = Api::serve().await?;
         let process = Process::start(binary, &address, environment)?;
         let concurrent = environment.iter().any(|(name, _)| *name == MAX_CONCURRENCY);
-        Ok(Self { api, process, concurrent })
+        Ok(Self { api, process, concurrent, late: LATE })
+    }
+
+    /// Kills the process at the very end of an invocation's time, as Lambda does.
+    #[must_use]
+    pub fn punctual(self) -> Self {
+        Self { late: Duration::ZERO, ..self }
     }
 
     /// Invokes it and waits for the answer, at most for this time.
@@ -72,7 +83,13 @@ impl Function {
             self.api.queue(Queued { event, deadline, answer, chunk });
         }
         let kill = (!self.concurrent).then(|| self.process.killer());
-        Invocation::new(answered, chunks, Instant::now() + time, self.process.ended(), kill)
+        Invocation::new(
+            answered,
+            chunks,
+            Instant::now() + time + self.late,
+            self.process.ended(),
+            kill,
+        )
     }
 
     /// Waits until the bootstrap has asked for its first invocation, which ends
@@ -100,10 +117,16 @@ impl Function {
         self.api.most_running.load(Ordering::Relaxed)
     }
 
-    /// Ends the environment as Lambda does: a process with an internal extension
-    /// gets SIGTERM and 500 ms, any other is killed at once.
+    /// Ends the environment as Lambda does: a process with an internal extension gets SIGTERM
+    /// and some time, any other is killed at once. Lambda gives 500 ms, this model ten minutes,
+    /// because a busy machine may be as slow as that.
     pub async fn shut_down(&self) -> Ended {
-        self.process.shut_down(self.api.has_extension()).await
+        self.shut_down_after(Duration::from_secs(600)).await
+    }
+
+    /// As [`Function::shut_down`], with this time.
+    pub async fn shut_down_after(&self, grace: Duration) -> Ended {
+        self.process.shut_down(self.api.has_extension().then_some(grace)).await
     }
 
     /// What the process has written so far.

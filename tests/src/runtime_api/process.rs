@@ -11,9 +11,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-/// What a process with an internal extension has between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_millis(500);
-
 /// Changes once, when the process has ended.
 pub(super) type Exit = watch::Receiver<Option<ExitStatus>>;
 /// Kills the process when it is notified.
@@ -75,13 +72,15 @@ impl Process {
         std::fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 
-    pub(super) async fn shut_down(&self, gently: bool) -> Ended {
+    pub(super) async fn shut_down(&self, grace: Option<Duration>) -> Ended {
         let mut exit = self.ended();
-        if gently && exit.borrow().is_none() {
+        if let Some(grace) = grace
+            && exit.borrow().is_none()
+        {
             // The standard library has no signal but SIGKILL.
             let kill = format!("kill -TERM {}", self.id);
             let _ = Command::new("sh").args(["-c", &kill]).status().await;
-            let _ = timeout(GRACE, exit.wait_for(Option::is_some)).await;
+            let _ = timeout(grace, exit.wait_for(Option::is_some)).await;
         }
         if let Some(status) = *exit.borrow() {
             return Ended::ByItself(status);

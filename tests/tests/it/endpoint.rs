@@ -26,18 +26,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 /// Answers nothing in particular to everything, after a while.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Slow {
     now: Arc<AtomicUsize>,
     at_once: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
+    /// Lets so many answers go.
+    gate: Arc<Semaphore>,
+}
+
+impl Default for Slow {
+    fn default() -> Self {
+        let [now, at_once, connections, requests] = std::array::from_fn(|_| Arc::default());
+        let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        Self { now, at_once, connections, requests, gate }
+    }
 }
 
 impl Slow {
@@ -62,6 +73,7 @@ impl Slow {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.at_once.fetch_max(now, Ordering::SeqCst);
         sleep(after).await;
+        self.gate.acquire().await.unwrap().forget();
         self.now.fetch_sub(1, Ordering::SeqCst);
         let response = Response::builder().header("content-type", "application/x-amz-json-1.0");
         Ok(response.body(Full::new(Bytes::from_static(b"{}"))).unwrap())
@@ -154,13 +166,17 @@ async fn a_function_is_waited_for_as_long_as_it_can_run_and_no_longer() {
 
 #[tokio::test]
 async fn a_crowd_is_no_storm_of_connections() {
-    let slow = Slow::default();
-    let store = Arc::new(store(slow.serve(Duration::from_millis(20)).await).await);
+    let slow = Slow { gate: Arc::new(Semaphore::new(0)), ..Slow::default() };
+    let store = Arc::new(store(slow.serve(Duration::ZERO).await).await);
     let mut callers = JoinSet::new();
     for _ in 0..1_000 {
         let store = store.clone();
         callers.spawn(async move { store.get(&job(), START).await });
     }
+    while slow.at_once.load(Ordering::SeqCst) < 128 {
+        tokio::task::yield_now().await;
+    }
+    slow.gate.add_permits(1_000);
     while let Some(found) = callers.join_next().await {
         assert!(found.unwrap().unwrap().is_none());
     }

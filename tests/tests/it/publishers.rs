@@ -31,7 +31,8 @@ impl Arrivals {
     /// Receives until `count` messages are there, and deletes them.
     async fn take(&self, count: usize) -> BTreeSet<Arrived> {
         let mut arrived = BTreeSet::new();
-        for _ in 0..20 {
+        // As many receives as end what hangs.
+        for _ in 0..600 {
             if arrived.len() >= count {
                 break;
             }

@@ -66,7 +66,7 @@ async fn a_streamed_answer_arrives_in_pieces_and_may_fail_in_the_middle() {
 
 #[tokio::test]
 async fn a_process_that_misses_its_deadline_is_killed() {
-    let function = start(&[]).await;
+    let function = start(&[]).await.punctual();
     function.ready().await.unwrap();
     let hang = json!({"do": "hang"}).to_string();
     assert_eq!(function.invoke(hang, SHORT).await, Answer::TimedOut);
@@ -75,7 +75,7 @@ async fn a_process_that_misses_its_deadline_is_killed() {
 
 #[tokio::test]
 async fn a_concurrent_process_outlives_one_late_invocation() {
-    let function = start(&[("AWS_LAMBDA_MAX_CONCURRENCY", "2")]).await;
+    let function = start(&[("AWS_LAMBDA_MAX_CONCURRENCY", "2")]).await.punctual();
     function.ready().await.unwrap();
     let hang = json!({"do": "hang"}).to_string();
     assert_eq!(function.invoke(hang, SHORT).await, Answer::TimedOut);
@@ -106,6 +106,6 @@ async fn only_a_process_with_an_extension_hears_of_its_end() {
 
     let function = start(&[("START", "extension"), ("IGNORE_SIGTERM", "yes")]).await;
     function.ready().await.unwrap();
-    assert_eq!(function.shut_down().await, Ended::Killed);
+    assert_eq!(function.shut_down_after(Duration::from_secs(5)).await, Ended::Killed);
     assert!(function.log().contains("told to stop"), "{}", function.log());
 }

@@ -58,13 +58,16 @@ fn with(
     request
 }
 
+/// In this time a handler has begun, also on a machine with other work.
+const ENOUGH: Duration = Duration::from_secs(5);
+
 fn modes(modes: &[Mode]) -> CallConfig {
     CallConfig { modes: modes.to_vec(), ..CallConfig::default() }
 }
 
 /// The job of a status or an answer, when it is finished.
 async fn finished(world: &World, id: &str) -> Job {
-    let wait = Some(prost_types::Duration { seconds: 20, nanos: 0 });
+    let wait = Some(prost_types::Duration { seconds: 300, nanos: 0 });
     let request = GetResultRequest { id: id.to_owned(), wait };
     world.jobs().get_result(request).await.unwrap().into_inner()
 }
@@ -80,7 +83,7 @@ fn operation_in(status: &Status) -> Operation {
 async fn work_that_takes_too_long_becomes_a_ticket_and_goes_on() {
     let mut slow = slow();
     let world = World::script(slow.script, modes(&[Mode::Auto])).await;
-    let request = with("auto", Some(Duration::from_millis(700)));
+    let request = with("auto", Some(ENOUGH));
     let status = world.patient_call(request).await.unwrap_err();
     assert_eq!(
         (status.code(), reason(&status).as_str()),
@@ -169,7 +172,7 @@ async fn a_caller_that_goes_away_cancels_its_job_or_lets_it_finish() {
 async fn a_deadline_ends_the_job_with_the_call() {
     let mut slow = slow();
     let world = World::script(slow.script, modes(&[Mode::Sync])).await;
-    let call = world.patient_call(with("sync", Some(Duration::from_millis(600))));
+    let call = world.patient_call(with("sync", Some(ENOUGH)));
     let status = call.await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     // Whoever notices it first: the worker, whose job has expired, or the gateway.

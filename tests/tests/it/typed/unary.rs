@@ -56,12 +56,12 @@ async fn the_handler_sees_what_is_left_of_the_callers_time() {
     let left = Script::new(|request| async move {
         let left = request.metadata().get("grpc-timeout").unwrap().to_str().unwrap().to_owned();
         let left = queuebridge_proto::time::grpc_timeout(&left).unwrap();
-        let near = left <= Duration::from_secs(5) && left > Duration::from_secs(3);
+        let near = left <= Duration::from_secs(600) && left > Duration::from_secs(300);
         Ok(Response::new(messages([if near { "near" } else { "far" }])))
     });
     let world = World::script(left, CallConfig::default()).await;
     let mut request = Request::new(one(""));
-    request.set_timeout(Duration::from_secs(5));
+    request.set_timeout(Duration::from_secs(600));
     let mut answer = world.call(RUN, request).await.unwrap().into_inner();
     assert_eq!(answer.message().await.unwrap().unwrap(), "near");
 }

@@ -24,8 +24,8 @@ use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Nothing here takes that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Ends what hangs. Nothing here takes that long, not even on a machine with other work.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 /// The one method of a [`Script`].
 pub(crate) const RUN: &str = "/test.Script/Run";
 
@@ -88,9 +88,9 @@ impl World {
     }
 
     pub(crate) async fn of(routes: Routes, calls: CallConfig) -> Self {
-        // A cancellation is noticed within a third of the lease.
-        Self::with(routes, Stack { calls, lease: Duration::from_millis(900), ..Stack::default() })
-            .await
+        // A cancellation is noticed within a third of the lease; the whole outlasts a stall.
+        let lease = Duration::from_secs(6);
+        Self::with(routes, Stack { calls, lease, ..Stack::default() }).await
     }
 
     pub(crate) async fn with(routes: Routes, stack: Stack) -> Self {

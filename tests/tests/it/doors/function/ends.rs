@@ -84,7 +84,7 @@ async fn a_call_that_is_abandoned_at_its_end_is_cancelled_before_the_answer() {
     let deployment = Deployment::new().await;
     let function = deployment.function(&[]).await;
     let protocol = Protocol::GrpcWeb;
-    let request = protocol.request(&echo()).with("grpc-timeout", "300m");
+    let request = protocol.request(&echo()).with("grpc-timeout", "5S");
     let outcome = protocol.outcome(&send(&function, Door::Url, request, LONG).await);
     // What is not written by now is never written: by SIGKILL.
     drop(function);
