@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 import time
 
 _LIBC = ctypes.CDLL(None)
@@ -38,7 +39,7 @@ class Process:
         with open(self.log, "wb") as output:
             self.process = subprocess.Popen(
                 [BINARIES / program, *arguments],
-                env={"PATH": os.environ["PATH"], **environment},
+                env={"PATH": os.environ["PATH"], "TMPDIR": tempfile.gettempdir(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,5 +1,7 @@
-"""Runs one class of tests, `run.py MODULE.CLASS`, or lists them all, `run.py --list`."""
+"""Runs one class of tests, `run.py MODULE.CLASS`, or lists them all, `run.py --list`. Of a
+class, only those tests run whose names contain `QB_TEST_METHOD`, if that is set."""
 
+import os
 import pathlib
 import sys
 import time
@@ -31,7 +33,9 @@ def main(name):
     if name == "--list":
         print(*classes(), sep="\n")
         return 0
-    suite = unittest.defaultTestLoader.loadTestsFromName(name)
+    method = os.environ.get("QB_TEST_METHOD", "")
+    tests = unittest.defaultTestLoader.loadTestsFromName(name)
+    suite = unittest.TestSuite(test for test in tests if method in test.id().rsplit(".", 1)[1])
     result = unittest.TextTestRunner(verbosity=2, resultclass=Timed).run(suite)
     return 0 if result.wasSuccessful() and result.testsRun else 1
 

@@ -86,6 +86,7 @@ class Validators(unittest.TestCase):
             environment = {
                 "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
                 "HOME": home,
+                "TMPDIR": home,
                 # SAM wants to know one even for what needs none.
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_EC2_METADATA_DISABLED": "true",
