@@ -81,7 +81,7 @@ class Encryption(Bridge):
         jobs, queue = self.capture()
         small = self.submit("Echo", self.echo(), jobs=jobs, metadata=self.metadata())
         self.see_nothing(self.received(queue))
-        body = self.sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"]
+        body = self.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"][0]["Body"]
         self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
         large = probe_pb2.EchoRequest(payload=BYTES * 100_000, response_bytes=500_000)
         large = self.submit("Echo", large)

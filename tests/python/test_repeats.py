@@ -6,7 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from bridge import ENDPOINT, Bridge, deadline, error_details_pb2, reason, rpc_status, seconds
+from bridge import ENDPOINT, Bridge, deadline, error_details_pb2, in_time, reason
+from bridge import rpc_status, seconds
 from lossy import Lossy
 from processes import PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2
@@ -133,17 +134,20 @@ class Repeats(Bridge):
         self.assertEqual(self.executions("never"), 0)
 
     def test_a_slow_queue_does_not_let_a_wait_overrun_the_callers_deadline(self):
-        release = threading.Event()
-        self.network.slow(SEND, release)
         request = self.request(
             "Sleep", probe_pb2.SleepRequest(duration=seconds(60)), wait=seconds(60)
         )
-        # An answer after it would be the error of a deadline.
-        call = self.far.Submit.future(request, metadata=[deadline(10)])
-        until(lambda: SEND in self.network.seen, "the queue to be asked")
-        # A part of the caller's time goes by while the queue takes the job.
-        threading.Timer(2, release.set).start()
-        job = call.result()
+
+        def submit():
+            release = threading.Event()
+            self.network.slow(SEND, release)
+            call = self.far.Submit.future(request, metadata=[deadline(10)])
+            until(self.network.spent, "the queue to be asked")
+            # A part of the caller's time goes by while the queue takes the job.
+            threading.Timer(2, release.set).start()
+            return call.result()
+
+        job = in_time(submit)
         self.assertLess(job.state, job_pb2.STATE_SUCCEEDED)
         self.jobs.Cancel(jobs_pb2.CancelRequest(id=job.id))
 

@@ -6,6 +6,7 @@ pub mod fuzz;
 pub mod messages;
 pub mod python;
 pub mod runtime_api;
+pub mod sockets;
 pub mod templates;
 
 pub use emulator::Emulator;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 
-/// What Cargo says about a package to its tests.
+/// Variables of a test program that a build must not see.
 const NOT_FOR_CARGO: [&str; 8] = [
     "RUSTC_BOOTSTRAP",
     "CARGO_MANIFEST_DIR",

@@ -27,7 +27,7 @@ pub fn write(config: &str, out: &Path, change: impl FnOnce(&mut InfraArgs)) {
 /// lacks.
 ///
 /// # Panics
-/// As [`write`].
+/// As [`write()`].
 pub fn write_other(out: &Path) {
     write("tests/fixtures/infra/gateway.toml", out, |args| {
         "shop".clone_into(&mut args.name);

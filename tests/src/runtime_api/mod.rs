@@ -26,9 +26,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// So much later than it says the model kills a process that has not answered, because a busy
-/// machine may keep a process from answering in time.
-const LATE: Duration = Duration::from_secs(60);
+/// The model waits so much longer than it says before it kills a process that has not
+/// answered, because a busy machine may stop a process for seconds.
+const LATE: Duration = Duration::from_secs(15);
+/// The time between SIGTERM and SIGKILL, for the same reason. Lambda gives 500 ms.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// The largest event of a synchronous invocation; Lambda's pollers are bound by
 /// it, too.
@@ -118,10 +120,9 @@ impl Function {
     }
 
     /// Ends the environment as Lambda does: a process with an internal extension gets SIGTERM
-    /// and some time, any other is killed at once. Lambda gives 500 ms, this model ten minutes,
-    /// because a busy machine may be as slow as that.
+    /// and 15 s, any other is killed at once.
     pub async fn shut_down(&self) -> Ended {
-        self.shut_down_after(Duration::from_secs(600)).await
+        self.shut_down_after(GRACE).await
     }
 
     /// As [`Function::shut_down`], with this time.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 /// Ends a class that hangs. The slowest takes two minutes on a machine that has nothing else
 /// to do.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 const CLASSES: [(&str, &[&str]); 34] = [
     ("test_abuse", &["Abuse", "Crowd", "SlowHandshakes"]),
@@ -73,7 +73,8 @@ fn run(module: &str, class: &str) -> Result<(), Failed> {
         let printed = String::from_utf8_lossy(&output.stdout);
         return Err(format!("{said}\n{printed}\nits logs: {}", folder.display()).into());
     }
-    fs::remove_dir_all(&folder)?;
+    // A process that was killed may still write: then the folder stays.
+    let _ = fs::remove_dir_all(&folder);
     Ok(())
 }
 

@@ -7,12 +7,12 @@
 mod classes;
 mod local;
 mod programs;
-mod sockets;
 mod stage;
 mod times;
 mod tour;
 
 use libtest_mimic::Arguments;
+use queuebridge_tests::sockets;
 use times::test;
 
 /// Tests at once. A test takes a core for a tenth of its time or less.
@@ -25,7 +25,6 @@ fn main() {
     tests.extend(programs::tests());
     tests.push(test("tour", tour::every_command_works));
     tests.push(test("every_class_is_a_test", classes::every_class_is_a_test));
-    tests.push(test("sockets::table", sockets::table_tells_loopback_from_the_rest));
     let watch = sockets::Watch::start();
     let conclusion = libtest_mimic::run(&arguments, tests);
     for (test, took) in times::all() {

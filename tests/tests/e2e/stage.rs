@@ -1,7 +1,8 @@
 //! What all tests of one run share: the interpreter, the binaries and the emulator.
 
 use queuebridge_tests::{Emulator, python, templates};
-use std::fs;
+use std::fs::{self, File};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -13,21 +14,31 @@ pub(crate) struct Stage {
     pub(crate) interpreter: PathBuf,
     pub(crate) binaries: &'static Path,
     pub(crate) emulator: &'static Emulator,
+    _lock: File,
 }
 
 impl Stage {
     /// # Panics
     /// When something cannot be built, installed or started, with the reason.
     pub(crate) fn shared() -> &'static Self {
-        static SHARED: OnceLock<Stage> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let runtime = Runtime::new().unwrap();
-            let interpreter = python::interpreter().unwrap();
-            let binaries = python::binaries();
-            let emulator = runtime.block_on(Emulator::shared());
-            templates::write_other(&folder("templates"));
-            Self { runtime, interpreter, binaries, emulator }
-        })
+        static SHARED: OnceLock<Option<Stage>> = OnceLock::new();
+        // What cannot be prepared is not tried again by every test.
+        let prepared = SHARED.get_or_init(|| catch_unwind(Self::prepare).ok());
+        prepared.as_ref().expect("the preparation failed: its panic is printed above")
+    }
+
+    fn prepare() -> Self {
+        let target = python::root().join("target");
+        fs::create_dir_all(&target).unwrap();
+        // A second run in this checkout waits for the first: they share folders.
+        let lock = File::create(target.join("e2e.lock")).unwrap();
+        lock.lock().unwrap();
+        let runtime = Runtime::new().unwrap();
+        let interpreter = python::interpreter().unwrap();
+        let binaries = python::binaries();
+        let emulator = runtime.block_on(Emulator::shared());
+        templates::write_other(&folder("templates"));
+        Self { runtime, interpreter, binaries, emulator, _lock: lock }
     }
 
     /// The interpreter with the environment of the tests, in `tests/python`.

@@ -13,11 +13,22 @@ pub(crate) fn test(
 ) -> Trial {
     let name = name.into();
     Trial::test(name.clone(), move || {
-        let begun = Instant::now();
-        let ended = run();
-        TIMES.lock().unwrap().push((name, begun.elapsed()));
-        ended
+        let _kept = Timed { name, begun: Instant::now() };
+        run()
     })
+}
+
+/// Keeps the time when it is dropped, also by a panic.
+struct Timed {
+    name: String,
+    begun: Instant,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        let name = std::mem::take(&mut self.name);
+        TIMES.lock().unwrap().push((name, self.begun.elapsed()));
+    }
 }
 
 /// The tests that have ended and the time of each, the slowest first.

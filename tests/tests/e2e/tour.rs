@@ -1,10 +1,14 @@
 //! The tour of the README, as it stands there.
 
+use crate::classes::PATIENCE;
 use crate::local::Local;
 use crate::stage::Stage;
 use libtest_mimic::Failed;
 use queuebridge_tests::python;
-use std::process::{Command, Stdio};
+use std::net::TcpListener;
+use std::process::Stdio;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 pub(crate) fn every_command_works() -> Result<(), Failed> {
     let readme = std::fs::read_to_string(python::root().join("README.md")).unwrap();
@@ -12,10 +16,9 @@ pub(crate) fn every_command_works() -> Result<(), Failed> {
     let commands = tour.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     assert!(commands.lines().count() > 15, "the tour has gone elsewhere");
     let local = Local::start();
-    // Another free port for the second stack of the tour.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let second = free.local_addr().unwrap().to_string();
-    drop(free);
+    // A free port for the second stack of the tour, below those that the system hands out.
+    let free = (18_000..20_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let second = format!("127.0.0.1:{}", free.unwrap());
     let binaries = format!("{}/queuebridge", Stage::shared().binaries.display());
     let build = "cargo build -q -p queuebridge-gateway\n";
     assert!(commands.contains(build), "what the tour builds is not what the tests have built");
@@ -26,12 +29,11 @@ pub(crate) fn every_command_works() -> Result<(), Failed> {
         .replace("target/debug/queuebridge", &binaries);
     // A command that fails leaves the second stack behind.
     let commands = format!("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{commands}");
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &commands])
-        .current_dir(python::root())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", &commands]).current_dir(python::root());
+    let output = bash.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = Stage::shared().runtime.block_on(async { timeout(PATIENCE, output).await });
+    let output = output.map_err(|_| format!("no end after {PATIENCE:?}"))??;
     let said = String::from_utf8_lossy(&output.stdout);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{commands}\n{said}\n{error}");

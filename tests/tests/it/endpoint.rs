@@ -173,10 +173,17 @@ async fn a_crowd_is_no_storm_of_connections() {
         let store = store.clone();
         callers.spawn(async move { store.get(&job(), START).await });
     }
-    while slow.at_once.load(Ordering::SeqCst) < 128 {
-        tokio::task::yield_now().await;
-    }
-    slow.gate.add_permits(1_000);
+    // Each answer makes room for one more request, which is waited for.
+    let one_by_one = async {
+        for request in 128..=1_000 {
+            while slow.requests.load(Ordering::SeqCst) < request {
+                sleep(Duration::from_millis(1)).await;
+            }
+            slow.gate.add_permits(1);
+        }
+        slow.gate.add_permits(1_000);
+    };
+    timeout(Duration::from_secs(600), one_by_one).await.unwrap();
     while let Some(found) = callers.join_next().await {
         assert!(found.unwrap().unwrap().is_none());
     }

@@ -14,6 +14,7 @@ mod golden;
 mod infra;
 mod lambda;
 mod lints;
+mod loopback_only;
 mod next;
 mod ordered;
 mod parking;

@@ -131,7 +131,7 @@ impl Config {
         let drain_timeout = time(name::DRAIN_TIMEOUT, 30);
         let receive_wait = match get(name::RECEIVE_WAIT).map(seconds) {
             None => LONGEST_WAIT,
-            Some(Some(wait)) if (1..=20).any(|whole| wait == Duration::from_secs(whole)) => wait,
+            Some(Some(wait)) if is_whole(wait) && wait <= LONGEST_WAIT => wait,
             Some(_) => {
                 let name = name::RECEIVE_WAIT;
                 errors.push(format!("{name}: expected whole seconds, from 1s to 20s"));
@@ -228,6 +228,11 @@ fn host<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) ->
         errors.push(format!("{queue}: give the URL of a queue to poll, or in {listen} an address"));
     }
     Host::Container { queue_url, listen }
+}
+
+/// Whether it is one or more whole seconds.
+fn is_whole(time: Duration) -> bool {
+    time.as_secs() > 0 && time.subsec_nanos() == 0
 }
 
 /// Names with commas between them.

@@ -83,8 +83,14 @@ fn operation_in(status: &Status) -> Operation {
 async fn work_that_takes_too_long_becomes_a_ticket_and_goes_on() {
     let mut slow = slow();
     let world = World::script(slow.script, modes(&[Mode::Auto])).await;
-    let request = with("auto", Some(ENOUGH));
-    let status = world.patient_call(request).await.unwrap_err();
+    let mut status = world.patient_call(with("auto", Some(ENOUGH))).await.unwrap_err();
+    // The gateway answers 100 ms before the deadline. On a busy machine it may be late.
+    for _ in 0..4 {
+        if status.code() == Code::Cancelled {
+            slow.started.recv().await.unwrap();
+            status = world.patient_call(with("auto", Some(ENOUGH))).await.unwrap_err();
+        }
+    }
     assert_eq!(
         (status.code(), reason(&status).as_str()),
         (Code::DeadlineExceeded, "STILL_RUNNING")

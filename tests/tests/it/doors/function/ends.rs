@@ -62,7 +62,7 @@ async fn a_job_names_no_reply_shard_because_nobody_would_read_it() {
 async fn a_wait_that_does_not_fit_ends_with_the_job_as_it_stands() {
     let deployment = Deployment::new().await;
     let function = deployment.function(&[]).await;
-    let time = Duration::from_secs(3);
+    let time = Duration::from_secs(6);
     for door in BUFFERED {
         let protocol = Protocol::ConnectProto;
         let reply = send(&function, door, protocol.request(&submit(60)), time).await;

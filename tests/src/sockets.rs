@@ -1,6 +1,5 @@
 //! What the tests start listens on the loopback interface only.
 
-use libtest_mimic::Failed;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -14,13 +13,16 @@ const PERIOD: Duration = Duration::from_millis(200);
 const LISTENS: &str = "0A";
 
 /// Looks again and again, while the tests run.
-pub(crate) struct Watch {
+#[derive(Debug)]
+pub struct Watch {
     stop: Sender<()>,
     thread: JoinHandle<BTreeSet<String>>,
 }
 
 impl Watch {
-    pub(crate) fn start() -> Self {
+    /// Begins to look.
+    #[must_use]
+    pub fn start() -> Self {
         let (stop, stopped) = channel();
         let thread = thread::spawn(move || {
             let mut found = BTreeSet::new();
@@ -34,13 +36,20 @@ impl Watch {
 
     /// Every process that this program started, directly or not, and that listened on
     /// another interface, with the address.
-    pub(crate) fn end(self) -> BTreeSet<String> {
+    ///
+    /// # Panics
+    /// When the watch itself has panicked.
+    #[must_use]
+    pub fn end(self) -> BTreeSet<String> {
         drop(self.stop);
         self.thread.join().unwrap()
     }
 }
 
-fn beyond_loopback() -> Vec<String> {
+/// Each socket of this program, and of what it has started, that listens on another interface
+/// now: the command and the address.
+#[must_use]
+pub fn beyond_loopback() -> Vec<String> {
     let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/net/{name}")));
     let sockets: Vec<_> = tables.iter().flatten().flat_map(|table| listening(table)).collect();
     let elsewhere = sockets.into_iter().filter(|(address, _)| !address.ip().is_loopback());
@@ -81,7 +90,7 @@ fn owner(inode: u64) -> Option<String> {
     };
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let pid = pids.find(|pid| has(pid) && is_ours(*pid))?;
+    let pid = pids.find(|pid| is_ours(*pid) && has(pid))?;
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     Some(command.replace('\0', " "))
 }
@@ -95,23 +104,36 @@ fn is_ours(pid: u32) -> bool {
     std::iter::successors(Some(pid), |pid| parent(*pid)).any(|pid| pid == std::process::id())
 }
 
-/// A table as the kernel writes it: on all interfaces, on loopback, and a connection.
-pub(crate) fn table_tells_loopback_from_the_rest() -> Result<(), Failed> {
-    let table = "\
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A table as the kernel writes it.
+    const TABLE: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:22B3 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1
    1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1
    2: 0100007F:1F90 0100007F:D2F0 01 00000000:00000000 00:00000000 00000000     0        0 13 1
    3: 0000000000000000FFFF00000100007F:1F91 0:0 0A 00000000:00000000 00:0 0  0 0 14 1
 ";
-    let found: Vec<_> =
-        listening(table).into_iter().map(|(at, inode)| (at.to_string(), inode)).collect();
-    let expected = [("0.0.0.0:8883", 11), ("127.0.0.1:8080", 12), ("127.0.0.1:8081", 14)];
-    assert_eq!(found, expected.map(|(at, inode)| (at.to_owned(), inode)));
-    // Of what listens here, this program finds its own.
-    let own = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let here = listening(&fs::read_to_string("/proc/net/tcp")?);
-    let (_, inode) = here.into_iter().find(|(at, _)| Some(*at) == own.local_addr().ok()).unwrap();
-    assert!(owner(inode).is_some_and(|command| command.contains("e2e")));
-    Ok(())
+
+    #[test]
+    fn a_table_names_who_listens_and_where() {
+        let found: Vec<_> =
+            listening(TABLE).into_iter().map(|(at, inode)| (at.to_string(), inode)).collect();
+        let expected = [("0.0.0.0:8883", 11), ("127.0.0.1:8080", 12), ("127.0.0.1:8081", 14)];
+        assert_eq!(found, expected.map(|(at, inode)| (at.to_owned(), inode)));
+    }
+
+    #[test]
+    fn a_socket_of_this_program_has_an_owner_and_a_closed_one_has_none() {
+        let own = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = listening(&fs::read_to_string("/proc/net/tcp").unwrap());
+        let (_, inode) =
+            here.into_iter().find(|(at, _)| Some(*at) == own.local_addr().ok()).unwrap();
+        assert!(owner(inode).is_some());
+        drop(own);
+        assert_eq!(owner(inode), None);
+    }
 }
