@@ -26,7 +26,8 @@ def until(condition, what, patience=PATIENCE):
     raise AssertionError(f"waited {patience} s in vain for {what}")
 
 
-def _die_with_parent():
+def die_with_parent():
+    """Ends this process when the one that started it ends, however that happens."""
     _LIBC.prctl(1, signal.SIGKILL)
 
 
@@ -43,7 +44,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def logged(self, message, **known):

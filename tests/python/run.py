@@ -7,6 +7,8 @@ import sys
 import time
 import unittest
 
+from processes import die_with_parent
+
 
 class Timed(unittest.TextTestResult):
     """Says beside each test how long it took."""
@@ -30,6 +32,7 @@ def classes():
 
 
 def main(name):
+    die_with_parent()
     if name == "--list":
         print(*classes(), sep="\n")
         return 0

@@ -31,8 +31,9 @@ pub(crate) fn every_command_works() -> Result<(), Failed> {
     let commands = format!("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{commands}");
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", &commands]).current_dir(python::root());
-    let output = bash.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = Stage::shared().runtime.block_on(async { timeout(PATIENCE, output).await });
+    bash.stdin(Stdio::null()).kill_on_drop(true);
+    let run = async { timeout(PATIENCE, bash.output()).await };
+    let output = Stage::shared().runtime.block_on(run);
     let output = output.map_err(|_| format!("no end after {PATIENCE:?}"))??;
     let said = String::from_utf8_lossy(&output.stdout);
     let error = String::from_utf8_lossy(&output.stderr);
