@@ -2,8 +2,13 @@
 
 use crate::auth::{Rights, Verb};
 use queuebridge_proto::JobId;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tonic::{Request, Status};
+
+/// What is stored of who has submitted something: enough to know the same subject again,
+/// and not its name.
+pub type Owner = [u8; 16];
 
 /// The authenticated caller.
 #[derive(Clone, Debug)]
@@ -42,6 +47,20 @@ impl Identity {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| Status::unauthenticated("the caller has no identity"))
+    }
+
+    /// The mark of this subject: the beginning of a SHA-256 over tenant and subject, kept
+    /// apart by the length of the first.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        let digest = Sha256::new_with_prefix("queuebridge.v1.Owner")
+            .chain_update((self.tenant.len() as u64).to_be_bytes())
+            .chain_update(&*self.tenant)
+            .chain_update(&*self.subject)
+            .finalize();
+        let mut owner = Owner::default();
+        owner.copy_from_slice(&digest[..16]);
+        owner
     }
 
     /// Whether the caller may do this with jobs of a method.
