@@ -44,6 +44,7 @@ async fn serve(args: &ConfigArgs) -> Exit {
         }
     };
     start_logging(&config.log);
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     if config::is_lambda() {
         return ended(lambda::run(config).await);
     }
@@ -88,6 +89,7 @@ fn signals() -> std::io::Result<(Signal, Signal, Signal)> {
 fn check_config(args: &ConfigArgs) -> Exit {
     match Config::from_process(args.config.as_deref()) {
         Ok(config) => {
+            config.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
             print!("{config}");
             Exit::Success
         }

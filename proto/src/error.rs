@@ -116,7 +116,8 @@ pub mod reason {
     pub const CREDENTIALS_EXPIRED: &str = "CREDENTIALS_EXPIRED";
     /// The keys that credentials are checked with cannot be had at the moment.
     pub const AUTH_UNAVAILABLE: &str = "AUTH_UNAVAILABLE";
-    /// The caller is known, and its credentials name no tenant.
+    /// The caller is known, and its credentials name no tenant, or one that their issuer
+    /// may not name.
     pub const NO_TENANT: &str = "NO_TENANT";
     /// None of the caller's roles grants this.
     pub const NOT_GRANTED: &str = "NOT_GRANTED";

@@ -24,6 +24,7 @@ pub mod outcome;
 pub mod raw;
 pub mod redaction;
 pub mod reply;
+pub mod tenant;
 pub mod time;
 
 pub use envelope::EnvelopeError;

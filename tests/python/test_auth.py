@@ -242,6 +242,32 @@ class Auth(Bridge):
         self.is_refused(unavailable, self.call, self.bearer(issuer.token()), jobs)
         self.assertTrue(self.call(self.of("shop"), jobs), "others are not held up")
 
+    def test_an_issuer_names_its_own_tenants_and_no_other(self):
+        ci = Issuer(Key("ci"))
+        self.addCleanup(ci.close)
+        second = f'[[auth.jwt]]\nissuer = "{ci.url}"\naudience = "queuebridge"\njwks = "{ci.url}"\n'
+        gateway = self.new_guarded(f'tenants = ["shop"]\n{second}tenants = ["acme", "eu-*"]\n')
+        jobs = self.connect(gateway)
+        bearer = lambda issuer, tenant: self.bearer(issuer.token(tenant=tenant))
+        id = self.call(bearer(self.issuer, "shop"), jobs).id
+        for tenant in ["acme", "eu-1"]:
+            self.assertTrue(self.call(bearer(ci, tenant), jobs))
+        # The other issuer's tenant, in a token that is right in everything.
+        no_tenant = ("PERMISSION_DENIED", "NO_TENANT")
+        for issuer, tenant in [(ci, "shop"), (ci, "eu"), (ci, "acme2"), (self.issuer, "acme")]:
+            error = self.is_refused(no_tenant, self.call, bearer(issuer, tenant), jobs)
+            self.assertIn("issuer may not name", error.details())
+        self.is_refused(no_tenant, self.get_as, bearer(ci, "shop"), id, jobs)
+        self.assertNotIn("may name the same tenants", gateway.log.read_text())
+        # Without lists each may name the tenants of the other, which is said at the start.
+        overlapping = self.new_guarded(second)
+        self.assertTrue(self.call(bearer(ci, "shop"), self.connect(overlapping)))
+        warning = (
+            f'auth.jwt: the issuers "{self.issuer.url}" and "{ci.url}" may name the same tenants: "*"; '
+            "give each a list of its own in `tenants`"
+        )
+        self.assertTrue(overlapping.logged(warning), overlapping.log.read_text())
+
     def test_a_tenant_sees_its_own_jobs_and_cannot_tell_that_there_are_others(self):
         id = self.call(self.of("shop")).id
         self.assertEqual(self.get_as(self.of("owner"), id).state, job_pb2.STATE_SUCCEEDED)

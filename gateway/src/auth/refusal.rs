@@ -37,6 +37,12 @@ pub(super) fn no_tenant() -> Status {
     status(Code::PermissionDenied, reason::NO_TENANT, message)
 }
 
+/// The token names a tenant that is not among its issuer's.
+pub(super) fn foreign_tenant() -> Status {
+    let message = "the token's issuer may not name the tenant that the token names";
+    status(Code::PermissionDenied, reason::NO_TENANT, message)
+}
+
 /// The caller may not do this.
 pub(super) fn not_granted(verb: Verb) -> Status {
     let message = format!("the caller's roles do not grant `{}` on this method", verb.name());

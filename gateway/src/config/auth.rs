@@ -1,8 +1,13 @@
 //! Who may call: `auth = "none"`, or a table of those who are known.
 
 mod show;
+mod tenants;
 
+pub(crate) use queuebridge_proto::tenant::RULE as TENANT;
+pub use queuebridge_proto::tenant::is_tenant;
 pub(super) use show::show;
+pub use tenants::TenantPattern;
+pub(super) use tenants::overlaps;
 
 use super::MethodPattern;
 use super::reader::{Found, Reader, found};
@@ -72,8 +77,25 @@ pub enum Jwks {
 pub enum TenantFrom {
     /// All callers of an issuer have the same.
     Fixed(String),
-    /// It stands in a claim; one that begins with `/` is a JSON Pointer.
-    Claim(String),
+    /// It stands in a claim.
+    Claim {
+        /// The claim; one that begins with `/` is a JSON Pointer. Default: `tenant`.
+        name: String,
+        /// The tenants that the claim may name; the tokens of all others are refused.
+        /// Default: every tenant.
+        tenants: Vec<TenantPattern>,
+    },
+}
+
+impl TenantFrom {
+    /// Whether a token may be of this tenant.
+    #[must_use]
+    pub fn may_be(&self, tenant: &str) -> bool {
+        match self {
+            Self::Fixed(fixed) => fixed == tenant,
+            Self::Claim { tenants, .. } => tenants.iter().any(|pattern| pattern.matches(tenant)),
+        }
+    }
 }
 
 /// A client certificate that is known by one of its names. The connection has made sure
@@ -102,17 +124,6 @@ pub enum CertificateName {
 const LEEWAY: Duration = Duration::from_secs(30);
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 const AUTH: &str = "\"none\", or a table with `api_keys`, `jwt` or `certificate`";
-/// The rule of [`is_tenant`], in words.
-pub(crate) const TENANT: &str = "1 to 63 characters of A-Z, a-z, 0-9, '_' and '-'";
-
-/// Whether a text can be a tenant: it fits into an ordering group together with a key
-/// of 64 characters.
-#[must_use]
-pub fn is_tenant(text: &str) -> bool {
-    let legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(legal)
-}
-
 /// A tenant.
 pub(super) fn tenant() -> impl FnOnce(&Value) -> Result<String, String> {
     text(TENANT, |text| is_tenant(text).then(|| text.to_owned()))
@@ -177,10 +188,13 @@ fn issuer(reader: &mut Reader, before: &[IssuerConfig]) -> Option<IssuerConfig> 
     let algorithms = reader.read("algorithms", algorithms);
     let leeway = reader.read("leeway", time(Duration::ZERO..=MAX_LEEWAY));
     let claim = reader.read("tenant_claim", text("the name of a claim", filled));
+    let patterns = reader.read("tenants", tenants::patterns);
     let fixed = reader.read("tenant", tenant());
-    if claim.is_some() && fixed.is_some() {
-        let problem = "there is a tenant for all its callers";
-        reader.complain(reader.at("tenant_claim"), problem, "only one of the two");
+    for (key, given) in [("tenant_claim", claim.is_some()), ("tenants", patterns.is_some())] {
+        if given && fixed.is_some() {
+            let problem = "there is a tenant for all its callers";
+            reader.complain(reader.at(key), problem, "only one of the two");
+        }
     }
     let roles_claim = reader.read("roles_claim", text("the name of a claim", filled));
     Some(IssuerConfig {
@@ -191,7 +205,10 @@ fn issuer(reader: &mut Reader, before: &[IssuerConfig]) -> Option<IssuerConfig> 
         leeway: leeway.unwrap_or(LEEWAY),
         tenant: match fixed {
             Some(tenant) => TenantFrom::Fixed(tenant),
-            None => TenantFrom::Claim(claim.unwrap_or_else(|| "tenant".to_owned())),
+            None => TenantFrom::Claim {
+                name: claim.unwrap_or_else(|| "tenant".to_owned()),
+                tenants: patterns.unwrap_or_else(|| vec![TenantPattern::every()]),
+            },
         },
         roles_claim: roles_claim.unwrap_or_else(|| "roles".to_owned()),
     })

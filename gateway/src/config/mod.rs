@@ -37,7 +37,7 @@ mod variables;
 pub(crate) use auth::TENANT;
 pub use auth::{
     AuthConfig, CallersConfig, CertificateConfig, CertificateName, IssuerConfig, Jwks, TenantFrom,
-    is_tenant,
+    TenantPattern, is_tenant,
 };
 pub use callbacks::{CallbackConfig, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
@@ -241,6 +241,15 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let (text, env) = given::text(text, env);
         read::config(&text, env)
+    }
+
+    /// What is no mistake and may not be meant, as sentences for the operator.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.auth {
+            AuthConfig::None => Vec::new(),
+            AuthConfig::Callers(callers) => auth::overlaps(&callers.jwt),
+        }
     }
 }
 

@@ -41,10 +41,15 @@ impl Claims {
     ) -> Result<Identity, Status> {
         let tenant = match &config.tenant {
             TenantFrom::Fixed(tenant) => tenant.as_str(),
-            TenantFrom::Claim(name) => self.find(name).and_then(Value::as_str).unwrap_or_default(),
+            TenantFrom::Claim { name, .. } => {
+                self.find(name).and_then(Value::as_str).unwrap_or_default()
+            }
         };
         if !is_tenant(tenant) {
             return Err(refusal::no_tenant());
+        }
+        if !config.tenant.may_be(tenant) {
+            return Err(refusal::foreign_tenant());
         }
         let roles = self.find(&config.roles_claim).map(words).unwrap_or_default();
         let subject = self.0.get("sub").and_then(Value::as_str).unwrap_or("unnamed");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Jwks, TenantFrom};
+use crate::config::{Jwks, TenantFrom, TenantPattern};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
@@ -84,7 +84,12 @@ fn now() -> u64 {
 }
 
 fn claim() -> TenantFrom {
-    TenantFrom::Claim("tenant".to_owned())
+    TenantFrom::Claim { name: "tenant".to_owned(), tenants: vec![TenantPattern::every()] }
+}
+
+fn claim_of(tenants: &[&str]) -> TenantFrom {
+    let tenants = tenants.iter().map(|text| text.parse().unwrap()).collect();
+    TenantFrom::Claim { name: "tenant".to_owned(), tenants }
 }
 
 fn reason_of(status: &Status) -> String {
@@ -190,6 +195,27 @@ async fn the_tenant_is_the_claims_or_the_issuers() {
         assert_eq!(reason_of(&refused), reason::NO_TENANT);
         assert_eq!(refused.code(), Code::PermissionDenied);
     }
+}
+
+#[tokio::test]
+async fn an_issuer_names_its_own_tenants_and_no_other() {
+    let (_dir, path) = place();
+    let login = Login::new("k1");
+    publish(&path, &[&login]);
+    let issuers = issuers(&path, claim_of(&["acme", "eu-*"]));
+    for tenant in ["acme", "eu-1", "eu-"] {
+        let caller = issuers.identify(&login.token(&with("tenant", tenant))).await.unwrap();
+        assert_eq!(&*caller.tenant, tenant);
+    }
+    for tenant in ["shop", "acme2", "acm", "eu", "xeu-1", "ACME", "eu-*", "*"] {
+        let token = login.token(&with("tenant", tenant));
+        let refused = issuers.identify(&token).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{tenant}");
+        assert_eq!(reason_of(&refused), reason::NO_TENANT, "{tenant}");
+        assert!(issuers.seen(&token).is_none(), "{tenant}");
+    }
+    let refused = issuers.identify(&login.token(&with("tenant", "shop"))).await.unwrap_err();
+    assert!(refused.message().contains("issuer may not name"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,7 +42,10 @@ fn show_issuer(f: &mut fmt::Formatter<'_>, issuer: &IssuerConfig) -> fmt::Result
     line(f, "leeway", quoted(format_duration(issuer.leeway)))?;
     match &issuer.tenant {
         TenantFrom::Fixed(tenant) => line(f, "tenant", quoted(tenant))?,
-        TenantFrom::Claim(claim) => line(f, "tenant_claim", quoted(claim))?,
+        TenantFrom::Claim { name, tenants } => {
+            line(f, "tenant_claim", quoted(name))?;
+            line(f, "tenants", list(tenants))?;
+        }
     }
     line(f, "roles_claim", quoted(&issuer.roles_claim))
 }

@@ -23,6 +23,12 @@ algorithms = ["EdDSA"]
 leeway = "5s"
 tenant = "ci"
 roles_claim = "/realm_access/roles"
+[[auth.jwt]]
+issuer = "eu"
+audience = "queuebridge"
+jwks = "/etc/queuebridge/eu.json"
+tenant_claim = "org"
+tenants = ["acme", "eu-*"]
 [[auth.certificate]]
 uri = "spiffe://example/billing"
 tenant = "shop"
@@ -59,13 +65,41 @@ fn callers_are_read_with_their_defaults_and_shown_as_they_are_read() {
     let callers = callers(WHOLE);
     let first = &callers.jwt[0];
     assert_eq!(first.algorithms, [Algorithm::RS256, Algorithm::ES256]);
-    assert_eq!(first.tenant, TenantFrom::Claim("tenant".to_owned()));
+    let (name, every) = ("tenant".to_owned(), vec![TenantPattern::every()]);
+    assert_eq!(first.tenant, TenantFrom::Claim { name, tenants: every });
     assert_eq!((first.leeway, first.roles_claim.as_str()), (LEEWAY, "roles"));
     assert_eq!(callers.jwt[1].tenant, TenantFrom::Fixed("ci".to_owned()));
     assert_eq!(callers.grants[0].verbs, [Verb::Submit, Verb::Read]);
     let shown = parsed(WHOLE).unwrap().to_string();
     let auth = shown.split("\n\n").find(|part| part.starts_with("[auth]")).unwrap();
     assert_eq!(callers, self::callers(auth));
+}
+
+#[test]
+fn issuers_that_may_name_the_same_tenants_are_warned_of() {
+    let issuer = |name: &str, rest: &str| {
+        format!("[[auth.jwt]]\nissuer = \"{name}\"\naudience = \"a\"\njwks = \"f\"\n{rest}\n")
+    };
+    let warnings = |issuers: &[(&str, &str)]| {
+        let text: String = issuers.iter().map(|(name, rest)| issuer(name, rest)).collect();
+        parsed(&text).unwrap().warnings()
+    };
+    let lists = [("one", "tenants = [\"acme\", \"eu-*\"]"), ("two", "tenants = \"shop\"")];
+    assert!(warnings(&lists).is_empty());
+    assert!(warnings(&[("alone", "")]).is_empty());
+    let found = warnings(&[lists[0], lists[1], ("three", "tenant = \"eu-1\""), ("four", "")]);
+    let expected = [
+        ("one", "three", "\"eu-1\""),
+        ("one", "four", "\"acme\", \"eu-*\""),
+        ("two", "four", "\"shop\""),
+        ("three", "four", "\"eu-1\""),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (warning, (one, other, tenants)) in found.iter().zip(expected) {
+        let (issuers, tenants) = (format!("\"{one}\" and \"{other}\""), format!(": {tenants};"));
+        assert!(warning.contains(&issuers) && warning.contains(&tenants), "{warning}");
+    }
+    assert!(parsed("auth = \"none\"").unwrap().warnings().is_empty());
 }
 
 #[test]
@@ -89,6 +123,9 @@ fn mistakes_are_named_by_their_places() {
         (format!("[[auth.jwt]]\n{issuer}leeway = \"1h\""), "auth.jwt[0].leeway"),
         (format!("[[auth.jwt]]\n{issuer}tenant = \"a b\""), "auth.jwt[0].tenant"),
         (format!("[[auth.jwt]]\n{issuer}tenant = \"a\"\ntenant_claim = \"b\""), "tenant_claim"),
+        (format!("[[auth.jwt]]\n{issuer}tenant = \"a\"\ntenants = \"a\""), "jwt[0].tenants"),
+        (format!("[[auth.jwt]]\n{issuer}tenants = []"), "auth.jwt[0].tenants"),
+        (format!("[[auth.jwt]]\n{issuer}tenants = [\"a*b\"]"), "auth.jwt[0].tenants"),
         (format!("[[auth.jwt]]\n{issuer}[[auth.jwt]]\n{issuer}"), "auth.jwt[1].issuer"),
         (format!("[[auth.jwt]]\n{issuer}secret = \"x\""), "auth.jwt[0].secret"),
         (issuer.replace("\"f\"", "\"http://login.example.com/jwks\""), "auth.jwt[0].jwks"),

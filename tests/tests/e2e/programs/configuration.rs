@@ -41,6 +41,25 @@ pub(super) fn printed_without_secrets() {
     }
 }
 
+pub(super) fn warnings() {
+    let issuer = |name: &str| {
+        format!("{{ issuer = \"{name}\", audience = \"queuebridge\", jwks = \"/{name}.json\" }}")
+    };
+    let auth = format!("{{ jwt = [{}, {}] }}", issuer("one"), issuer("two"));
+    let mut environment = gateway();
+    environment.retain(|(name, _)| *name != "QB_AUTH");
+    environment.push(("QB_AUTH", auth));
+    let mut command = program("queuebridge", &environment);
+    command.arg("check-config");
+    let output = ended(command);
+    let (said, error) = printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}{error}");
+    let warning =
+        "warning: auth.jwt: the issuers \"one\" and \"two\" may name the same tenants: \"*\"";
+    assert!(error.contains(warning), "{error}");
+    assert!(said.contains("tenants = [\"*\"]") && !said.contains("warning"), "{said}");
+}
+
 pub(super) fn misspelt() {
     let mut environment = gateway();
     environment.push(("QB_LISTN", "127.0.0.1:0".into()));

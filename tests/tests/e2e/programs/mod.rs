@@ -17,12 +17,13 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         ("check_config_names_every_mistake_and_no_secret", configuration::mistakes),
         (
             "check_config_prints_a_configuration_without_its_secrets",
             configuration::printed_without_secrets,
         ),
+        ("check_config_warns_of_issuers_with_the_same_tenants", configuration::warnings),
         ("serve_refuses_a_misspelt_variable", configuration::misspelt),
         ("a_worker_names_every_mistake_and_no_secret", configuration::mistakes_of_a_worker),
         ("a_taken_port_is_named_and_its_owner_goes_on", ports::taken),
