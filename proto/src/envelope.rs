@@ -46,6 +46,10 @@ pub mod attribute {
     pub const BRANCHES: &str = "qb-branches";
     /// Only in a parking queue: why the message was parked, in `UPPER_SNAKE`.
     pub const PARKED: &str = "qb-parked";
+    /// Only on callbacks to queues and topics: the tenant of the job.
+    pub const TENANT: &str = "qb-tenant";
+    /// Only on callbacks to queues and topics: how the job ended, in `UPPER_SNAKE`.
+    pub const STATE: &str = "qb-state";
 
     /// The data type of an attribute, in the words of SNS.
     #[must_use]

@@ -23,7 +23,7 @@ use queuebridge_proto::Keyring;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::{Clock, Stores};
 use queuebridge_web::{DescriptorError, Descriptors, pool};
-use queuebridge_worker::callbacks::{Networks, Sender, SenderSettings};
+use queuebridge_worker::callbacks::{Networks, Sender, SenderKeys, SenderSettings};
 use queuebridge_worker::host::outbox::{Queues, SqsOutbox};
 use queuebridge_worker::host::poller::{self, PollerSettings};
 use queuebridge_worker::host::source::Source;
@@ -316,7 +316,8 @@ impl Stack {
         let callback_config = CallbackConfig { queue, allow, allow_http: true, targets };
         let here = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok());
         let networks = Networks::public_and(here.collect());
-        let sender = SenderSettings { signing_keys: None, networks, result_url: None };
+        let signing_keys = SenderKeys::default();
+        let sender = SenderSettings { signing_keys, networks, result_url: None };
         let sender = Sender::new(sender, None).map_err(LocalError::Certificates)?;
         let known = pool(self.descriptor_sets.iter().copied())?;
         let descriptors = Descriptors::of([&known]);

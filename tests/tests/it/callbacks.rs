@@ -14,7 +14,7 @@ use queuebridge_proto::v1::{Announcement, Callback, CallbackMessage, State};
 use queuebridge_proto::{JobId, callback};
 use queuebridge_store::ResultStore;
 use queuebridge_store::testing::Fault;
-use queuebridge_worker::callbacks::{Networks, Sender, SenderSettings};
+use queuebridge_worker::callbacks::{Networks, Sender, SenderKeys, SenderSettings};
 use queuebridge_worker::outbox::{Outbox, OutboxError, Outgoing};
 use queuebridge_worker::{Delivery, Reason, Role, Runner, RunnerSettings, Verdict, batch};
 use std::sync::Arc;
@@ -154,7 +154,8 @@ impl Callers {
         let (worker, _) = doubtful();
         let here = vec!["127.0.0.0/8".parse().unwrap()];
         let networks = Networks::public_and(here);
-        let sender = SenderSettings { signing_keys: None, networks, result_url: None };
+        let signing_keys = SenderKeys::default();
+        let sender = SenderSettings { signing_keys, networks, result_url: None };
         let sender = Sender::new(sender, None).unwrap();
         let settings = RunnerSettings {
             role: Role::Callbacks,

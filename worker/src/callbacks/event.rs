@@ -24,12 +24,13 @@ const INLINE: usize = 12_000;
 /// A finished job, ready to be told.
 pub(super) struct Event {
     id: JobId,
+    tenant: String,
     purged: bool,
     job: Job,
 }
 
 impl Event {
-    pub(super) fn new(id: &JobId, method: &str, mut record: Record) -> Self {
+    pub(super) fn new(id: &JobId, method: &str, tenant: &str, mut record: Record) -> Self {
         let purged = record.outcome.is_none();
         let report = record.outcome.as_mut().and_then(|outcome| outcome.gather.take());
         let mut left = INLINE;
@@ -44,7 +45,7 @@ impl Event {
             }
             job.gather = Some(Box::new(gather));
         }
-        Self { id: *id, purged, job }
+        Self { id: *id, tenant: tenant.to_owned(), purged, job }
     }
 
     /// The callback's id, the same in every try.
@@ -54,12 +55,18 @@ impl Event {
 
     /// What a gRPC receiver gets.
     pub(super) fn notification(&self) -> NotifyRequest {
-        NotifyRequest { id: self.id(), job: Some(self.job.clone()) }
+        let tenant = self.tenant.clone();
+        NotifyRequest { id: self.id(), job: Some(self.job.clone()), tenant }
     }
 
     /// How the job ended, in lower case.
     pub(super) fn state(&self) -> &'static str {
         state_name(self.job.state())
+    }
+
+    /// Whose job it is.
+    pub(super) fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     pub(super) fn method(&self) -> &str {
@@ -73,6 +80,7 @@ impl Event {
         let mut put = |name: &str, value: Value| data.insert(name.to_owned(), value);
         put("id", job.id.clone().into());
         put("name", format!("operations/{}", job.id).into());
+        put("tenant", self.tenant.clone().into());
         put("method", job.method.clone().into());
         put("state", self.state().to_uppercase().into());
         put("attempt", job.attempt.into());
@@ -257,9 +265,13 @@ mod tests {
         };
         let record =
             Record { state: State::Succeeded, outcome: Some(outcome), ..Record::new("/a.B/C") };
-        let event = Event::new(&id, "/a.B/C", record);
-        let json = event.to_json(Some("https://results/"), UnixMillis(0));
-        (serde_json::from_str(&json).unwrap(), event.notification().job.unwrap())
+        let event = Event::new(&id, "/a.B/C", "t", record);
+        let json: Value =
+            serde_json::from_str(&event.to_json(Some("https://results/"), UnixMillis(0))).unwrap();
+        let notification = event.notification();
+        // Whatever else is told, the tenant is.
+        assert_eq!((&json["data"]["tenant"], notification.tenant.as_str()), (&"t".into(), "t"));
+        (json, notification.job.unwrap())
     }
 
     #[test]

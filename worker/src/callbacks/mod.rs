@@ -11,11 +11,13 @@ mod http;
 mod schedule;
 mod sender;
 mod signature;
+mod tenants;
 mod timer;
 
 pub use guard::Networks;
 pub use sender::{Sender, SenderSettings};
 pub use signature::{SigningKeys, SigningKeysError};
+pub use tenants::{SenderKeys, TenantKeysError};
 
 use crate::delivery::Delivery;
 use crate::outbox::{MAX_DELAY, Outgoing};
@@ -91,7 +93,8 @@ impl Work<'_> {
                 return Verdict::redeliver(BACKOFF, Reason::StoreUnavailable);
             }
         };
-        let event = Event::new(&self.id, &self.message.method, record);
+        let (method, tenant) = (&self.message.method, &self.message.tenant);
+        let event = Event::new(&self.id, method, tenant, record);
         let target = self.message.callback.as_ref().and_then(|callback| callback.target.as_ref());
         let Some(target) = target else { return self.park(park::reason::CALLBACK_FAILED).await };
         match sender.send(target, &event, self.now()).await {

@@ -3,9 +3,10 @@
 use super::event::Event;
 use super::guard::Networks;
 use super::http::{Http, Reply};
-use super::signature::SigningKeys;
+use super::tenants::SenderKeys;
 use crate::host::targets::NamedTargets;
 use queuebridge_proto::UnixMillis;
+use queuebridge_proto::envelope::attribute;
 use queuebridge_proto::v1::callback::Target;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,8 @@ const MAX_GONE: usize = 10_000;
 /// How callbacks are made.
 #[derive(Clone, Debug)]
 pub struct SenderSettings {
-    /// Sign webhooks and gRPC callbacks; `None`: they are not signed.
-    pub signing_keys: Option<SigningKeys>,
+    /// Sign webhooks and gRPC callbacks.
+    pub signing_keys: SenderKeys,
     /// The addresses that may be called.
     pub networks: Networks,
     /// What stands before a job's id in the URL of a large answer.
@@ -34,7 +35,9 @@ pub struct Sender {
     settings: SenderSettings,
     http: Http,
     named: Option<NamedTargets>,
-    gone: Mutex<HashMap<String, Instant>>,
+    /// By tenant and URL: a receiver that wants nothing of one tenant may want to hear of
+    /// the others.
+    gone: Mutex<HashMap<(String, String), Instant>>,
 }
 
 /// What came of telling.
@@ -79,7 +82,8 @@ impl Sender {
     }
 
     async fn web(&self, url: &str, event: &Event, now: UnixMillis) -> Sent {
-        if self.is_gone(url) {
+        let receiver = (event.tenant().to_owned(), url.to_owned());
+        if self.is_gone(&receiver) {
             return Sent::Gone;
         }
         let body = event.to_json(self.settings.result_url.as_deref(), now);
@@ -89,7 +93,7 @@ impl Sender {
             let mut gone = self.gone();
             gone.retain(|_, until| *until > Instant::now());
             if gone.len() < MAX_GONE {
-                gone.insert(url.to_owned(), Instant::now() + GONE_FOR);
+                gone.insert(receiver, Instant::now() + GONE_FOR);
             }
         }
         sent
@@ -101,9 +105,10 @@ impl Sender {
         };
         let body = event.to_json(self.settings.result_url.as_deref(), now);
         let attributes = [
-            ("qb-job", event.id()),
-            ("qb-method", event.method().to_owned()),
-            ("qb-state", event.state().to_uppercase()),
+            (attribute::JOB, event.id()),
+            (attribute::METHOD, event.method().to_owned()),
+            (attribute::STATE, event.state().to_uppercase()),
+            (attribute::TENANT, event.tenant().to_owned()),
         ];
         let sent = match topic {
             false => named.to_queue(name, &body, &attributes).await,
@@ -119,7 +124,7 @@ impl Sender {
     fn headers(&self, event: &Event, body: &[u8], now: UnixMillis) -> Vec<(&'static str, String)> {
         let (id, timestamp) = (event.id(), now.0 / 1000);
         let mut headers = Vec::with_capacity(3);
-        if let Some(keys) = &self.settings.signing_keys {
+        if let Some(keys) = self.settings.signing_keys.of(event.tenant()) {
             headers.push(("webhook-signature", keys.sign(&id, timestamp, body)));
         }
         headers.push(("webhook-id", id));
@@ -127,11 +132,11 @@ impl Sender {
         headers
     }
 
-    fn is_gone(&self, url: &str) -> bool {
-        self.gone().get(url).is_some_and(|until| *until > Instant::now())
+    fn is_gone(&self, receiver: &(String, String)) -> bool {
+        self.gone().get(receiver).is_some_and(|until| *until > Instant::now())
     }
 
-    fn gone(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+    fn gone(&self) -> MutexGuard<'_, HashMap<(String, String), Instant>> {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -50,6 +50,9 @@ pub(super) const CALLBACKS: &str = "QB_CALLBACK_QUEUE_URL";
 /// In the role `callbacks`: sign them; `whsec_…` and `whsk_…` keys by the Standard
 /// Webhooks specification, with commas between them.
 pub(super) const SIGNING_KEYS: &str = "QB_CALLBACK_SIGNING_KEYS";
+/// In the role `callbacks`: the keys of tenants that have their own, `acme=whsec_…,whsk_…`
+/// with semicolons between them. Nothing else signs the callbacks of these tenants.
+pub(super) const TENANT_SIGNING_KEYS: &str = "QB_CALLBACK_TENANT_SIGNING_KEYS";
 /// What stands before a job's id in the URL of an answer that is too large for a
 /// callback.
 pub(super) const RESULT_URL: &str = "QB_CALLBACK_RESULT_URL";

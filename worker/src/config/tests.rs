@@ -115,19 +115,26 @@ fn a_sender_of_callbacks_is_told_all_its_mistakes() {
     let role = [("QB_WORKER_ROLE", "callbacks"), ("QB_PARKING_QUEUE_URL", "p")];
     let right = [
         ("QB_CALLBACK_SIGNING_KEYS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        (
+            "QB_CALLBACK_TENANT_SIGNING_KEYS",
+            "acme=whsec_c2VjcmV0IGtleXMgb2YgdGVuYW50IGFjbWU=;shop=whsec_c2VjcmV0IGtleXMgb2YgdGVuYW50IHNob3A=",
+        ),
         ("QB_CALLBACK_ALLOW_NETWORKS", "10.0.0.0/8, fd00::/8"),
         ("QB_EXTENDED_CLIENT_BUCKETS", "one, two,"),
     ];
     let config = read(&[&base[..], &role, &right].concat()).unwrap();
     assert_eq!((config.role, config.pointed_buckets.len()), (Role::Callbacks, 2));
     assert!(config.sender.networks.allow("10.1.2.3".parse().unwrap()));
-    assert!(!format!("{config:?}").contains("MfKQ"));
+    assert_eq!(config.sender.signing_keys.tenants.len(), 2);
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("MfKQ") && !shown.contains("c2VjcmV0"), "{shown}");
     let wrong = [
         ("QB_WORKER_ROLE", "callbacks"),
         ("QB_CALLBACK_SIGNING_KEYS", "whsec_c2VjcmV0"),
+        ("QB_CALLBACK_TENANT_SIGNING_KEYS", "acme=whsec_c2VjcmV0"),
         ("QB_CALLBACK_ALLOW_NETWORKS", "10.0.0.0"),
     ];
     let errors = read(&[&base[..], &wrong].concat()).unwrap_err().0;
-    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert_eq!(errors.len(), 4, "{errors:?}");
     assert!(!errors.concat().contains("c2VjcmV0"));
 }
