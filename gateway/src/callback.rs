@@ -1,9 +1,10 @@
 //! Callbacks at the front door: what may be called, and the timers of their jobs.
 
-use crate::config::CallbackConfig;
+use crate::config::{CallbackConfig, Receivers, UrlPattern};
 use crate::message::no_key;
 use crate::publish::batcher::Batcher;
 use crate::publish::{Message, PublishError};
+use crate::submission::Submission;
 use http::Uri;
 use queuebridge_proto::envelope::{self, attribute};
 use queuebridge_proto::error::{self, reason};
@@ -28,25 +29,41 @@ pub struct Callbacks {
     pub batcher: Batcher,
 }
 
-/// Checks what a submission, or a route, asks for. `config` is `None` where there is
-/// no callback queue. Fails with `FAILED_PRECONDITION`/`NO_CALLBACKS`, or with a status
-/// that names the field and its rule.
-pub(crate) fn check(wanted: &Callback, config: Option<&CallbackConfig>) -> Result<(), Status> {
-    let Some(config) = config else {
+/// Checks the callback that a tenant's submission asks for, if it asks for one, against the
+/// lists of the tenant. That of its route is the operator's choice: every tenant may have it.
+/// Fails as [`check`].
+pub(crate) fn check_of(
+    tenant: &str,
+    job: &Submission,
+    callbacks: Option<&Callbacks>,
+) -> Result<(), Status> {
+    let Some(wanted) = &job.callback else { return Ok(()) };
+    let config = callbacks.map(|all| &all.config);
+    if config.is_some() && job.route.config.callback.as_ref() == Some(wanted) {
+        return Ok(());
+    }
+    check(wanted, config.map(|config| config.receivers_of(tenant)))
+}
+
+/// Checks a callback against lists. `receivers` is `None` where there is no callback queue.
+/// Fails with `FAILED_PRECONDITION`/`NO_CALLBACKS`, or with a status that names the field and
+/// its rule.
+pub(crate) fn check(wanted: &Callback, receivers: Option<Receivers<'_>>) -> Result<(), Status> {
+    let Some(receivers) = receivers else {
         let (code, reason) = (Code::FailedPrecondition, reason::NO_CALLBACKS);
         return Err(error::refused_field(code, reason, "callback", "there is no callback queue"));
     };
     let (field, checked) = match &wanted.target {
         None => return Err(error::invalid_field("callback", "one of its targets must be set")),
-        Some(Target::WebhookUrl(url)) => ("callback.webhook_url", web(url, config)),
-        Some(Target::GrpcUrl(url)) => ("callback.grpc_url", grpc(url, config)),
-        Some(Target::QueueUrl(name)) => ("callback.queue_url", named(name, config)),
-        Some(Target::TopicArn(name)) => ("callback.topic_arn", named(name, config)),
+        Some(Target::WebhookUrl(url)) => ("callback.webhook_url", web(url, receivers)),
+        Some(Target::GrpcUrl(url)) => ("callback.grpc_url", grpc(url, receivers)),
+        Some(Target::QueueUrl(name)) => ("callback.queue_url", named(name, receivers)),
+        Some(Target::TopicArn(name)) => ("callback.topic_arn", named(name, receivers)),
     };
     checked.map_err(|rule| error::invalid_field(field, rule))
 }
 
-fn web(url: &str, config: &CallbackConfig) -> Result<(), &'static str> {
+fn web(url: &str, receivers: Receivers<'_>) -> Result<(), &'static str> {
     if url.len() > MAX_URL || !url.bytes().all(|c| c.is_ascii_graphic()) {
         return Err("at most 2,048 printable ASCII characters without spaces");
     }
@@ -54,28 +71,29 @@ fn web(url: &str, config: &CallbackConfig) -> Result<(), &'static str> {
     let authority = uri.authority().ok_or("a URL with a host")?;
     match uri.scheme_str() {
         Some("https") => {}
-        Some("http") if config.allow_http => {}
+        Some("http") if receivers.allow_http => {}
         _ => return Err("an https URL"),
     }
     if authority.host().is_empty() || authority.as_str().contains('@') || url.contains('#') {
         return Err("a URL with a host, without user, password and fragment");
     }
-    if config.allow.is_empty() || config.allow.iter().any(|pattern| pattern.matches(&uri)) {
+    let is_allowed = |allow: &[UrlPattern]| allow.iter().any(|pattern| pattern.matches(&uri));
+    if receivers.allow.is_none_or(is_allowed) {
         Ok(())
     } else {
         Err("not among the URLs that may be called here")
     }
 }
 
-fn grpc(url: &str, config: &CallbackConfig) -> Result<(), &'static str> {
-    web(url, config)?;
+fn grpc(url: &str, receivers: Receivers<'_>) -> Result<(), &'static str> {
+    web(url, receivers)?;
     let uri: Uri = url.parse().map_err(|_| "not a URL")?;
     let bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
     if bare { Ok(()) } else { Err("an origin, without a path") }
 }
 
-fn named(name: &str, config: &CallbackConfig) -> Result<(), &'static str> {
-    let known = config.targets.iter().any(|target| target == name);
+fn named(name: &str, receivers: Receivers<'_>) -> Result<(), &'static str> {
+    let known = receivers.targets.iter().any(|target| target == name);
     if known { Ok(()) } else { Err("not among the queues and topics that are allowed here") }
 }
 
@@ -141,6 +159,8 @@ impl Callbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TenantCallbacks;
+    use std::collections::BTreeMap;
 
     fn callbacks(allow: &[&str], allow_http: bool) -> CallbackConfig {
         CallbackConfig {
@@ -148,11 +168,16 @@ mod tests {
             allow: allow.iter().map(|pattern| pattern.parse().unwrap()).collect(),
             allow_http,
             targets: vec!["http://q/out".into(), "arn:aws:sns:us-east-1:1:out".into()],
+            tenants: BTreeMap::new(),
         }
     }
 
     fn refused(target: Target, config: &CallbackConfig) -> bool {
-        check(&Callback { target: Some(target) }, Some(config)).is_err()
+        check(&Callback { target: Some(target) }, Some(config.receivers())).is_err()
+    }
+
+    fn refused_of(tenant: &str, target: Target, config: &CallbackConfig) -> bool {
+        check(&Callback { target: Some(target) }, Some(config.receivers_of(tenant))).is_err()
     }
 
     #[test]
@@ -191,8 +216,40 @@ mod tests {
         assert!(refused(Target::QueueUrl("http://q/other".into()), &all));
         assert!(!refused(Target::TopicArn("arn:aws:sns:us-east-1:1:out".into()), &all));
         assert!(refused(Target::TopicArn("arn:aws:sns:us-east-1:1:other".into()), &all));
-        assert!(check(&Callback::default(), Some(&all)).is_err());
+        assert!(check(&Callback::default(), Some(all.receivers())).is_err());
         let none = check(&Callback::default(), None).unwrap_err();
         assert_eq!(none.code(), Code::FailedPrecondition);
+    }
+
+    #[test]
+    fn a_tenant_with_lists_of_its_own_has_these_and_not_the_deployments() {
+        let mut config = callbacks(&[], false);
+        let allow = vec!["https://hooks.acme.example/*".parse().unwrap()];
+        let own = TenantCallbacks { allow, targets: vec!["http://q/acme".into()] };
+        config.tenants.insert("acme".into(), own);
+        config.tenants.insert("mute".into(), TenantCallbacks::default());
+        let webhook = |host: &str| Target::WebhookUrl(format!("https://{host}.example/x"));
+        let (own, shared) = (Target::QueueUrl("http://q/acme".into()), "http://q/out");
+        let shared = Target::QueueUrl(shared.into());
+        for (tenant, target, allowed) in [
+            ("acme", webhook("hooks.acme"), true),
+            ("acme", webhook("other"), false),
+            ("acme", Target::GrpcUrl("https://hooks.acme.example".into()), true),
+            ("acme", Target::GrpcUrl("https://other.example".into()), false),
+            ("acme", own.clone(), true),
+            ("acme", shared.clone(), false),
+            // An empty list is an empty one.
+            ("mute", webhook("other"), false),
+            ("mute", shared.clone(), false),
+            ("any", webhook("other"), true),
+            ("any", shared, true),
+            ("any", own, false),
+        ] {
+            assert_eq!(
+                !refused_of(tenant, target.clone(), &config),
+                allowed,
+                "{tenant} {target:?}"
+            );
+        }
     }
 }

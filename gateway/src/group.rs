@@ -91,9 +91,7 @@ impl FrontDoor {
         if job.fan_out.is_some() {
             return Err(branched());
         }
-        if let Some(wanted) = &job.callback {
-            callback::check(wanted, self.callbacks.as_ref().map(|all| &all.config))?;
-        }
+        callback::check_of(&caller.tenant, &job, self.callbacks.as_ref())?;
         let size = if group.total == 0 { jobs as u64 } else { u64::from(group.total) };
         let size = u32::try_from(size).ok().filter(|size| *size <= MAX_GROUP);
         let size = size.ok_or_else(|| error::invalid_field("group.total", "at most 65,536"))?;

@@ -115,9 +115,7 @@ impl FrontDoor {
     pub fn prepare(&self, caller: &Identity, request: SubmitRequest) -> Result<Prepared, Status> {
         let now = self.clock.now();
         let job = Submission::check(request, &self.routes, caller, &self.job_id_keys, now)?;
-        if let Some(callback) = &job.callback {
-            callback::check(callback, self.callbacks.as_ref().map(|all| &all.config))?;
-        }
+        callback::check_of(&caller.tenant, &job, self.callbacks.as_ref())?;
         let id = self.id_of(caller, &job, now)?;
         Ok(Prepared { id, job })
     }

@@ -2,95 +2,24 @@
 specification."""
 
 import base64
+import hashlib
+import hmac
 import json
 import os
+import secrets
 import subprocess
 import threading
 
-import nacl.signing
 import standardwebhooks
-from bridge import Bridge, client, seconds
+from bridge import PROBE, seconds
 from processes import BINARIES, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import callback_pb2, job_pb2, jobs_pb2
 from receivers import Notified, Webhook
+from telling import Telling
 
 
-class Callbacks(Bridge):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        name = cls.queue.rsplit("/", 1)[1]
-        create = lambda suffix: cls.sqs.create_queue(QueueName=f"{name}-{suffix}")["QueueUrl"]
-        cls.callback_queue, cls.told, cls.parked = map(create, ["callbacks", "told", "parked"])
-        sns = client("sns")
-        cls.topic = sns.create_topic(Name=name)["TopicArn"]
-        arn = cls.sqs.get_queue_attributes(QueueUrl=cls.told, AttributeNames=["QueueArn"])
-        sns.subscribe(
-            TopicArn=cls.topic,
-            Protocol="sqs",
-            Endpoint=arn["Attributes"]["QueueArn"],
-            Attributes={"RawMessageDelivery": "true"},
-        )
-        cls.secret = os.urandom(32)
-        cls.seed = nacl.signing.SigningKey(os.urandom(32))
-        cls.worker.stop()
-        cls.gateway.stop()
-        cls.gateway_environment |= {
-            "QB_CALLBACKS_QUEUE": cls.callback_queue,
-            "QB_CALLBACKS_ALLOW_HTTP": "true",
-            "QB_CALLBACKS_TARGETS": f"{cls.told},{cls.topic}",
-        }
-        cls.worker_environment |= {
-            "QB_CALLBACK_QUEUE_URL": cls.callback_queue,
-            "QB_PARKING_QUEUE_URL": cls.parked,
-        }
-        keys = [f"whsec_{base64.b64encode(cls.secret).decode()}"]
-        keys += [f"whsk_{base64.b64encode(bytes(cls.seed)).decode()}"]
-        cls.sender_environment = {
-            "QB_QUEUE_URL": cls.callback_queue,
-            "QB_WORKER_ROLE": "callbacks",
-            "QB_CALLBACK_SIGNING_KEYS": ",".join(keys),
-            "QB_CALLBACK_ALLOW_NETWORKS": "127.0.0.0/8",
-            "QB_CALLBACK_RESULT_URL": "https://results.example.com/",
-        }
-        cls.gateway, cls.worker = cls.new_gateway(), cls.new_worker()
-        cls.sender = cls.new_worker(**cls.sender_environment)
-        cls.jobs = cls.connect(cls.gateway)
-
-    def setUp(self):
-        self.hook = Webhook()
-        self.addCleanup(self.hook.close)
-
-    def webhook(self, url=None):
-        return callback_pb2.Callback(webhook_url=url or self.hook.url)
-
-    def called(self, id, times=1):
-        """What came for a job, once it has come so often."""
-        return until(lambda: len(self.hook.of(id)) >= times and self.hook.of(id), "the callback")
-
-    def verified(self, received):
-        _, headers, body, _ = received
-        standardwebhooks.Webhook(base64.b64encode(self.secret).decode()).verify(body, headers)
-        signatures = dict(s.split(",", 1) for s in headers["webhook-signature"].split())
-        content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-        self.seed.verify_key.verify(content, base64.b64decode(signatures["v1a"]))
-        return json.loads(body)
-
-    def in_parking(self, id):
-        """The message of a job in the parking queue."""
-        received = self.sqs.receive_message(
-            QueueUrl=self.parked,
-            MaxNumberOfMessages=10,
-            VisibilityTimeout=1,
-            MessageAttributeNames=["All"],
-        )
-        for message in received.get("Messages", []):
-            attributes = {k: v["StringValue"] for k, v in message["MessageAttributes"].items()}
-            if attributes["qb-job"] == id:
-                return attributes["qb-parked"]
-        return None
-
+class Callbacks(Telling):
     # How jobs end
 
     def test_every_end_is_told_and_signed(self):
@@ -232,15 +161,6 @@ class Callbacks(Bridge):
 
     # Other targets
 
-    def told_of(self, id):
-        received = self.sqs.receive_message(
-            QueueUrl=self.told, MaxNumberOfMessages=10, MessageAttributeNames=["All"], VisibilityTimeout=1
-        )
-        for message in received.get("Messages", []):
-            if message["MessageAttributes"]["qb-job"]["StringValue"] == id:
-                return message
-        return None
-
     def test_queues_and_topics_are_told(self):
         for target in [{"queue_url": self.told}, {"topic_arn": self.topic}]:
             job = self.submit("Echo", callback=callback_pb2.Callback(**target))
@@ -301,3 +221,126 @@ class Callbacks(Bridge):
         type(self).sender = self.new_worker(**self.sender_environment)
         self.called(job.id, 2)
         self.assertEqual(self.executions("killed"), 1)
+
+
+class Tenants(Telling):
+    """Three tenants of one gateway. acme has lists and keys of its own; shop and eve have
+    those of the deployment."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.of_acme, cls.shared = Webhook(), Webhook()
+        name = cls.queue.rsplit("/", 1)[1]
+        cls.acmes_queue = cls.sqs.create_queue(QueueName=f"{name}-acme")["QueueUrl"]
+        cls.receiver = Notified()
+        for each in [cls.of_acme, cls.shared, cls.receiver]:
+            cls.addClassCleanup(each.close)
+        keys = cls.dir / "api-keys.toml"
+        cls.credentials = {tenant: secrets.token_urlsafe(32) for tenant in ["acme", "shop", "eve"]}
+        keys.write_text("".join(
+            f'[[key]]\nid = "{tenant}"\ntenant = "{tenant}"\n'
+            f'sha256 = "{hashlib.sha256(secret.encode()).hexdigest()}"\n'
+            for tenant, secret in cls.credentials.items()
+        ))
+        below = lambda hook: hook.url.removesuffix("/hook") + "/*"
+        route = f'queue = "{cls.queue}", callback = {{ webhook_url = "{cls.shared.url}" }}'
+        cls.gateway = cls.new_gateway(
+            QB_AUTH="",
+            QB_CALLBACKS_ALLOW=below(cls.shared),
+            QB_ROUTES=f'[{{ methods = "*", queue = "{cls.queue}" }}, {{ methods = "{PROBE}Append", {route} }}]',
+            QB_CONFIG_TEXT=f"""
+                [auth]
+                api_keys = "{keys}"
+                [[callbacks.tenant]]
+                name = "acme"
+                allow = ["{below(cls.of_acme)}", "{cls.receiver.url}/*"]
+                targets = ["{cls.acmes_queue}"]
+            """,
+        )
+        cls.jobs = cls.connect(cls.gateway)
+        cls.sender.stop()
+        cls.acmes_secret = os.urandom(32)
+        own = f"acme=whsec_{base64.b64encode(cls.acmes_secret).decode()}"
+        cls.sender = cls.new_worker(**cls.sender_environment, QB_CALLBACK_TENANT_SIGNING_KEYS=own)
+
+    def of(self, tenant):
+        return (("x-api-key", f"{tenant}.{self.credentials[tenant]}"),)
+
+    def submit_as(self, tenant, name="Echo", request=None, **target):
+        callback = callback_pb2.Callback(**target) if target else None
+        request = self.request(name, request, callback=callback)
+        return self.jobs.Submit(request, metadata=self.of(tenant)).id
+
+    def verifies(self, secret, headers, body):
+        try:
+            standardwebhooks.Webhook(base64.b64encode(secret).decode()).verify(body, headers)
+            return True
+        except standardwebhooks.WebhookVerificationError:
+            return False
+
+    def is_of(self, tenant, id, hook):
+        """What came for a job is told of this tenant, and signed by its keys alone."""
+        _, headers, body, _ = self.called(id, hook=hook)[0]
+        self.assertEqual(json.loads(body)["data"]["tenant"], tenant)
+        self.assertEqual(self.verifies(self.acmes_secret, headers, body), tenant == "acme")
+        self.assertEqual(self.verifies(self.secret, headers, body), tenant != "acme")
+        forged = body.replace(f'"{tenant}"'.encode(), b'"other"')
+        self.assertNotEqual(forged, body)
+        self.assertFalse(self.verifies(self.acmes_secret, headers, forged))
+        self.assertFalse(self.verifies(self.secret, headers, forged))
+
+    def test_one_tenant_cannot_tell_the_receivers_of_another(self):
+        hook, grpc_url = self.of_acme.url, self.receiver.url
+        climbing = self.shared.url.removesuffix("hook") + "x/..%2Fhook"
+        acmes = {"webhook_url": hook, "grpc_url": grpc_url, "queue_url": self.acmes_queue}
+        others = {"webhook_url": self.shared.url, "queue_url": self.told, "topic_arn": self.topic}
+        cases = [("eve", target) for target in acmes.items()]
+        cases += [("eve", ("webhook_url", climbing))]
+        cases += [("acme", target) for target in others.items()]
+        before = len(self.of_acme.received)
+        for tenant, (field, value) in cases:
+            refused = ("INVALID_ARGUMENT", "INVALID_FIELD", f"callback.{field}")
+            self.refused(*refused, lambda: self.submit_as(tenant, **{field: value}))
+            batch = jobs_pb2.SubmitBatchRequest(
+                jobs=[self.request("Echo")],
+                group=jobs_pb2.Group(callback=callback_pb2.Callback(**{field: value})),
+            )
+            self.refused(*refused, lambda: self.jobs.SubmitBatch(batch, metadata=self.of(tenant)))
+        self.assertEqual(len(self.of_acme.received), before)
+
+    def test_a_receiver_hears_of_which_tenant_and_only_its_keys_sign(self):
+        self.is_of("acme", self.submit_as("acme", webhook_url=self.of_acme.url), self.of_acme)
+        self.is_of("eve", self.submit_as("eve", webhook_url=self.shared.url), self.shared)
+        # Of a route that tells somebody, every tenant's jobs are told.
+        for tenant in ["acme", "shop"]:
+            id = self.submit_as(tenant, "Append", self.append(f"route-{tenant}"))
+            self.is_of(tenant, id, self.shared)
+
+    def test_a_grpc_receiver_and_a_queue_hear_of_which_tenant(self):
+        id = self.submit_as("acme", grpc_url=self.receiver.url)
+        until(lambda: self.receiver.received, "the notification")
+        request, metadata = self.receiver.received[0]
+        self.assertEqual((request.id, request.tenant), (id, "acme"))
+        # The reference library takes text only.
+        signed = lambda: f"{id}.{metadata['webhook-timestamp']}.".encode() + request.SerializeToString()
+        tag = lambda: base64.b64encode(hmac.digest(self.acmes_secret, signed(), "sha256")).decode()
+        self.assertEqual(metadata["webhook-signature"], f"v1,{tag()}")
+        request.tenant = "eve"
+        self.assertNotEqual(metadata["webhook-signature"], f"v1,{tag()}")
+        for tenant, queue in [("acme", self.acmes_queue), ("eve", self.told)]:
+            id = self.submit_as(tenant, queue_url=queue)
+            message = until(lambda: self.told_of(id, queue), "the message")
+            self.assertEqual(message["MessageAttributes"]["qb-tenant"]["StringValue"], tenant)
+            self.assertEqual(json.loads(message["Body"])["data"]["tenant"], tenant)
+
+    def test_who_refuses_one_tenant_still_hears_of_the_others(self):
+        url = self.shared.url + "/gone"
+        self.shared.answers = [410]
+        refused = self.submit_as("eve", webhook_url=url)
+        self.called(refused, hook=self.shared)
+        self.assertEqual(until(lambda: self.in_parking(refused), "the parked callback"), "CALLBACK_GONE")
+        self.is_of("shop", self.submit_as("shop", webhook_url=url), self.shared)
+        again = self.submit_as("eve", webhook_url=url)
+        until(lambda: self.in_parking(again), "the next one")
+        self.assertEqual(self.shared.of(again), [])

@@ -156,6 +156,14 @@ class Permissions(unittest.TestCase):
         told = granted(self.other["callbacks"], "CallbacksRole")
         self.assertEqual(told, worker - payloads | {"sns:Publish"})
 
+    def test_the_sender_of_callbacks_may_tell_the_targets_of_every_tenant(self):
+        statements = {s["Sid"]: s for s in self.other["callbacks"].statements("CallbacksRole") if "Sid" in s}
+        told = lambda sid: [arn.split(":", 4)[4] for arn in listed(statements[sid]["Resource"])]
+        own = [f"{ACCOUNT}:{name}-finished" for name in ["shop", "acme", "stock"]]
+        self.assertEqual(told("TellQueues"), own)
+        topics = ["999900001111:finished", "222233334444:acme-finished"]
+        self.assertEqual(told("TellTopics"), topics)
+
     def test_a_gateway_may_do_what_it_calls_and_nothing_else(self):
         text = sources("gateway/src", "proto/store/src", without="cli")
         needed = actions(text) | {MISSING_OBJECTS} | WITH_A_KEY
@@ -554,7 +562,10 @@ class Programs(unittest.TestCase):
     def test_no_secret_is_in_a_template(self):
         for path in [*templates(INFRA), *templates(OTHER)]:
             for line in path.read_text().splitlines():
-                for name in ["QB_ENVELOPE_KEYS", "QB_JOB_ID_KEYS", "QB_CALLBACK_SIGNING_KEYS"]:
+                for name in [
+                    "QB_ENVELOPE_KEYS", "QB_JOB_ID_KEYS",
+                    "QB_CALLBACK_SIGNING_KEYS", "QB_CALLBACK_TENANT_SIGNING_KEYS",
+                ]:
                     if f"{name}:" in line:
                         self.assertIn("{{resolve:secretsmanager:", line, path)
                     if f"Name: {name}" in line:

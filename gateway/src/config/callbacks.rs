@@ -1,11 +1,15 @@
 //! What the configuration says about callbacks.
 
+use super::auth::{TENANT, tenant};
 use super::read::{is_queue_url, names, yes_or_no};
 use super::reader::Reader;
+use super::show::{line, list, quoted};
+use super::tables::tables;
 use super::values::text;
 use http::Uri;
 use queuebridge_proto::v1::Callback;
 use queuebridge_proto::v1::callback::Target;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use toml::Value;
@@ -22,6 +26,48 @@ pub struct CallbackConfig {
     pub allow_http: bool,
     /// The URLs of queues and the ARNs of topics that may be told. Default: none.
     pub targets: Vec<String>,
+    /// Tenants with lists of their own, which hold for them instead of these two.
+    pub tenants: BTreeMap<String, TenantCallbacks>,
+}
+
+/// What the callbacks of one tenant may reach. What is not in its lists is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantCallbacks {
+    /// The URLs that may be called. Default: none.
+    pub allow: Vec<UrlPattern>,
+    /// The URLs of queues and the ARNs of topics that may be told. Default: none.
+    pub targets: Vec<String>,
+}
+
+/// The lists that a callback is checked against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receivers<'a> {
+    /// The URLs; `None`: every one.
+    pub(crate) allow: Option<&'a [UrlPattern]>,
+    /// Whether http URLs are among them.
+    pub(crate) allow_http: bool,
+    /// Queues and topics.
+    pub(crate) targets: &'a [String],
+}
+
+impl CallbackConfig {
+    /// The lists of the deployment.
+    pub(crate) fn receivers(&self) -> Receivers<'_> {
+        let allow = Some(self.allow.as_slice()).filter(|allow| !allow.is_empty());
+        Receivers { allow, allow_http: self.allow_http, targets: &self.targets }
+    }
+
+    /// The lists of a tenant: its own, or those of the deployment.
+    pub(crate) fn receivers_of(&self, tenant: &str) -> Receivers<'_> {
+        match self.tenants.get(tenant) {
+            Some(own) => Receivers {
+                allow: Some(&own.allow),
+                allow_http: self.allow_http,
+                targets: &own.targets,
+            },
+            None => self.receivers(),
+        }
+    }
 }
 
 /// The section `callbacks`.
@@ -34,20 +80,55 @@ pub(super) fn read(reader: &mut Reader) -> Option<CallbackConfig> {
         allow: Vec::new(),
         allow_http: false,
         targets: Vec::new(),
+        tenants: BTreeMap::new(),
     };
-    reader.set("callbacks.allow", &mut callbacks.allow, |value| {
-        let pattern = |text: String| text.parse::<UrlPattern>().ok();
-        let patterns: Option<Vec<_>> =
-            names(value).and_then(|all| all.into_iter().map(pattern).collect());
-        patterns.ok_or_else(|| "a list such as [\"https://*.example.com/hooks/*\"]".to_owned())
-    });
+    reader.set("callbacks.allow", &mut callbacks.allow, urls);
     reader.set("callbacks.allow_http", &mut callbacks.allow_http, yes_or_no);
-    reader.set("callbacks.targets", &mut callbacks.targets, |value| {
-        let known = |name: &String| is_queue_url(name) || name.starts_with("arn:");
-        let names = names(value).filter(|all| all.iter().all(known));
-        names.ok_or_else(|| "a list of queue URLs and topic ARNs".to_owned())
+    reader.set("callbacks.targets", &mut callbacks.targets, targets);
+    let named = tables(reader, "callbacks.tenant", |inner, before: &[(String, _)]| {
+        if !inner.has("name") {
+            inner.missing("name", TENANT);
+        }
+        let name = inner.read("name", tenant());
+        if before.iter().any(|(other, _)| Some(other) == name.as_ref()) {
+            let problem = "the tenant is there already";
+            inner.complain(inner.at("name"), problem, "one table for each tenant");
+        }
+        let mut own = TenantCallbacks::default();
+        inner.set("allow", &mut own.allow, urls);
+        inner.set("targets", &mut own.targets, targets);
+        Some((name?, own))
     });
+    callbacks.tenants = named.into_iter().collect();
     queue.map(|_| callbacks)
+}
+
+fn urls(value: &Value) -> Result<Vec<UrlPattern>, String> {
+    let pattern = |text: String| text.parse::<UrlPattern>().ok();
+    let patterns: Option<Vec<_>> =
+        names(value).and_then(|all| all.into_iter().map(pattern).collect());
+    patterns.ok_or_else(|| "a list such as [\"https://*.example.com/hooks/*\"]".to_owned())
+}
+
+fn targets(value: &Value) -> Result<Vec<String>, String> {
+    let known = |name: &String| is_queue_url(name) || name.starts_with("arn:");
+    let names = names(value).filter(|all| all.iter().all(known));
+    names.ok_or_else(|| "a list of queue URLs and topic ARNs".to_owned())
+}
+
+pub(super) fn show(f: &mut fmt::Formatter<'_>, callbacks: &CallbackConfig) -> fmt::Result {
+    writeln!(f, "\n[callbacks]")?;
+    line(f, "queue", quoted(&callbacks.queue))?;
+    line(f, "allow", list(&callbacks.allow))?;
+    line(f, "allow_http", callbacks.allow_http)?;
+    line(f, "targets", list(&callbacks.targets))?;
+    for (name, own) in &callbacks.tenants {
+        writeln!(f, "[[callbacks.tenant]]")?;
+        line(f, "name", quoted(name))?;
+        line(f, "allow", list(&own.allow))?;
+        line(f, "targets", list(&own.targets))?;
+    }
+    Ok(())
 }
 
 /// A table with one of four keys, which are those of the contract.
@@ -85,12 +166,9 @@ impl UrlPattern {
             Some(parent) => host.len() > parent.len() && host.ends_with(parent),
             None => host == self.host,
         };
-        // A path that climbs up is not below anything.
         let path = url.path();
-        let climbs =
-            path.split('/').any(|part| part == ".." || part.eq_ignore_ascii_case("%2e%2e"));
         let right_path = match self.path.strip_suffix('*') {
-            Some(beginning) => path.starts_with(beginning) && !climbs,
+            Some(beginning) => path.starts_with(beginning) && !climbs(path),
             None => path == self.path,
         };
         url.scheme_str() == Some(&self.scheme)
@@ -98,6 +176,14 @@ impl UrlPattern {
             && url.port_u16() == self.port
             && right_path
     }
+}
+
+/// Whether a path leaves what it begins with, as a server may read it: dots and slashes may
+/// be encoded, and a parameter may follow them. Such a path is not below anything.
+fn climbs(path: &str) -> bool {
+    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/");
+    let path = path.replace("%5c", "\\");
+    path.split(['/', '\\']).any(|part| part.split(';').next() == Some(".."))
 }
 
 impl FromStr for UrlPattern {
@@ -135,6 +221,7 @@ impl fmt::Display for UrlPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn matches(pattern: &str, url: &str) -> bool {
         pattern.parse::<UrlPattern>().unwrap().matches(&url.parse().unwrap())
@@ -155,9 +242,14 @@ mod tests {
             ("https://a.com/x", "https://a.com/x/y"),
             ("https://a.com/hooks/*", "https://a.com/hooks/../admin"),
             ("https://a.com/hooks/*", "https://a.com/hooks/%2E%2e/admin"),
+            ("https://a.com/hooks/*", "https://a.com/hooks/.%2e/admin"),
+            ("https://a.com/hooks/*", "https://a.com/hooks/..%2Fadmin"),
+            ("https://a.com/hooks/*", "https://a.com/hooks/x%2f..%5cadmin"),
+            ("https://a.com/hooks/*", "https://a.com/hooks/..;x=y/admin"),
         ] {
             assert!(!matches(pattern, url), "{pattern} {url}");
         }
+        assert!(matches("https://a.com/hooks/*", "https://a.com/hooks/..x/x../a.b/...?p=/../"));
     }
 
     #[test]
@@ -177,6 +269,49 @@ mod tests {
             "https://u@a.com/",
         ] {
             assert!(wrong.parse::<UrlPattern>().is_err(), "{wrong}");
+        }
+    }
+
+    const REST: &str = r#"
+auth = "none"
+job_id_keys = "1:MDEyMzQ1Njc4OWFiY2RlZg=="
+envelope_keys = "1:ZmVkY2JhOTg3NjU0MzIxMA=="
+store.table = "t"
+route = [{ methods = "*", queue = "https://sqs.example/1/q" }]
+[callbacks]
+queue = "https://sqs.example/1/callbacks"
+"#;
+
+    #[test]
+    fn tenants_have_lists_of_their_own_which_are_shown_as_they_are_read() {
+        let text = "targets = [\"https://sqs.example/1/all\"]\n\
+                    [[callbacks.tenant]]\nname = \"acme\"\nallow = [\"https://acme.example/*\"]\n\
+                    targets = [\"arn:aws:sns:eu-central-1:1:acme\"]\n\
+                    [[callbacks.tenant]]\nname = \"shop\"\n";
+        let config = Config::parse(&format!("{REST}{text}"), []).unwrap();
+        let callbacks = config.callbacks.as_ref().unwrap();
+        assert_eq!(callbacks.tenants["acme"].allow[0].to_string(), "https://acme.example/*");
+        assert_eq!(callbacks.tenants["acme"].targets, ["arn:aws:sns:eu-central-1:1:acme"]);
+        assert_eq!(callbacks.tenants["shop"], TenantCallbacks::default());
+        let shown = config.to_string();
+        let part = shown.split("\n\n").find(|part| part.starts_with("[callbacks]")).unwrap();
+        let rest = REST.split("[callbacks]").next().unwrap();
+        let again = Config::parse(&format!("{rest}{part}"), []).unwrap();
+        assert_eq!(again.callbacks, config.callbacks);
+    }
+
+    #[test]
+    fn mistakes_of_tenants_are_named() {
+        for (text, place) in [
+            ("tenant = [{ allow = [] }]", "callbacks.tenant[0].name"),
+            ("tenant = [{ name = \"a b\" }]", "callbacks.tenant[0].name"),
+            ("tenant = [{ name = \"a\" }, { name = \"a\" }]", "callbacks.tenant[1].name"),
+            ("tenant = [{ name = \"a\", allow = [\"a.com\"] }]", "callbacks.tenant[0].allow"),
+            ("tenant = [{ name = \"a\", targets = [\"q\"] }]", "callbacks.tenant[0].targets"),
+            ("tenant = [{ name = \"a\", queue = \"q\" }]", "callbacks.tenant[0].queue"),
+        ] {
+            let errors = Config::parse(&format!("{REST}{text}"), []).unwrap_err().to_string();
+            assert!(errors.contains(place), "{errors}");
         }
     }
 }

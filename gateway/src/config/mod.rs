@@ -39,7 +39,8 @@ pub use auth::{
     AuthConfig, CallersConfig, CertificateConfig, CertificateName, IssuerConfig, Jwks, TenantFrom,
     TenantPattern, is_tenant,
 };
-pub use callbacks::{CallbackConfig, UrlPattern};
+pub(crate) use callbacks::Receivers;
+pub use callbacks::{CallbackConfig, TenantCallbacks, UrlPattern};
 pub use calls::{Abandoned, CallConfig, Mode};
 pub use client::token_from_process;
 pub use duration::{format_duration, parse_duration};

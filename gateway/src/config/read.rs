@@ -53,7 +53,8 @@ pub(super) fn config(
     }
 
     for (index, route) in routes.iter().enumerate() {
-        let wrong = |wanted| callback::check(wanted, callbacks.as_ref()).err();
+        let wrong =
+            |wanted| callback::check(wanted, callbacks.as_ref().map(|all| all.receivers())).err();
         if let Some(status) = route.callback.as_ref().and_then(wrong) {
             let place = format!("route[{index}].callback");
             reader.complain(place, status.message(), "whom this gateway may tell");

@@ -3,7 +3,7 @@
 
 use super::{
     AuthConfig, CallConfig, Config, Destination, FanOut, Guarantee, LogFormat, RouteConfig, auth,
-    code_name, format_duration, lambda, quota, size,
+    callbacks, code_name, format_duration, lambda, quota, size,
 };
 use crate::fan_out::deadline_of;
 use queuebridge_proto::gather::keeps_late;
@@ -41,13 +41,7 @@ impl Display for Config {
         line(f, "copies_survive", quoted(format_duration(self.store.copies_survive)))?;
         writeln!(f, "\n[replies]")?;
         line(f, "queues", list(&self.reply_queues))?;
-        if let Some(callbacks) = &self.callbacks {
-            writeln!(f, "\n[callbacks]")?;
-            line(f, "queue", quoted(&callbacks.queue))?;
-            line(f, "allow", list(&callbacks.allow))?;
-            line(f, "allow_http", callbacks.allow_http)?;
-            line(f, "targets", list(&callbacks.targets))?;
-        }
+        self.callbacks.iter().try_for_each(|all| callbacks::show(f, all))?;
         writeln!(f, "\n[cors]")?;
         line(f, "allow_origins", list(&self.cors_origins))?;
         writeln!(f, "\n[descriptors]")?;

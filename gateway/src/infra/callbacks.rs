@@ -18,6 +18,12 @@ pub(super) fn template(plan: &Plan, callbacks: &Callbacks) -> String {
                 .to_owned(),
         ),
         (
+            "QB_CALLBACK_TENANT_SIGNING_KEYS",
+            "!If [HasTenantSigningKeys, !Sub \"{{resolve:secretsmanager:\
+             ${TenantSigningKeysSecretArn}}}\", !Ref AWS::NoValue]"
+                .to_owned(),
+        ),
+        (
             "QB_CALLBACK_RESULT_URL",
             "!If [HasResultUrl, !Ref ResultUrl, !Ref AWS::NoValue]".to_owned(),
         ),

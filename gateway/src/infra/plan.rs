@@ -8,6 +8,7 @@ use crate::config::{
     AuthConfig, ClientCertificates, Config, ConfigErrors, Mistake, TlsConfig, UpstreamTarget,
 };
 use queuebridge_store::encryption::MasterKeyName;
+use std::collections::HashSet;
 use std::time::Duration;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -234,21 +235,35 @@ impl Plan {
     }
 }
 
-/// The callback queue, and whom its sender may tell. Those may be anybody's.
+/// The callback queue, and whom its sender may tell: the targets of the deployment and of
+/// all its tenants. Those may be anybody's.
 fn callbacks(reader: &mut Reader, config: &Config) -> Option<Callbacks> {
     let callbacks = config.callbacks.as_ref()?;
     let queue = reader.queue("callbacks.queue", &callbacks.queue)?;
     let (mut tell_queues, mut tell_topics) = (Vec::new(), Vec::new());
-    for (index, target) in callbacks.targets.iter().enumerate() {
+    let shared = ("callbacks.targets".to_owned(), &callbacks.targets);
+    let own = callbacks
+        .tenants
+        .iter()
+        .map(|(tenant, own)| (format!("callbacks.tenant: targets of \"{tenant}\""), &own.targets));
+    let each = std::iter::once(shared).chain(own).flat_map(|(place, targets)| {
+        let at = move |(index, target)| (format!("{place}[{index}]"), target);
+        targets.iter().enumerate().map(at)
+    });
+    for (place, target) in each {
         if let Some(queue) = names::queue(target) {
             tell_queues.push(reader.foreign("sqs", queue));
         } else if let Some(topic) = names::topic(target) {
             tell_topics.push(reader.foreign("sns", topic));
         } else {
             let expected = "the URL of a queue or the ARN of a topic on AWS";
-            let place = format!("callbacks.targets[{index}]");
             reader.complain(&place, format!("found \"{target}\""), expected);
         }
+    }
+    // Several tenants may tell the same one.
+    for arns in [&mut tell_queues, &mut tell_topics] {
+        let mut known = HashSet::new();
+        arns.retain(|arn| known.insert(arn.clone()));
     }
     Some(Callbacks { queue, tell_queues, tell_topics })
 }

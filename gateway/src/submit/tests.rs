@@ -1,11 +1,16 @@
 use super::*;
-use crate::config::{Destination, RouteConfig};
+use crate::callback::Callbacks;
+use crate::config::{CallbackConfig, Destination, RouteConfig, TenantCallbacks};
+use crate::publish::batcher::Batcher;
 use crate::publish::{Limits, Message, Publisher};
 use async_trait::async_trait;
 use queuebridge_proto::envelope;
+use queuebridge_proto::v1::callback::Target;
+use queuebridge_proto::v1::{Callback, Group};
 use queuebridge_store::Gathers;
 use queuebridge_store::memory::MemoryResultStore;
 use std::sync::Mutex;
+use tonic_types::StatusExt;
 
 /// Takes every message and keeps it.
 #[derive(Default)]
@@ -98,4 +103,52 @@ async fn the_id_and_the_envelope_name_the_reply_shard() {
     let call = published(LeasePolicy::Retry, |_| {}).await;
     assert_eq!(call.reply_shard, "in-process");
     assert_eq!(JobId::parse_trusted(&call.job_id).unwrap().reply_shard(), Some(0));
+}
+
+#[tokio::test]
+async fn a_callback_is_checked_against_the_lists_of_its_tenant_and_the_routes_is_for_all() {
+    let told = |url: &str| Callback { target: Some(Target::WebhookUrl(url.into())) };
+    let of_route = told("https://operator.example/hook");
+    let config = RouteConfig {
+        callback: Some(of_route.clone()),
+        ..RouteConfig::new("*".parse().unwrap(), Destination::Queue("q".into()))
+    };
+    let queue = Arc::new(Kept::default());
+    let mut door = door(queue.clone(), LeasePolicy::Retry, Arc::default());
+    door.routes = Routes::new().with(config, queue.clone());
+    let allow = vec!["https://acme.example/*".parse().unwrap()];
+    let own = TenantCallbacks { allow, targets: Vec::new() };
+    let config = CallbackConfig {
+        queue: "callbacks".into(),
+        allow: vec!["https://operator.example/*".parse().unwrap()],
+        allow_http: false,
+        targets: Vec::new(),
+        tenants: [("acme".to_owned(), own)].into(),
+    };
+    door.callbacks = Some(Callbacks { config, batcher: Batcher::new(queue) });
+    let foreign = told("https://acme.example/hook");
+    for (tenant, wanted, allowed) in [
+        ("acme", Some(told("https://acme.example/hook")), true),
+        ("acme", Some(told("https://operator.example/other")), false),
+        ("acme", None, true),
+        ("acme", Some(of_route), true),
+        ("shop", Some(foreign), false),
+        ("shop", Some(told("https://operator.example/other")), true),
+        ("shop", None, true),
+    ] {
+        let caller = Identity::trusted(tenant);
+        let request = SubmitRequest { method: "/a.B/C".into(), ..SubmitRequest::default() };
+        let group = Group { callback: wanted.clone(), ..Group::default() };
+        let group = door.group(&caller, &group, std::slice::from_ref(&request)).await;
+        let single = SubmitRequest { callback: wanted.clone(), ..request };
+        let single = door.prepare(&caller, single);
+        for refusal in [single.err(), group.err()] {
+            let field = refusal.map(|status| {
+                assert_eq!(status.code(), Code::InvalidArgument, "{tenant} {wanted:?}");
+                status.get_error_details().error_info().unwrap().metadata["field"].clone()
+            });
+            let expected = (!allowed).then(|| "callback.webhook_url".to_owned());
+            assert_eq!(field, expected, "{tenant} {wanted:?}");
+        }
+    }
 }

@@ -29,6 +29,7 @@ use queuebridge_worker::host::poller::{self, PollerSettings};
 use queuebridge_worker::host::source::Source;
 use queuebridge_worker::host::sqs::SqsSource;
 use queuebridge_worker::{Branch, JobStores, Outbox, Role, Runner, RunnerSettings};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -312,8 +313,8 @@ impl Stack {
         let replies = if self.announce { Replies::in_process() } else { Replies::default() };
         let (queue, callback_publisher) = parts.callback_queue;
         // Whoever tries callbacks out has receivers on this machine.
-        let (allow, targets) = (Vec::new(), Vec::new());
-        let callback_config = CallbackConfig { queue, allow, allow_http: true, targets };
+        let (allow, targets, tenants) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let callback_config = CallbackConfig { queue, allow, allow_http: true, targets, tenants };
         let here = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok());
         let networks = Networks::public_and(here.collect());
         let signing_keys = SenderKeys::default();

@@ -20,7 +20,7 @@ const CLASSES: [(&str, &[&str]); 34] = [
     ("test_branches", &["Branches", "Groups", "Ordered"]),
     ("test_call_routes", &["Branches", "Faults", "Ordered"]),
     ("test_call_streams", &["Requests", "Streams"]),
-    ("test_callbacks", &["Callbacks"]),
+    ("test_callbacks", &["Callbacks", "Tenants"]),
     ("test_calls", &["Attaching", "Leaving", "Modes", "Unary"]),
     ("test_dead_letters", &["DeadLetters", "Wrapped"]),
     ("test_doors", &["Doors"]),

@@ -28,7 +28,7 @@ use queuebridge_store::testing::{Fault, Faulty};
 use queuebridge_store::{Cancelled, Clock, Gathers, ResultStore};
 use queuebridge_worker::host::poller::{self, PollerSettings};
 use queuebridge_worker::{Role, Runner, RunnerSettings};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -101,6 +101,7 @@ impl World {
                     allow: Vec::new(),
                     allow_http: false,
                     targets: Vec::new(),
+                    tenants: BTreeMap::new(),
                 },
                 batcher: Batcher::new(Arc::new(Unreliable {
                     queue: callbacks.clone(),

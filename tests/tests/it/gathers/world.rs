@@ -35,6 +35,7 @@ use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing::Faulty;
 use queuebridge_store::{Clock, Gathers, PayloadStore};
 use queuebridge_worker::{Branch, Delivery, Outbox, Role, Runner, RunnerSettings, Verdict, batch};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -212,6 +213,7 @@ impl World {
                     allow: Vec::new(),
                     allow_http: false,
                     targets: Vec::new(),
+                    tenants: BTreeMap::new(),
                 },
                 batcher: Batcher::new(callbacks.clone()),
             }),
