@@ -8,6 +8,7 @@ pub use cors::Cors;
 use crate::arriving::{Arriving, Refusal, Unit};
 use crate::auth::Authenticator;
 use crate::descriptors::DescriptorRegistry;
+use crate::leaving::Leaving;
 use crate::native::{HEALTH, HEALTH_BYTES};
 use futures_util::future::Either;
 use http::header::{CONNECTION, HeaderValue};
@@ -30,6 +31,9 @@ pub struct Protocols {
     pub auth: Option<Authenticator>,
     /// The room for what is read.
     pub arriving: Arriving,
+    /// The room for what is answered: it is held until the translation has left, of which
+    /// the services see nothing.
+    pub leaving: Leaving,
     /// Tells the kinds of methods, and their messages for JSON.
     pub descriptors: Arc<DescriptorRegistry>,
     /// Which pages of other origins may call. `None`: browsers let none.
@@ -135,11 +139,17 @@ impl Protocols {
             Some(unit) => arriving.body(&tenant, unit, body, Some(refusal.clone())),
             None => body,
         };
-        let response = web.call(asked.clone().map(|()| body), limits).await;
+        let mut request = asked.clone().map(|()| body);
+        // Where health is a route of its own, its room is that of its tenant.
+        let room = if is_health { None } else { self.leaving.enter(&tenant, &mut request) };
+        let response = web.call(request, limits).await;
         // The translations would say of every error of a body that it is ours.
         match refusal.get() {
             Some(status) => web.refuse(asked, status.clone()).await,
-            None => response,
+            None => match room {
+                Some(room) => room.answer(response),
+                None => response,
+            },
         }
     }
 

@@ -7,9 +7,11 @@ use crate::auth::{self, Authenticator, Known, Verb};
 use crate::config::{MethodPattern, UpstreamTakes};
 use crate::descriptors::DescriptorRegistry;
 use crate::identity::Identity;
+use crate::leaving::{CallRoom, Leaving};
 use crate::oversize;
 use crate::quota::Quotas;
 use crate::route;
+use crate::server::Settings;
 use crate::typed::{Typed, refusal};
 use crate::upstream::NotRun;
 use http::{Request, Response, StatusCode, header};
@@ -52,6 +54,7 @@ pub(crate) struct Native {
     auth: Authenticator,
     quotas: Quotas,
     arriving: Arriving,
+    leaving: Leaving,
 }
 
 impl Native {
@@ -59,12 +62,12 @@ impl Native {
         own: Routes,
         typed: Typed,
         routes: route::Routes,
-        descriptors: Arc<DescriptorRegistry>,
-        auth: Authenticator,
-        quotas: Quotas,
+        settings: &Settings,
         arriving: Arriving,
+        leaving: Leaving,
     ) -> Self {
-        Self { own: own.prepare(), typed, routes, descriptors, auth, quotas, arriving }
+        let Settings { auth, quotas, descriptors, .. } = settings.clone();
+        Self { own: own.prepare(), typed, routes, descriptors, auth, quotas, arriving, leaving }
     }
 
     /// Whether a call goes to the upstream of its route. Of the kinds of methods only
@@ -143,19 +146,24 @@ impl Native {
         if !self.auth.is_open() {
             auth::strip(request.headers_mut());
         }
-        let (arriving, tenant) = (self.arriving.clone(), caller.tenant.clone());
-        // For whoever reads whole messages.
-        let within = move |unit: Unit, request: Request<Body>| {
-            request.map(|body| arriving.body(&tenant, unit, body, None))
+        let (arriving, leaving) = (self.arriving.clone(), self.leaving.clone());
+        let tenant = caller.tenant.clone();
+        // For whoever reads whole messages, and loads answers.
+        let within = move |unit: Unit, mut request: Request<Body>| {
+            let room = leaving.enter(&tenant, &mut request);
+            (request.map(|body| arriving.body(&tenant, unit, body, None)), room)
         };
         if is_own {
             let method = request.uri().path().trim_start_matches('/');
             let takes_stream = self.descriptors.descriptors().takes_stream(method) == Some(true);
             let unit = if takes_stream { Unit::stream() } else { Unit::call() };
-            let mut request = within(unit, request);
+            let (mut request, room) = within(unit, request);
             request.extensions_mut().insert(caller);
             let answered = self.own.call(request);
-            return Box::pin(async { answered.await.map(oversize::of_response) });
+            return Box::pin(async {
+                let response = answered.await.map(oversize::of_response)?;
+                Ok(leave(room, response))
+            });
         }
         if !is_grpc(&request) {
             return Box::pin(std::future::ready(Ok(not_grpc())));
@@ -173,27 +181,39 @@ impl Native {
         request.extensions_mut().insert(caller);
         let route = self.routes.find(request.uri().path()).cloned();
         let direct = route.filter(|route| self.goes_direct(route, &request));
-        let (typed, room) = (self.typed.clone(), self.arriving.clone());
+        let (typed, arriving) = (self.typed.clone(), self.arriving.clone());
+        let queued = async move |request| {
+            let (request, room) = within(Unit::prompt(), request);
+            leave(room, typed.call(request).await)
+        };
         Box::pin(async move {
             let direct = direct.as_deref();
             let Some((upstream, route)) =
                 direct.and_then(|route| route.upstream.as_ref().zip(Some(route)))
             else {
-                return Ok(typed.call(within(Unit::prompt(), request)).await);
+                return Ok(queued(request).await);
             };
             // For one that reads whole requests.
-            request.extensions_mut().insert(room);
+            request.extensions_mut().insert(arriving);
             Ok(match upstream.attempt(request).await {
                 Ok(response) => response,
                 Err(NotRun { request: Some(request), status })
                     if route.has_queue() && falls_back(route) =>
                 {
                     tracing::debug!(%status, "a call goes to the queue instead");
-                    typed.call(within(Unit::prompt(), *request)).await
+                    queued(*request).await
                 }
                 Err(NotRun { status, .. }) => status.into_http(),
             })
         })
+    }
+}
+
+/// Holds what is loaded for an answer until it has left. `None`: whoever translates it does.
+fn leave(room: Option<CallRoom>, response: Response<Body>) -> Response<Body> {
+    match room {
+        Some(room) => room.answer(response),
+        None => response,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::arriving::Arriving;
 use crate::descriptors::{DescriptorRegistry, Routed};
 use crate::front::{Cors, Front, Protocols};
 use crate::jobs::JobsService;
+use crate::leaving::Leaving;
 use crate::native::{HEALTH_BYTES, Native};
 use crate::reflection;
 use crate::route::Routes;
@@ -65,6 +66,7 @@ impl Stack {
             .max_decoding_message_size(most)
             .max_encoding_message_size(most);
         let arriving = Arriving::new(most, settings.auth.is_open());
+        let leaving = Leaving::new(most, settings.auth.is_open());
         let (health, health_service) = tonic_health::server::health_reporter();
         // It is answered to everybody.
         let health_service = health_service.max_decoding_message_size(HEALTH_BYTES);
@@ -82,18 +84,12 @@ impl Stack {
             .add_service(health_service)
             .add_service(reflection)
             .add_service(reflection_alpha);
-        let services = Native::new(
-            own,
-            typed,
-            routes.clone(),
-            registry.clone(),
-            settings.auth.clone(),
-            settings.quotas.clone(),
-            arriving.clone(),
-        );
+        let services =
+            Native::new(own, typed, routes.clone(), settings, arriving.clone(), leaving.clone());
         let protocols = Arc::new(Protocols {
             auth: Some(settings.auth.clone()),
             arriving,
+            leaving,
             descriptors: registry,
             cors: Cors::new(&settings.cors_origins),
             // In JSON bytes take a third more; the services count the message itself.

@@ -1,6 +1,7 @@
 //! The body of a request, which ends with a refusal when it takes too much or too long.
 
-use super::{Room, Unit};
+use super::{Arriving, Unit};
+use crate::room::Room;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use queuebridge_proto::error::{self, reason};
@@ -23,6 +24,7 @@ type Polled = Option<Result<Frame<Bytes>, Status>>;
 pub(super) struct ArrivingBody {
     body: Body,
     unit: Unit,
+    arriving: Arriving,
     room: Room,
     refusal: Option<Refusal>,
     /// Runs while a message is coming, from the first time that it has to be waited for.
@@ -37,9 +39,15 @@ pub(super) struct ArrivingBody {
 }
 
 impl ArrivingBody {
-    pub(super) fn new(body: Body, unit: Unit, room: Room, refusal: Option<Refusal>) -> Self {
+    pub(super) fn new(
+        body: Body,
+        unit: Unit,
+        arriving: Arriving,
+        room: Room,
+        refusal: Option<Refusal>,
+    ) -> Self {
         let (late, next, last, then) = (None, None, None, None);
-        Self { body, unit, room, refusal, late, next, last, then }
+        Self { body, unit, arriving, room, refusal, late, next, last, then }
     }
 
     fn refuse(&mut self, status: Status) -> Poll<Polled> {
@@ -57,7 +65,7 @@ impl ArrivingBody {
         if !self.unit.is_begun() {
             return Poll::Pending;
         }
-        let patience = self.room.arriving.patience;
+        let patience = self.arriving.patience;
         let late = self.late.get_or_insert_with(|| Box::pin(sleep(patience)));
         // Nobody has read meanwhile: it is not the caller who is slow.
         if late.deadline().elapsed() > ABSENCE {
@@ -69,7 +77,7 @@ impl ArrivingBody {
 
     /// Makes room for a piece, as far as it needs some.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        let needed = self.unit.incomplete(self.room.arriving.most);
+        let needed = self.unit.incomplete(self.arriving.most);
         match self.unit {
             // It holds something already: whoever waited with that could wait for ever.
             Unit::Request(_) | Unit::Prompt(_) => Poll::Ready(self.room.hold(needed)),
@@ -153,8 +161,9 @@ fn too_slow(patience: Duration) -> Status {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ALL, Arriving, FREE, PATIENCE, TURN};
+    use super::super::{Arriving, PATIENCE};
     use super::*;
+    use crate::room::{ALL, FREE, TURN};
     use futures_util::FutureExt;
     use http_body_util::{BodyExt, StreamBody};
     use tokio::sync::mpsc;
