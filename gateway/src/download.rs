@@ -2,9 +2,9 @@
 //! way to a reader.
 
 use crate::lookup::{Found, Lookup, not_finished, purged};
+use crate::reading::Reading;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::LIST_TYPE;
 use queuebridge_proto::v1::{DownloadInfo, DownloadResultResponse, outcome};
@@ -22,16 +22,17 @@ const PIECE: usize = 256 * 1024;
 /// the contract of `Jobs.DownloadResult` has it.
 pub(crate) async fn pieces(
     lookup: Arc<Lookup>,
-    id: JobId,
+    job: Reading,
     offset: u64,
 ) -> Result<BoxStream<'static, Result<DownloadResultResponse, Status>>, Status> {
+    let id = *job.id();
     let record = match lookup.find(&id).await? {
         Found::Finished(record) => record,
         Found::Purged => return Err(purged()),
         Found::Pending | Found::Underway(_) | Found::Gathering(_) => return Err(not_finished()),
     };
     let list = record.outcome.as_ref().is_some_and(|of| of.response_type == LIST_TYPE);
-    let record = if list { lookup.listed(&id, record) } else { record };
+    let record = if list { lookup.listed(&job, record) } else { record };
     let outcome = record.outcome.unwrap_or_default();
     let (size, sha256, chunks) = match outcome.result {
         Some(outcome::Result::Response(message)) => {

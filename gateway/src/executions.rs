@@ -3,10 +3,10 @@
 use crate::auth::Verb;
 use crate::jobs::JobsService;
 use crate::operations::operation;
+use crate::reading::Reading;
 use crate::watch;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use queuebridge_proto::JobId;
 use queuebridge_proto::longrunning::Operation;
 use queuebridge_proto::v1::executions_server::Executions;
 use queuebridge_proto::v1::{SubmitRequest, WaitExecutionRequest};
@@ -15,8 +15,8 @@ use tonic::{Request, Response, Status};
 type Operations = BoxStream<'static, Result<Operation, Status>>;
 
 impl JobsService {
-    fn follow(&self, id: JobId) -> Operations {
-        let changes = watch::changes(self.waiter(), id, None);
+    fn follow(&self, job: Reading) -> Operations {
+        let changes = watch::changes(self.waiter(), job, None);
         changes.map(|shown| shown.map(|(job, _)| operation(job))).boxed()
     }
 }
@@ -29,8 +29,8 @@ impl Executions for JobsService {
         &self,
         request: Request<SubmitRequest>,
     ) -> Result<Response<Self::ExecuteStream>, Status> {
-        let id = self.submit_job(request).await?;
-        Ok(Response::new(self.follow(id)))
+        let job = self.submit_job(request).await?;
+        Ok(Response::new(self.follow(job)))
     }
 
     type WaitExecutionStream = Operations;
@@ -39,7 +39,7 @@ impl Executions for JobsService {
         &self,
         request: Request<WaitExecutionRequest>,
     ) -> Result<Response<Self::WaitExecutionStream>, Status> {
-        let id = self.job_named(&request, Verb::Watch, &request.get_ref().name)?;
-        Ok(Response::new(self.follow(id)))
+        let job = self.reading_named(&request, Verb::Watch, &request.get_ref().name)?;
+        Ok(Response::new(self.follow(job)))
     }
 }

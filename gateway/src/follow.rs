@@ -11,6 +11,7 @@ mod reader;
 pub(crate) use reader::Reader;
 
 use crate::lookup::{Found, Lookup};
+use crate::reading::Reading;
 use crate::waiter::{Event, Place};
 use bytes::Bytes;
 use prefix::Prefix;
@@ -45,7 +46,7 @@ pub(crate) enum Step {
 /// One who follows.
 pub(crate) struct Follow {
     lookup: Arc<Lookup>,
-    id: JobId,
+    job: Reading,
     place: Place,
     /// Until when something to come is waited for.
     until: Option<Instant>,
@@ -63,10 +64,10 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    pub(crate) fn new(lookup: Arc<Lookup>, id: JobId, place: Place) -> Self {
+    pub(crate) fn new(lookup: Arc<Lookup>, job: Reading, place: Place) -> Self {
         Self {
             lookup,
-            id,
+            job,
             place,
             until: None,
             deadline: None,
@@ -110,7 +111,11 @@ impl Follow {
     }
 
     pub(crate) fn id(&self) -> &JobId {
-        &self.id
+        self.job.id()
+    }
+
+    pub(crate) fn job(&self) -> &Reading {
+        &self.job
     }
 
     pub(crate) fn lookup(&self) -> &Lookup {
@@ -149,7 +154,7 @@ impl Follow {
             }
             if self.unsure && self.ended.is_none() {
                 // What cannot be asked now is found out by whoever polls.
-                if let Ok(found) = self.lookup.find(&self.id).await {
+                if let Ok(found) = self.lookup.find(self.job.id()).await {
                     self.take(Arc::new(found))?;
                 }
                 self.unsure = false;
@@ -238,7 +243,7 @@ impl Follow {
     /// A stream of one message is a single answer when its end comes with it. Whether that
     /// is what was handed on before.
     async fn is_one_message(&mut self, ended: &Found) -> Result<bool, Status> {
-        let job = self.lookup.show(&self.id, ended.clone()).await?;
+        let job = self.lookup.show(&self.job, ended.clone()).await?;
         let message = match job.outcome {
             Some(job::Outcome::Response(answer)) if answer.size == answer.message.len() as u64 => {
                 answer.message
@@ -269,7 +274,7 @@ impl Follow {
     fn read(&self, attempt: Token) -> Reader {
         // Whose job has ended is ahead of nobody.
         let window = if self.ended.is_some() { 0 } else { WINDOW };
-        Reader::new(self.lookup.clone(), self.id, attempt, window)
+        Reader::new(self.lookup.clone(), *self.id(), attempt, window)
     }
 }
 

@@ -4,12 +4,14 @@ mod ending;
 mod report;
 
 use crate::lookup::{Found, Lookup, purged, unreachable};
+use crate::reading::Reading;
 use crate::view;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::{Standing, total};
+use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Branch, Gather, GatherPlan, Job, ListBranchesResponse, State};
-use queuebridge_proto::{JobId, UnixMillis};
+use queuebridge_proto::{JobId, UnixMillis, outcome};
 use queuebridge_store::Record;
 use queuebridge_store::gather::{Cause, ROOT, TALLY, branch_ids, method_of};
 use tonic::{Code, Status};
@@ -43,14 +45,15 @@ impl Lookup {
     }
 
     /// A gather that is not decided yet, with what its branches have come to.
-    pub(crate) async fn gathering(&self, id: &JobId) -> Result<Job, Status> {
-        let now = self.clock.now();
+    pub(crate) async fn gathering(&self, reading: &Reading) -> Result<Job, Status> {
+        let (id, now) = (reading.id(), self.clock.now());
         let plan = self.gathers.gathers.plan(id, now).await.map_err(|e| unreachable(&e))?;
         let Some(plan) = plan else { return Ok(view::accepted(id, self.methods.of(id))) };
         if plan.total > 0 {
-            return self.counted(id, &plan, now).await;
+            return self.counted(reading, &plan, now).await;
         }
         let records = self.gathers.branches(id, &plan, now).await.map_err(|e| unreachable(&e))?;
+        self.quotas.have_read(reading.tenant(), records.len());
         let mut job = view::accepted(id, plan.method.clone());
         if records.iter().any(Option::is_some) {
             job.set_state(State::Running);
@@ -62,12 +65,22 @@ impl Lookup {
         });
         let mut branches: Vec<Job> = branches.collect();
         view::shorten(&mut branches, self.max_response_bytes / 2);
-        job.gather = Some(Box::new(view::gather(&plan, branches, &[])));
+        let mut gather = view::gather(&plan, branches, &[]);
+        reading.withhold(&mut gather, ids);
+        job.gather = Some(Box::new(gather));
         Ok(job)
     }
 
     /// A gather of more branches than are listed.
-    async fn counted(&self, id: &JobId, plan: &GatherPlan, now: UnixMillis) -> Result<Job, Status> {
+    async fn counted(
+        &self,
+        reading: &Reading,
+        plan: &GatherPlan,
+        now: UnixMillis,
+    ) -> Result<Job, Status> {
+        let id = reading.id();
+        let tallies = usize::try_from(plan.total.div_ceil(TALLY)).unwrap_or(usize::MAX);
+        self.quotas.have_read(reading.tenant(), tallies);
         let sum = self.gathers.sum(id, plan.total, now).await.map_err(|e| unreachable(&e))?;
         let mut job = view::accepted(id, plan.method.clone());
         if sum.succeeded + sum.failed > 0 {
@@ -82,10 +95,11 @@ impl Lookup {
     /// A page of the branches of a gather, as they stand.
     pub(crate) async fn page(
         &self,
-        id: &JobId,
+        reading: &Reading,
         size: u32,
         token: &str,
     ) -> Result<ListBranchesResponse, Status> {
+        let id = reading.id();
         let none = || error::status(Code::NotFound, reason::NO_BRANCH, "the job has no branches");
         if !id.is_gather() {
             return Err(none());
@@ -101,6 +115,7 @@ impl Lookup {
             size @ 1..=MAX_PAGE => size,
             _ => return Err(error::invalid_field("page_size", "from 1 to 256")),
         };
+        self.quotas.may_read(reading.tenant())?;
         if matches!(self.find(id).await?, Found::Purged) {
             return Err(purged());
         }
@@ -119,12 +134,17 @@ impl Lookup {
         };
         let found = stream::iter(ids).map(look).buffered(LOOKS);
         let found: Vec<(u32, JobId, Record)> = found.try_collect().await?;
+        self.quotas.have_read(reading.tenant(), found.len());
         let (mut branches, mut jobs) = (Vec::new(), Vec::new());
         for (index, id, record) in found {
             let planned = usize::try_from(index).ok().and_then(|index| plan.branches.get(index));
             let name = planned.map_or_else(|| index.to_string(), |branch| branch.name.clone());
             branches.push(Branch { name, ..Branch::default() });
-            jobs.push(self.branch(&id, method_of(&plan, index), record));
+            let mut job = self.branch(&id, method_of(&plan, index), record);
+            if !reading.reaches(&id) {
+                view::withhold(&mut job);
+            }
+            jobs.push(job);
         }
         view::shorten(&mut jobs, self.max_response_bytes);
         branches.iter_mut().zip(jobs).for_each(|(branch, job)| branch.job = Some(job));
@@ -132,18 +152,23 @@ impl Lookup {
         Ok(ListBranchesResponse { branches, next_page_token })
     }
 
-    /// A branch as it stands; of one whose result is gone at least how it ended.
+    /// A branch as it stands; of one whose result is gone at least how it ended. Whoever
+    /// lists branches writes nothing: past the work expiry only that can be written of a
+    /// branch, so that it may be said before it is.
     pub(crate) async fn now(&self, id: &JobId) -> Result<Record, Status> {
-        match Box::pin(self.find(id)).await? {
-            Found::Underway(record) | Found::Finished(record) => Ok(record),
-            Found::Pending | Found::Gathering(_) => Ok(Record::new("")),
-            Found::Purged => {
-                let record = self.store.get(id, self.clock.now()).await;
-                // Without a record nobody had ended it by its work expiry.
-                let expired = || Record { state: State::Expired, ..Record::new("") };
-                Ok(record.map_err(|e| unreachable(&e))?.unwrap_or_else(expired))
-            }
+        let now = self.clock.now();
+        let record = self.store.get(id, now).await.map_err(|e| unreachable(&e))?;
+        let mut record = record.unwrap_or_else(|| Record::new(""));
+        if now >= id.expires_at().plus(CLOCK_SKEW) && !record.is_terminal() {
+            record.state = State::Expired;
+            record.completed_at = Some(id.expires_at());
+            record.progress = None;
+            record.outcome = Some(outcome::expired());
         }
+        if record.purge_at(id).is_some_and(|at| at <= now) {
+            record.outcome = None;
+        }
+        Ok(record)
     }
 
     pub(crate) fn branch(&self, id: &JobId, method: &str, mut record: Record) -> Job {

@@ -1,13 +1,16 @@
 //! Groups: jobs of one method over a list of inputs, gathered like the branches of a
 //! route. A job of a group is known by its number, so that any batch may be sent again.
 
+use crate::audit;
+use crate::auth::Verb;
 use crate::callback;
 use crate::config::Guarantee;
 use crate::fan_out::{check_rule, deadline_of};
 use crate::identity::Identity;
 use crate::scatter::membership;
 use crate::submission::Submission;
-use crate::submit::{FrontDoor, Prepared, Ticket, digest, request_key, unreachable};
+use crate::submit::{FrontDoor, Prepared, Ticket, request_key, unreachable};
+use prost::Message;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::{MAX_BRANCHES, MAX_GROUP, total};
 use queuebridge_proto::v1::gather_rule::Answer;
@@ -17,6 +20,7 @@ use queuebridge_proto::v1::{
 };
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Accepted;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tonic::{Code, Status};
 
@@ -31,6 +35,24 @@ pub struct Members {
     /// What is written down of it.
     pub plan: GatherPlan,
     first: u32,
+}
+
+impl Members {
+    /// Whether the same subject has begun the group.
+    #[must_use]
+    pub fn belongs_to(&self, caller: &Identity) -> bool {
+        self.plan.owner[..] == caller.owner()
+    }
+
+    /// A job that fails may end the group, and one under the number of another keeps that
+    /// from running: to add to what others have begun is to cancel it.
+    fn may_be_joined(&self, caller: &Identity) -> Result<(), Status> {
+        if self.belongs_to(caller) {
+            return Ok(());
+        }
+        let granted = caller.may_with(Verb::Cancel, &self.id);
+        granted.inspect_err(|status| audit::refused(caller, &self.plan.method, status))
+    }
 }
 
 /// What makes a submission a job of a group.
@@ -53,6 +75,8 @@ impl FrontDoor {
         jobs: &[SubmitRequest],
     ) -> Result<Members, Status> {
         let first = &jobs[0];
+        let granted = caller.may(Verb::Submit, &first.method);
+        granted.inspect_err(|status| audit::refused(caller, &first.method, status))?;
         for (index, job) in jobs.iter().enumerate() {
             check_member(index, job, &first.method)?;
         }
@@ -109,12 +133,16 @@ impl FrontDoor {
         let id = self.new_gather(caller, &job, now.plus(deadline), now);
         let id = match job.request_id.take() {
             None => id,
-            Some(request_id) => self.begin_once(caller, id, &job, &request_id, size).await?,
+            Some(request_id) => {
+                let digest = digest(group, &plan);
+                self.begin_once(caller, id, &job, &request_id, digest).await?
+            }
         };
         let opened = self.gathers.gathers.open(&id, &plan, now).await;
-        let plan = opened.map_err(unreachable)?;
+        let members = Members { id, plan: opened.map_err(unreachable)?, first: group.first };
+        members.may_be_joined(caller)?;
         self.start_timer(caller, &id, &job, timed).await?;
-        Ok(Members { id, plan, first: group.first })
+        Ok(members)
     }
 
     /// The same `request_id` leads to the same group.
@@ -124,18 +152,17 @@ impl FrontDoor {
         id: JobId,
         job: &Submission,
         request_id: &str,
-        size: u32,
+        digest: [u8; 32],
     ) -> Result<JobId, Status> {
         // No method contains a blank: groups and jobs have their ids apart.
         let method = format!("group {}", job.method);
         let key = request_key(&caller.tenant, &method, request_id);
-        let digest = digest(&method, &size.to_be_bytes());
         let accepted = self.submissions.accept(&key, &id, &digest, self.clock.now()).await;
         match accepted.map_err(unreachable)? {
             Accepted::New => Ok(id),
             Accepted::Existing { job, digest: known, .. } if known == digest => Ok(job),
             Accepted::Existing { .. } => {
-                let rule = "was used with a group of another size";
+                let rule = "was used with another group of this method";
                 let (code, reason) = (Code::AlreadyExists, reason::REQUEST_ID_REUSED);
                 Err(error::refused_field(code, reason, "group.request_id", rule))
             }
@@ -153,13 +180,15 @@ impl FrontDoor {
         let plan = self.gathers.gathers.plan(&id, self.clock.now()).await.map_err(unreachable)?;
         let unknown = || error::invalid_field("group.id", "not the id of a group");
         let plan = plan.filter(|plan| plan.group).ok_or_else(unknown)?;
+        let members = Members { id, plan, first: group.first };
+        members.may_be_joined(caller)?;
         let verdict = self.gathers.results.get(&id, self.clock.now()).await.map_err(unreachable)?;
         // A batch of a group that has succeeded can only be one that was sent before.
         if verdict.is_some_and(|of| of.is_terminal() && of.state != State::Succeeded) {
             return Err(over("the group has ended, and has not succeeded"));
         }
-        check_fits(group, jobs, total(&plan))?;
-        Ok(Members { id, plan, first: group.first })
+        check_fits(group, jobs, total(&members.plan))?;
+        Ok(members)
     }
 
     /// Accepts a job of a group: when this returns `Ok`, its queue has it.
@@ -208,9 +237,34 @@ fn plan(caller: &Identity, job: &Submission, rule: GatherRule, size: u32) -> Gat
         expires_at: job.expires_at.0,
         callback: job.callback.clone(),
         total: if listed { 0 } else { size },
-        retry_of: String::new(),
         group: true,
+        owner: caller.owner().to_vec().into(),
+        ..GatherPlan::default()
     }
+}
+
+/// What a group is, for those who begin it under a `request_id`: all that is said of it. The
+/// plan's own times depend on when that was.
+fn digest(group: &Group, plan: &GatherPlan) -> [u8; 32] {
+    let GatherPlan { rule, method, callback, .. } = plan;
+    let Group { expire_after, result_retention, .. } = group;
+    let said = GatherPlan {
+        rule: rule.clone(),
+        method: method.clone(),
+        callback: callback.clone(),
+        total: total(plan),
+        ..GatherPlan::default()
+    };
+    let times = Group {
+        expire_after: *expire_after,
+        result_retention: *result_retention,
+        ..Group::default()
+    };
+    Sha256::new_with_prefix("queuebridge.v1.Group")
+        .chain_update(said.encode_length_delimited_to_vec())
+        .chain_update(times.encode_length_delimited_to_vec())
+        .finalize()
+        .into()
 }
 
 fn branched() -> Status {

@@ -12,6 +12,7 @@ use crate::auth::Verb;
 use crate::gather;
 use crate::identity::Identity;
 use crate::lookup::{Found, Lookup, bad_id};
+use crate::reading::Reading;
 use crate::submit::{FrontDoor, Prepared, Ticket};
 use crate::view;
 use crate::waiter::{Place, Waiter};
@@ -80,17 +81,15 @@ impl JobsService {
     pub(crate) async fn submit_job(
         &self,
         request: Request<SubmitRequest>,
-    ) -> Result<JobId, Status> {
+    ) -> Result<Reading, Status> {
         let caller = Identity::of(&request)?;
         let trace = trace_of(request.metadata());
         let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
         self.0.door.quotas.submit(&caller.tenant)?;
         let prepared = self.0.door.prepare(&caller, request.into_inner())?;
-        if prepared.is_again() {
-            // Following a job of one's own is part of submitting it; this may be another's.
-            caller.may_with(Verb::Read, prepared.id())?;
-        }
-        Ok(self.accept(&caller, prepared, trace, admitted).await?.id)
+        let ticket = self.accept(&caller, prepared, trace, admitted).await?;
+        // Following a job of one's own is part of submitting it; this may be another's.
+        Reading::submitted(&caller, &ticket)
     }
 
     /// The job of a ticket. `place` was taken before the job was published; it waits
@@ -102,18 +101,18 @@ impl JobsService {
         place: Option<Place>,
         wait: Duration,
     ) -> Result<Job, Status> {
-        if ticket.again && caller.may_with(Verb::Read, &ticket.id).is_err() {
-            // Whoever has its id may publish it once more, and sees nothing by that.
+        let Ok(reading) = Reading::submitted(caller, &ticket) else {
+            // Whoever knows another's request may repeat it, and sees nothing by that.
             return Ok(view::accepted(&ticket.id, ticket.method));
-        }
+        };
         let mut job = if let Some(place) = place.filter(|_| !wait.is_zero() && !ticket.attached) {
             // Whatever happens to a new job, the place hears of it.
-            place.finished(Found::Pending, wait).await?
+            place.finished(&reading, Found::Pending, wait).await?
         } else if !wait.is_zero() {
-            self.0.waiter.wait(&ticket.id, wait).await?
+            self.0.waiter.wait(&reading, wait).await?
         } else if ticket.attached {
             // The job may be anywhere by now.
-            self.0.lookup.job(&ticket.id).await?
+            self.0.lookup.job(&reading).await?
         } else if let Some(plan) = &ticket.plan {
             gather::accepted(&ticket.id, plan, &self.0.lookup)
         } else {
@@ -146,32 +145,51 @@ impl JobsService {
         granted.map(|()| id)
     }
 
+    /// The same for those who want to see it.
+    pub(crate) fn reading<T>(
+        &self,
+        request: &Request<T>,
+        verb: Verb,
+        field: &str,
+        id: &str,
+    ) -> Result<Reading, Status> {
+        let id = self.verify(request, verb, field, id)?;
+        Reading::granted(&Identity::of(request)?, verb, &id)
+    }
+
     /// The job when it is finished, or as it stands after `wait`, or in time for the
     /// caller's deadline.
     pub(crate) async fn wait(
         &self,
-        id: &JobId,
+        job: &Reading,
         wait: Duration,
         metadata: &MetadataMap,
     ) -> Result<Job, Status> {
-        self.0.waiter.wait(id, cap(wait, deadline_of(metadata))).await
+        self.0.waiter.wait(job, cap(wait, deadline_of(metadata))).await
     }
 
-    pub(crate) async fn cancel_job(&self, id: &JobId) -> Result<Job, Status> {
-        let job = self.0.lookup.cancel(id).await?;
+    pub(crate) async fn cancel_job(&self, id: &JobId) -> Result<Found, Status> {
+        let found = self.0.lookup.cancel(id).await?;
         self.0.waiter.look(id.uuid());
-        if id.is_gather() && job.state() == State::Cancelled {
+        if let Found::Finished(record) = &found
+            && id.is_gather()
+            && record.state == State::Cancelled
+        {
             // Of a cancelled gather no worker tells.
             self.0.door.tell(id).await?;
         }
-        Ok(job)
+        Ok(found)
     }
 
-    /// Cancels a job for somebody who has asked for it.
+    /// Cancels a job for somebody who has asked for it, and shows it as far as they may
+    /// see it.
     pub(crate) async fn cancel_for(&self, caller: &Identity, id: &JobId) -> Result<Job, Status> {
         let cancelled = self.cancel_job(id).await;
         audit::act(caller, "cancel", id, &cancelled);
-        cancelled
+        match Reading::granted(caller, Verb::Read, id) {
+            Ok(reading) => self.0.lookup.show(&reading, cancelled?).await,
+            Err(_) => self.0.lookup.outline(id, cancelled?),
+        }
     }
 
     /// Forgets the result of a job for somebody who has asked for it.

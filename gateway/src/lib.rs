@@ -38,6 +38,7 @@ mod oversize;
 pub mod publish;
 pub mod quota;
 mod read_stream;
+pub mod reading;
 mod reflection;
 pub mod replies;
 mod room;

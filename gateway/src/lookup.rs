@@ -6,6 +6,8 @@
 
 mod streams;
 
+use crate::quota::Quotas;
+use crate::reading::Reading;
 use crate::view::{self, Methods};
 use bytes::Bytes;
 use prost::Message;
@@ -39,6 +41,8 @@ pub struct Lookup {
     pub methods: Methods,
     /// The largest answer that is shown in a job; larger ones are downloaded.
     pub max_response_bytes: usize,
+    /// What the reading of many branches counts for.
+    pub quotas: Quotas,
     /// Sign the ids of branches.
     pub job_id_keys: Keyring,
 }
@@ -81,9 +85,9 @@ impl Lookup {
     ///
     /// # Errors
     /// `NOT_FOUND`/`RESULT_PURGED`, `UNAVAILABLE`, or `DATA_LOSS`/`PAYLOAD_LOST`.
-    pub async fn job(&self, id: &JobId) -> Result<Job, Status> {
-        let found = self.find(id).await?;
-        self.show(id, found).await
+    pub async fn job(&self, job: &Reading) -> Result<Job, Status> {
+        let found = self.find(job.id()).await?;
+        self.show(job, found).await
     }
 
     /// What is stored, after the clock has been heard.
@@ -141,11 +145,12 @@ impl Lookup {
     ///
     /// # Errors
     /// As [`Lookup::job`].
-    pub async fn show(&self, id: &JobId, found: Found) -> Result<Job, Status> {
+    pub async fn show(&self, job: &Reading, found: Found) -> Result<Job, Status> {
+        let (reading, id) = (job, job.id());
         let mut record = match found {
             Found::Pending => return Ok(view::accepted(id, self.methods.of(id))),
             Found::Purged => return Err(purged()),
-            Found::Gathering(_) => return self.gathering(id).await,
+            Found::Gathering(_) => return self.gathering(reading).await,
             Found::Underway(record) | Found::Finished(record) => record,
         };
         self.fetch_response(id, &mut record).await?;
@@ -156,19 +161,35 @@ impl Lookup {
         if let Some(report) = report {
             // It may be the answer as well, and is then there twice.
             if view::answer_is_list(&job) {
-                view::answer_with_list(&mut job, &self.list(id, &report));
+                view::answer_with_list(&mut job, &self.list(reading, &report));
             }
             let left = self.max_response_bytes.saturating_sub(job.encoded_len());
-            job.gather = Some(Box::new(self.reported(id, &report, left).await?));
+            job.gather = Some(Box::new(self.reported(reading, &report, left).await?));
         }
         Ok(job)
     }
 
-    /// Cancels a job and answers it as it then stands.
+    /// The state of a job and its times, and nothing that was said in it: for those who may
+    /// act upon a job and not read it.
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION`/`NOT_CANCELLABLE`, and those of [`Lookup::job`].
-    pub async fn cancel(&self, id: &JobId) -> Result<Job, Status> {
+    /// `NOT_FOUND`/`RESULT_PURGED`.
+    pub(crate) fn outline(&self, id: &JobId, found: Found) -> Result<Job, Status> {
+        let method = self.methods.of(id);
+        let mut job = match found {
+            Found::Pending | Found::Gathering(_) => view::accepted(id, method),
+            Found::Purged => return Err(purged()),
+            Found::Underway(record) | Found::Finished(record) => view::recorded(id, method, record),
+        };
+        view::withhold(&mut job);
+        Ok(job)
+    }
+
+    /// Cancels a job and says how it then stands.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION`/`NOT_CANCELLABLE`, and `UNAVAILABLE`.
+    pub async fn cancel(&self, id: &JobId) -> Result<Found, Status> {
         if id.at_least_once() {
             let message = "a job with the guarantee at_least_once cannot be cancelled";
             return Err(error::status(Code::FailedPrecondition, reason::NOT_CANCELLABLE, message));
@@ -182,16 +203,16 @@ impl Lookup {
             // An earlier try may not have come to its branches.
             self.cancel_branches(id, record).await?;
         }
-        if matches!(found, Found::Finished(_) | Found::Purged) {
-            return self.show(id, found).await;
+        if found.is_final() {
+            return Ok(found);
         }
         if id.is_gather() {
             self.cancel_gather(id).await?;
-            return self.job(id).await;
+            return self.find(id).await;
         }
         match self.store.cancel(id, self.clock.now()).await.map_err(|e| unreachable(&e))? {
             Cancelled::BeforeStart | Cancelled::Requested | Cancelled::AlreadyFinished => {
-                self.job(id).await
+                self.find(id).await
             }
         }
     }

@@ -4,6 +4,7 @@
 use crate::auth::Verb;
 use crate::identity::Identity;
 use crate::jobs::{JobsService, MAX_WAIT};
+use crate::reading::Reading;
 use crate::submission::duration;
 use prost::Message;
 use prost_types::Any;
@@ -56,18 +57,25 @@ fn type_url(name: &str) -> String {
     format!("{TYPE_PREFIX}{name}")
 }
 
+/// The id of the job that an operation is named after.
+fn id_in(name: &str) -> Result<&str, Status> {
+    let rule = "operations/ and the id of a job";
+    name.strip_prefix(PREFIX).ok_or_else(|| error::invalid_field("name", rule))
+}
+
 impl JobsService {
-    /// The job of an operation's name.
-    pub(crate) fn job_named<T>(
+    fn job_named<T>(&self, request: &Request<T>, verb: Verb, name: &str) -> Result<JobId, Status> {
+        self.verify(request, verb, "name", id_in(name)?)
+    }
+
+    /// The job of an operation's name, if the caller may see it.
+    pub(crate) fn reading_named<T>(
         &self,
         request: &Request<T>,
         verb: Verb,
         name: &str,
-    ) -> Result<JobId, Status> {
-        match name.strip_prefix(PREFIX) {
-            Some(id) => self.verify(request, verb, "name", id),
-            None => Err(error::invalid_field("name", "operations/ and the id of a job")),
-        }
+    ) -> Result<Reading, Status> {
+        self.reading(request, verb, "name", id_in(name)?)
     }
 }
 
@@ -85,8 +93,8 @@ impl Operations for JobsService {
         &self,
         request: Request<GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let id = self.job_named(&request, Verb::Read, &request.get_ref().name)?;
-        Ok(Response::new(operation(self.lookup().job(&id).await?)))
+        let job = self.reading_named(&request, Verb::Read, &request.get_ref().name)?;
+        Ok(Response::new(operation(self.lookup().job(&job).await?)))
     }
 
     async fn delete_operation(
@@ -110,13 +118,13 @@ impl Operations for JobsService {
         &self,
         request: Request<WaitOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let id = self.job_named(&request, Verb::Read, &request.get_ref().name)?;
+        let job = self.reading_named(&request, Verb::Read, &request.get_ref().name)?;
         // Without a time-out the caller's deadline is the limit.
         let wait = match &request.get_ref().timeout {
             None => MAX_WAIT,
             timeout => duration("timeout", timeout.as_ref())?,
         };
-        let job = self.wait(&id, wait, request.metadata()).await?;
+        let job = self.wait(&job, wait, request.metadata()).await?;
         Ok(Response::new(operation(job)))
     }
 }

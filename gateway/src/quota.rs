@@ -21,6 +21,8 @@ use tonic::{Code, Status};
 /// When a caller should come back whose tenant has too many calls in hand: nobody knows
 /// when one of them ends.
 const COME_BACK: Duration = Duration::from_millis(250);
+/// A page of branches that reads so many records counts as a job: about what both cost.
+const READS_OF_A_JOB: usize = 16;
 /// Tenants that are remembered before those are forgotten that use nothing.
 const MAX_IDLE: usize = 10_000;
 
@@ -86,11 +88,37 @@ impl Quotas {
         }
     }
 
+    /// Whether a look-up that reads many records may begin. What it has read is counted
+    /// by [`Quotas::have_read`].
+    ///
+    /// # Errors
+    /// As [`Quotas::submit`].
+    pub(crate) fn may_read(&self, tenant: &Arc<str>) -> Result<(), Status> {
+        let has_one = self.with_jobs(tenant, Bucket::has_one).unwrap_or(Ok(()));
+        let message = "the tenant has read more of its groups than it may submit jobs meanwhile";
+        has_one.map_err(|wait| exceeded(message, wait))
+    }
+
+    /// Counts the records that a look-up has read beyond its job's own.
+    pub(crate) fn have_read(&self, tenant: &Arc<str>, records: usize) {
+        let jobs = u32::try_from(records.div_ceil(READS_OF_A_JOB)).unwrap_or(u32::MAX);
+        self.with_jobs(tenant, |bucket, rate, now| bucket.owe(jobs, rate, now));
+    }
+
     fn take(&self, tenant: &Arc<str>) -> Result<(), Duration> {
-        let Some(inner) = &self.0 else { return Ok(()) };
-        let tenant = inner.tenant(tenant);
-        let Some(rate) = tenant.allowance.rate() else { return Ok(()) };
-        tenant.jobs.lock().unwrap_or_else(PoisonError::into_inner).take(rate, Instant::now())
+        self.with_jobs(tenant, Bucket::take).unwrap_or(Ok(()))
+    }
+
+    /// `None` where the tenant has no rate.
+    fn with_jobs<A>(
+        &self,
+        tenant: &Arc<str>,
+        act: impl FnOnce(&mut Bucket, Rate, Instant) -> A,
+    ) -> Option<A> {
+        let tenant = self.0.as_ref()?.tenant(tenant);
+        let rate = tenant.allowance.rate()?;
+        let mut jobs = tenant.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(act(&mut jobs, rate, Instant::now()))
     }
 }
 
@@ -197,6 +225,30 @@ mod tests {
             quotas.wait(&tenant).await;
         }
         assert_eq!(begun.elapsed(), Duration::from_secs(2), "10 at once, then 10 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_of_groups_is_owed() {
+        let quotas = quotas(Allowance {
+            jobs_per_second: Some(10),
+            jobs_burst: Some(20),
+            ..Allowance::default()
+        });
+        let (tenant, other): (Arc<str>, Arc<str>) = ("t".into(), "other".into());
+        for _ in 0..2 {
+            quotas.may_read(&tenant).unwrap();
+            quotas.have_read(&tenant, 10 * READS_OF_A_JOB);
+        }
+        assert!(quotas.may_read(&tenant).is_err() && quotas.submit(&tenant).is_err());
+        assert!(quotas.may_read(&other).is_ok());
+        // However much was read at once, it holds nobody up for longer than the burst lasts.
+        tokio::time::advance(Duration::from_millis(100)).await;
+        quotas.may_read(&tenant).unwrap();
+        quotas.have_read(&tenant, usize::MAX);
+        tokio::time::advance(Duration::from_millis(1_900)).await;
+        assert!(quotas.may_read(&tenant).is_err());
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert!(quotas.submit(&tenant).is_ok());
     }
 
     #[test]

@@ -4,11 +4,11 @@ use crate::follow::{Follow, Step};
 use crate::jobs::JobsService;
 use crate::lookup::{Found, purged};
 use crate::oversize::too_large_answer as too_large;
+use crate::reading::Reading;
 use crate::waiter::Interest;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use queuebridge_proto::JobId;
 use queuebridge_proto::error;
 use queuebridge_proto::v1::ReadStreamResponse;
 use queuebridge_proto::v1::job::Outcome;
@@ -19,7 +19,7 @@ use tonic::Status;
 /// named.
 pub(crate) async fn messages(
     jobs: &JobsService,
-    id: JobId,
+    job: Reading,
     from: u64,
     attempt: &[u8],
 ) -> Result<BoxStream<'static, Result<ReadStreamResponse, Status>>, Status> {
@@ -29,9 +29,9 @@ pub(crate) async fn messages(
             error::invalid_field("attempt", "not an attempt of a streamed answer")
         })?)),
     };
-    let place = jobs.waiter().subscribe(&id, Interest::Stream);
-    let found = jobs.lookup().find(&id).await?;
-    let follow = Follow::new(jobs.shared_lookup(), id, place).from(from, attempt).found(found)?;
+    let place = jobs.waiter().subscribe(job.id(), Interest::Stream);
+    let found = jobs.lookup().find(job.id()).await?;
+    let follow = Follow::new(jobs.shared_lookup(), job, place).from(from, attempt).found(found)?;
     let reading = Some((follow, from));
     let messages = stream::unfold(reading, async |reading| {
         let (mut follow, number) = reading?;
@@ -55,7 +55,7 @@ pub(crate) async fn messages(
 
 /// The answer of a job that has given one message and no stream.
 async fn single(follow: &Follow, found: &Found) -> Option<Result<ReadStreamResponse, Status>> {
-    let job = match follow.lookup().show(follow.id(), found.clone()).await {
+    let job = match follow.lookup().show(follow.job(), found.clone()).await {
         Ok(job) => job,
         Err(status) => return Some(Err(status)),
     };

@@ -140,6 +140,7 @@ impl Gateway {
             clock,
             methods,
             max_response_bytes: settings.max_message_bytes.saturating_sub(AROUND_A_RESPONSE),
+            quotas: settings.quotas.clone(),
             job_id_keys: settings.job_id_keys.clone(),
         });
         let replies = settings.replies.clone();

@@ -68,8 +68,8 @@ pub struct Ticket {
     /// Whether it was, or may have been, accepted before: under the same
     /// `request_id`, or by the submission that its `job_id` is from.
     pub attached: bool,
-    /// Whether it was submitted under the `job_id` of an earlier submission.
-    pub again: bool,
+    /// Whether this call has made the job, or an earlier one of the same subject has.
+    pub own: bool,
     /// The job that this submission repeats, if it is a replay.
     pub retry_of: Option<JobId>,
     /// The branches to which it was sent, if its route has any.
@@ -374,7 +374,7 @@ fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
         id,
         method: job.method.to_string(),
         attached,
-        again: job.is_again(),
+        own: !attached,
         retry_of: job.retry_of,
         plan: None,
     }

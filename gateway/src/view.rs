@@ -91,6 +91,16 @@ pub fn gather(plan: &GatherPlan, branches: Vec<Job>, late: &[bool]) -> Gather {
     Gather { rule: Some(rule), total, succeeded, failed, branches }
 }
 
+/// Leaves of a job only how it stands: nothing that its caller or its handler has said.
+pub fn withhold(job: &mut Job) {
+    job.outcome = None;
+    job.progress = None;
+    job.stream = None;
+    job.gather = None;
+    job.initial_metadata.clear();
+    job.trailing_metadata.clear();
+}
+
 /// Whether the list of the branches is the answer.
 #[must_use]
 pub fn answer_is_list(job: &Job) -> bool {

@@ -7,6 +7,7 @@
 //! announcement costs time, never the answer.
 
 use crate::lookup::{Found, Lookup};
+use crate::reading::Reading;
 use crate::replies::Replies;
 use queuebridge_proto::JobId;
 use queuebridge_proto::time::CLOCK_SKEW;
@@ -112,14 +113,14 @@ impl Waiter {
     ///
     /// # Errors
     /// Those of [`Lookup::job`].
-    pub async fn wait(&self, id: &JobId, wait: Duration) -> Result<Job, Status> {
+    pub async fn wait(&self, job: &Reading, wait: Duration) -> Result<Job, Status> {
         if wait.is_zero() {
-            return self.0.lookup.job(id).await;
+            return self.0.lookup.job(job).await;
         }
         // Before the first look, so that nothing happens in between.
-        let place = self.subscribe(id, Interest::End);
-        let found = self.0.lookup.find(id).await?;
-        place.finished(found, wait).await
+        let place = self.subscribe(job.id(), Interest::End);
+        let found = self.0.lookup.find(job.id()).await?;
+        place.finished(job, found, wait).await
     }
 
     /// A place among those who wait for a job.
@@ -273,12 +274,17 @@ pub struct Place {
 }
 
 impl Place {
-    /// The job when it is finished, or as it stands after `wait`. `found` is how it
-    /// stood when this place, or a later look, was taken.
+    /// The job of this place when it is finished, or as it stands after `wait`. `found` is
+    /// how it stood when this place, or a later look, was taken.
     ///
     /// # Errors
     /// Those of [`Lookup::job`].
-    pub async fn finished(mut self, mut found: Found, wait: Duration) -> Result<Job, Status> {
+    pub async fn finished(
+        mut self,
+        job: &Reading,
+        mut found: Found,
+        wait: Duration,
+    ) -> Result<Job, Status> {
         let until = Instant::now() + wait;
         while !found.is_final() {
             found = match self.next(Some(until)).await {
@@ -289,7 +295,7 @@ impl Place {
                 }
             };
         }
-        self.waiter.0.lookup.show(&self.id, found).await
+        self.waiter.0.lookup.show(job, found).await
     }
 
     /// The next that is known of the job; `None` after `until`, and when the gateway

@@ -4,10 +4,10 @@
 //! slow reader holds nothing here but its place.
 
 use crate::lookup::Found;
+use crate::reading::Reading;
 use crate::version::Version;
 use crate::waiter::{Interest, Place, Waiter};
 use futures_util::stream::{self, Stream};
-use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::v1::Job;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ pub type Shown = (Job, Version);
 /// `UNAVAILABLE`/`DRAINING` when the gateway shuts down.
 pub fn changes(
     waiter: &Waiter,
-    id: JobId,
+    job: Reading,
     seen: Option<Version>,
 ) -> impl Stream<Item = Result<Shown, Status>> + Send + use<> {
-    let place = waiter.subscribe(&id, Interest::Changes);
-    let watch = Watch { waiter: waiter.clone(), place, id, seen, looked: false, over: false };
+    let place = waiter.subscribe(job.id(), Interest::Changes);
+    let watch = Watch { waiter: waiter.clone(), place, job, seen, looked: false, over: false };
     stream::unfold(watch, async |mut watch| {
         let next = watch.next().await?;
         watch.over |= next.is_err();
@@ -36,7 +36,7 @@ pub fn changes(
 struct Watch {
     waiter: Waiter,
     place: Place,
-    id: JobId,
+    job: Reading,
     seen: Option<Version>,
     looked: bool,
     over: bool,
@@ -58,7 +58,7 @@ impl Watch {
             }
             self.seen = Some(found.version());
             let (version, found) = (found.version(), Found::clone(&found));
-            let shown = self.waiter.lookup().show(&self.id, found).await;
+            let shown = self.waiter.lookup().show(&self.job, found).await;
             return Some(shown.map(|job| (job, version)));
         }
         None
@@ -66,7 +66,7 @@ impl Watch {
 
     async fn look(&mut self) -> Result<Arc<Found>, Status> {
         if !std::mem::replace(&mut self.looked, true) {
-            return self.waiter.lookup().find_changes(&self.id).await.map(Arc::new);
+            return self.waiter.lookup().find_changes(self.job.id()).await.map(Arc::new);
         }
         self.place.next(None).await.ok_or_else(|| {
             let message = "the gateway is shutting down; go on with the last resume_token";

@@ -2,6 +2,7 @@
 
 use super::LOOKS;
 use crate::lookup::Lookup;
+use crate::reading::Reading;
 use crate::view;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use prost::Message;
@@ -19,10 +20,11 @@ impl Lookup {
     /// rule keeps them.
     pub(crate) async fn reported(
         &self,
-        id: &JobId,
+        reading: &Reading,
         report: &GatherReport,
         most: usize,
     ) -> Result<Gather, Status> {
+        let id = reading.id();
         let plan = report.plan.clone().unwrap_or_default();
         let keeps = plan.rule.as_ref().is_none_or(keeps_late);
         let look = |(id, method, then): (JobId, String, FinishedJob)| async move {
@@ -32,26 +34,27 @@ impl Lookup {
         };
         let branches = stream::iter(each(id, &plan, report)).map(look).buffered(LOOKS);
         let branches = branches.try_collect().await?;
-        Ok(shown(&plan, report, branches, most))
+        Ok(shown(reading, &plan, report, branches, most))
     }
 
     /// The list as an answer: of the branches as they were, whenever it is asked for.
-    pub(crate) fn list(&self, id: &JobId, report: &GatherReport) -> Gather {
+    pub(crate) fn list(&self, reading: &Reading, report: &GatherReport) -> Gather {
+        let id = reading.id();
         let plan = report.plan.clone().unwrap_or_default();
         let branch = |(id, method, then): (JobId, String, FinishedJob)| {
             self.branch(&id, &method, Record::of_finished(then))
         };
         let branches = each(id, &plan, report).into_iter().map(branch).collect();
         // In a job it stands beside the branches.
-        shown(&plan, report, branches, self.max_response_bytes / 2)
+        shown(reading, &plan, report, branches, self.max_response_bytes / 2)
     }
 
     /// The record of a gather whose answer is the list, with the list as its answer.
-    pub(crate) fn listed(&self, id: &JobId, mut record: Record) -> Record {
+    pub(crate) fn listed(&self, reading: &Reading, mut record: Record) -> Record {
         if let Some(outcome) = &mut record.outcome
             && let Some(report) = outcome.gather.take()
         {
-            let list = self.list(id, &report);
+            let list = self.list(reading, &report);
             outcome.result = Some(Kind::Response(list.encode_to_vec().into()));
         }
         record
@@ -67,11 +70,19 @@ fn each(id: &JobId, plan: &GatherPlan, report: &GatherReport) -> Vec<(JobId, Str
     each.map(|((id, branch), then)| (id, branch.method.clone(), then)).collect()
 }
 
-fn shown(plan: &GatherPlan, report: &GatherReport, mut branches: Vec<Job>, most: usize) -> Gather {
+fn shown(
+    reading: &Reading,
+    plan: &GatherPlan,
+    report: &GatherReport,
+    mut branches: Vec<Job>,
+    most: usize,
+) -> Gather {
     let late: Vec<bool> =
         report.branches.iter().map(|branch| !is_terminal(branch.state())).collect();
     view::shorten(&mut branches, most);
     // As the verdict counted them.
     let GatherReport { succeeded, failed, .. } = *report;
-    Gather { succeeded, failed, ..view::gather(plan, branches, &late) }
+    let mut gather = Gather { succeeded, failed, ..view::gather(plan, branches, &late) };
+    reading.withhold(&mut gather, branch_ids(reading.id(), plan));
+    gather
 }

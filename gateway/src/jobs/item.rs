@@ -4,6 +4,7 @@ use super::JobsService;
 use crate::admission::Place as Admitted;
 use crate::group::Members;
 use crate::identity::Identity;
+use crate::reading::Reading;
 use crate::view;
 use prost::Message;
 use queuebridge_proto::outcome::to_rpc_status;
@@ -67,8 +68,12 @@ impl JobsService {
     }
 
     /// A group after its jobs were sent: they are, whether it can be looked up or not.
-    pub(super) async fn job_of_group(&self, group: &Members) -> Job {
-        let job = self.0.lookup.job(&group.id).await;
-        job.unwrap_or_else(|_| view::accepted(&group.id, group.plan.method.clone()))
+    /// Whoever may add to it, and not see it, sees that it was accepted.
+    pub(super) async fn job_of_group(&self, caller: &Identity, group: &Members) -> Job {
+        let accepted = || view::accepted(&group.id, group.plan.method.clone());
+        match Reading::joined(caller, group) {
+            Ok(reading) => self.0.lookup.job(&reading).await.unwrap_or_else(|_| accepted()),
+            Err(_) => accepted(),
+        }
     }
 }

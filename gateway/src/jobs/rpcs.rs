@@ -83,7 +83,7 @@ impl Jobs for JobsService {
             .collect()
             .await;
         let group = match group {
-            Some(group) => Some(self.job_of_group(&group).await),
+            Some(group) => Some(self.job_of_group(&caller, &group).await),
             None => None,
         };
         Ok(Response::new(SubmitBatchResponse { results, group }))
@@ -140,9 +140,12 @@ impl Jobs for JobsService {
         &self,
         request: Request<GetResultRequest>,
     ) -> Result<Response<Job>, Status> {
-        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
+        let job = self.reading(&request, Verb::Read, "id", &request.get_ref().id)?;
+        if job.id().is_gather() {
+            self.0.lookup.quotas.may_read(job.tenant())?;
+        }
         let wait = duration("wait", request.get_ref().wait.as_ref())?;
-        Ok(Response::new(self.wait(&id, wait, request.metadata()).await?))
+        Ok(Response::new(self.wait(&job, wait, request.metadata()).await?))
     }
 
     type WatchResultStream = BoxStream<'static, Result<WatchResultResponse, Status>>;
@@ -151,7 +154,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<WatchResultRequest>,
     ) -> Result<Response<Self::WatchResultStream>, Status> {
-        let id = self.verify(&request, Verb::Watch, "id", &request.get_ref().id)?;
+        let job = self.reading(&request, Verb::Watch, "id", &request.get_ref().id)?;
+        let id = *job.id();
         let seen =
             match &request.get_ref().resume_token {
                 token if token.is_empty() => None,
@@ -159,7 +163,7 @@ impl Jobs for JobsService {
                     error::invalid_field("resume_token", "not a token of this job")
                 })?),
             };
-        let changes = watch::changes(&self.0.waiter, id, seen).map(move |shown| {
+        let changes = watch::changes(&self.0.waiter, job, seen).map(move |shown| {
             let (job, version) = shown?;
             let resume_token = version.to_token(&id).into();
             Ok(WatchResultResponse { job: Some(job), resume_token })
@@ -173,8 +177,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<DownloadResultRequest>,
     ) -> Result<Response<Self::DownloadResultStream>, Status> {
-        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
-        let pieces = download::pieces(self.0.lookup.clone(), id, request.get_ref().offset).await?;
+        let job = self.reading(&request, Verb::Read, "id", &request.get_ref().id)?;
+        let pieces = download::pieces(self.0.lookup.clone(), job, request.get_ref().offset).await?;
         Ok(Response::new(pieces))
     }
 
@@ -184,18 +188,18 @@ impl Jobs for JobsService {
         &self,
         request: Request<ReadStreamRequest>,
     ) -> Result<Response<Self::ReadStreamStream>, Status> {
-        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
+        let job = self.reading(&request, Verb::Read, "id", &request.get_ref().id)?;
         let ReadStreamRequest { from, attempt, .. } = request.into_inner();
-        Ok(Response::new(read_stream::messages(self, id, from, &attempt).await?))
+        Ok(Response::new(read_stream::messages(self, job, from, &attempt).await?))
     }
 
     async fn list_branches(
         &self,
         request: Request<ListBranchesRequest>,
     ) -> Result<Response<ListBranchesResponse>, Status> {
-        let id = self.verify(&request, Verb::Read, "id", &request.get_ref().id)?;
+        let job = self.reading(&request, Verb::Read, "id", &request.get_ref().id)?;
         let ListBranchesRequest { page_size, page_token, .. } = request.get_ref();
-        Ok(Response::new(self.0.lookup.page(&id, *page_size, page_token).await?))
+        Ok(Response::new(self.0.lookup.page(&job, *page_size, page_token).await?))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {

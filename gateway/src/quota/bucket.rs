@@ -29,6 +29,18 @@ impl Bucket {
         }
     }
 
+    /// Takes so many that were used already: whoever comes next waits for them as well.
+    pub(super) fn owe(&mut self, count: u32, rate: Rate, now: Instant) {
+        let each = Duration::from_secs(1) / rate.per_second.max(1);
+        let more = each * count.min(rate.burst.max(1));
+        self.0 = Some(self.0.map_or(now, |full| full.max(now)) + more);
+    }
+
+    /// Whether there is one to take.
+    pub(super) fn has_one(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        Self(self.0).take(rate, now)
+    }
+
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.0.is_none_or(|full| full <= now)
     }

@@ -100,7 +100,7 @@ impl Answer {
         first: bool,
     ) -> Result<(MetadataMap, Option<Bytes>, MetadataMap), Status> {
         let id = self.follow.id();
-        let job = self.jobs.lookup().show(id, Found::clone(&found)).await?;
+        let job = self.jobs.lookup().show(self.follow.job(), Found::clone(&found)).await?;
         let Job { initial_metadata, trailing_metadata, outcome, stream, .. } = job;
         let message = match outcome {
             Some(Outcome::Error(status)) => {

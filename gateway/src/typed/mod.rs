@@ -15,6 +15,7 @@ use crate::follow::{Follow, Step, WINDOW};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, deadline_of, trace_of};
 use crate::lookup::Found;
+use crate::reading::Reading;
 use crate::route::Route;
 use crate::submission::CallShape;
 use crate::submit::{Prepared, Ticket};
@@ -152,24 +153,27 @@ impl Call {
             Ok(ticket) if !ticket.attached => ticket,
             other => {
                 guard.done();
-                return self.attach(other?, &controls, deadline).await;
+                return self.attach(&caller, other?, &controls, deadline).await;
             }
         };
         let later = later.map(|stream| Later::start(&self.jobs, &caller.tenant, id, stream, left));
-        let follow = Follow::new(self.jobs.shared_lookup(), id, place);
+        let job = Reading::submitted(&caller, &ticket)?;
+        let follow = Follow::new(self.jobs.shared_lookup(), job, place);
         self.answer(follow, ticket, Some(guard), later, &controls, deadline).await
     }
 
     /// Follows the job of an earlier call, which is not this caller's to cancel.
     async fn attach(
         self,
+        caller: &Identity,
         ticket: Ticket,
         controls: &Controls,
         deadline: Option<Instant>,
     ) -> Result<Response<Answers>, Status> {
+        let job = Reading::submitted(caller, &ticket)?;
         let place = self.jobs.waiter().subscribe(&ticket.id, Interest::Stream);
         let found = in_time(deadline, self.jobs.lookup().find(&ticket.id)).await?;
-        let follow = Follow::new(self.jobs.shared_lookup(), ticket.id, place).found(found)?;
+        let follow = Follow::new(self.jobs.shared_lookup(), job, place).found(found)?;
         self.answer(follow, ticket, None, None, controls, deadline).await
     }
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-const CLASSES: [(&str, &[&str]); 34] = [
+const CLASSES: [(&str, &[&str]); 35] = [
     ("test_abuse", &["Abuse", "Crowd", "SlowHandshakes"]),
     ("test_auth", &["Auth", "Certificates", "Quotas"]),
     ("test_branches", &["Branches", "Groups", "Ordered"]),
@@ -43,6 +43,7 @@ const CLASSES: [(&str, &[&str]); 34] = [
     ("test_replay", &["Replay"]),
     ("test_replay_faults", &["ReplayFaults"]),
     ("test_replies", &["Replies"]),
+    ("test_rights", &["Groups"]),
     ("test_secrets", &["Logs", "Rotation", "Strangers"]),
     ("test_server", &["Alone", "Both"]),
     ("test_strangers", &["Direct", "Grpcurl", "Published", "Queued"]),

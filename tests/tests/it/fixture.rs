@@ -2,6 +2,9 @@
 
 use prost::Message;
 use queuebridge_demo::v1;
+use queuebridge_gateway::auth::Verb;
+use queuebridge_gateway::identity::Identity;
+use queuebridge_gateway::reading::Reading;
 use queuebridge_local::LoopbackOutbox;
 use queuebridge_local::loopback::{Loopback, QueueConfig, Received};
 use queuebridge_proto::job_id::Claims;
@@ -206,4 +209,9 @@ pub(crate) fn sleep_for(secs: i64) -> v1::SleepRequest {
 
 pub(crate) fn flaky(failures: u32) -> v1::FlakyRequest {
     v1::FlakyRequest { key: uuid::Uuid::new_v4().to_string(), failures }
+}
+
+/// What somebody may see who may see everything.
+pub(crate) fn reading(id: &JobId) -> Reading {
+    Reading::granted(&Identity::trusted("t"), Verb::Read, id).unwrap()
 }

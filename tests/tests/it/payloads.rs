@@ -52,6 +52,7 @@ fn gateway(worker: &Worker) -> JobsService {
         store: worker.store.clone(),
         gathers: gathers.clone(),
         streams: worker.store.clone(),
+        quotas: Quotas::default(),
         job_id_keys: worker.keys.clone(),
         payloads: Some(worker.payloads.clone()),
         clock: worker.clock,

@@ -1,6 +1,6 @@
 //! Announcements: what they save, and what it costs when they are lost.
 
-use crate::fixture::{Job, Worker, append, sleep_for};
+use crate::fixture::{Job, Worker, append, reading, sleep_for};
 use crate::waiting::{Gateway, gateway_with, secs};
 use async_trait::async_trait;
 use queuebridge_gateway::replies::Replies;
@@ -107,8 +107,9 @@ impl Bridge {
             assert_eq!(self.worker.run(delivery).await, Verdict::Ack);
             Instant::now()
         };
-        let wait =
-            async { (self.gateway.waiter.wait(id, secs(300)).await.unwrap(), Instant::now()) };
+        let wait = async {
+            (self.gateway.waiter.wait(&reading(id), secs(300)).await.unwrap(), Instant::now())
+        };
         let (finished, (job, answered)) = tokio::join!(run, wait);
         (job, answered.saturating_duration_since(finished))
     }
@@ -122,10 +123,10 @@ async fn an_announced_outcome_is_the_answer_without_a_look_at_the_store() {
     bridge.worker.run(&delivery).await;
     let before = bridge.worker.store.calls();
     let found = queuebridge_gateway::lookup::Found::Pending;
-    let job = place.finished(found, secs(60)).await.unwrap();
+    let job = place.finished(&reading(&id), found, secs(60)).await.unwrap();
     assert_eq!((job.state(), bridge.worker.store.calls()), (State::Succeeded, before));
     // And it is what the store says.
-    assert_eq!(job, bridge.gateway.lookup.job(&id).await.unwrap());
+    assert_eq!(job, bridge.gateway.lookup.job(&reading(&id)).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +138,11 @@ async fn an_announced_end_is_answered_at_once_however_the_job_ended() {
             let (id, delivery) = bridge.worker.job(method, &sleep_for(9), &job);
             let (job, late) = bridge.answer(&id, &delivery).await;
             assert!(late < Duration::from_millis(5), "{line:?} {method}: {late:?}");
-            assert_eq!(job, bridge.gateway.lookup.job(&id).await.unwrap(), "{line:?} {method}");
+            assert_eq!(
+                job,
+                bridge.gateway.lookup.job(&reading(&id)).await.unwrap(),
+                "{line:?} {method}"
+            );
         }
     }
 }
@@ -167,7 +172,7 @@ async fn an_expected_announcement_saves_looks_at_the_store() {
         let bridge = bridge(Line::Good, replies);
         let id =
             *id.get_or_insert_with(|| bridge.worker.job("Append", &append("x"), &announced()).0);
-        bridge.gateway.waiter.wait(&id, secs(300)).await.unwrap();
+        bridge.gateway.waiter.wait(&reading(&id), secs(300)).await.unwrap();
         looks.push(bridge.worker.store.calls());
     }
     assert!(looks[0] * 2 < looks[1], "{looks:?}");
@@ -180,7 +185,7 @@ async fn what_only_the_store_knows_is_fetched_from_it() {
     let request = queuebridge_demo::v1::ReportRequest { steps: 5, step };
     let (id, delivery) = bridge.worker.job("Report", &request, &announced());
     let (job, _) = bridge.answer(&id, &delivery).await;
-    assert_eq!(job, bridge.gateway.lookup.job(&id).await.unwrap());
+    assert_eq!(job, bridge.gateway.lookup.job(&reading(&id)).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

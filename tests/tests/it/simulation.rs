@@ -116,6 +116,7 @@ impl World {
             store: store.clone(),
             gathers: Gathers::new(store.clone(), None),
             streams: store.clone(),
+            quotas: Quotas::default(),
             job_id_keys: keys,
             payloads: None,
             clock,

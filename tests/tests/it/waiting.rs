@@ -1,8 +1,9 @@
 //! Looking jobs up, and waiting for them, in simulated time.
 
-use crate::fixture::{Job, START, Worker, append, sleep_for};
+use crate::fixture::{Job, START, Worker, append, reading, sleep_for};
 use bytes::Bytes;
 use queuebridge_gateway::lookup::{Found, Lookup};
+use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::view::Methods;
 use queuebridge_gateway::waiter::{Interest, Waiter};
@@ -37,6 +38,7 @@ pub(crate) fn gateway_with(worker: &Worker, replies: Replies) -> Gateway {
         store: worker.store.clone(),
         gathers: Gathers::new(worker.store.clone(), None),
         streams: worker.store.clone(),
+        quotas: Quotas::default(),
         job_id_keys: worker.keys.clone(),
         payloads: None,
         clock: worker.clock,
@@ -58,7 +60,7 @@ async fn a_wait_that_ends_without_a_result_is_answered_with_the_state() {
     let gateway = gateway(&worker);
     let (id, _) = worker.job("Append", &append("x"), &Job::default());
     let begun = Instant::now();
-    let job = gateway.waiter.wait(&id, secs(7)).await.unwrap();
+    let job = gateway.waiter.wait(&reading(&id), secs(7)).await.unwrap();
     assert_eq!((state(&job), begun.elapsed()), (State::Accepted, secs(7)));
 }
 
@@ -73,7 +75,8 @@ async fn an_announcement_ends_the_wait_at_once() {
         gateway.waiter.look(id.uuid());
         begun.elapsed()
     };
-    let wait = async { (gateway.waiter.wait(&id, secs(60)).await.unwrap(), begun.elapsed()) };
+    let wait =
+        async { (gateway.waiter.wait(&reading(&id), secs(60)).await.unwrap(), begun.elapsed()) };
     let (finished, (job, answered)) = tokio::join!(run, wait);
     assert_eq!(state(&job), State::Succeeded);
     assert!(answered - finished < Duration::from_millis(5), "{:?}", answered - finished);
@@ -85,7 +88,8 @@ async fn a_lost_announcement_costs_time_and_not_the_answer() {
     let gateway = gateway(&worker);
     let (id, delivery) = worker.job("Sleep", &sleep_for(9), &Job::default());
     let begun = Instant::now();
-    let wait = gateway.waiter.wait(&id, secs(60));
+    let job = reading(&id);
+    let wait = gateway.waiter.wait(&job, secs(60));
     let (_, job) = tokio::join!(worker.run(&delivery), wait);
     assert_eq!(state(&job.unwrap()), State::Succeeded);
     assert!(begun.elapsed() < secs(11), "{:?}", begun.elapsed());
@@ -110,7 +114,7 @@ async fn a_late_word_of_a_stream_does_not_hide_the_end() {
     let streaming = Bytes::from_static(&[1; 16]);
     gateway.waiter.announced(Announcement { job, finished: None, streaming });
     let begun = Instant::now();
-    let job = place.finished(Found::Pending, secs(60)).await.unwrap();
+    let job = place.finished(&reading(&id), Found::Pending, secs(60)).await.unwrap();
     assert_eq!((state(&job), begun.elapsed()), (State::Succeeded, Duration::ZERO));
 }
 
@@ -121,11 +125,12 @@ async fn many_who_wait_for_one_job_share_its_polls() {
     let (id, _) = worker.job("Append", &append("x"), &Job::default());
     let alone = {
         let before = worker.store.calls();
-        gateway.waiter.wait(&id, secs(30)).await.unwrap();
+        gateway.waiter.wait(&reading(&id), secs(30)).await.unwrap();
         worker.store.calls() - before
     };
     let before = worker.store.calls();
-    let waits = (0..200).map(|_| gateway.waiter.wait(&id, secs(30)));
+    let job = reading(&id);
+    let waits = (0..200).map(|_| gateway.waiter.wait(&job, secs(30)));
     futures_util::future::join_all(waits).await;
     let together = worker.store.calls() - before;
     // Each looks once at the beginning and once at the end.
@@ -142,7 +147,8 @@ async fn a_shutdown_answers_those_who_wait() {
         sleep(secs(3)).await;
         gateway.draining.cancel();
     };
-    let (job, ()) = tokio::join!(gateway.waiter.wait(&id, secs(60)), drain);
+    let job = reading(&id);
+    let (job, ()) = tokio::join!(gateway.waiter.wait(&job, secs(60)), drain);
     assert_eq!((state(&job.unwrap()), begun.elapsed()), (State::Accepted, secs(3)));
 }
 
@@ -153,10 +159,10 @@ async fn an_expired_job_is_stored_before_it_is_answered() {
     let (id, _) =
         worker.job("Append", &append("x"), &Job { expires_in: secs(5), ..Job::default() });
     advance(secs(5) + CLOCK_SKEW - Duration::from_millis(1)).await;
-    assert_eq!(state(&gateway.lookup.job(&id).await.unwrap()), State::Accepted);
+    assert_eq!(state(&gateway.lookup.job(&reading(&id)).await.unwrap()), State::Accepted);
     assert_eq!(worker.record(&id).await, None);
     advance(Duration::from_millis(1)).await;
-    let job = gateway.lookup.job(&id).await.unwrap();
+    let job = gateway.lookup.job(&reading(&id)).await.unwrap();
     assert_eq!(state(&job), State::Expired);
     assert_eq!(worker.record(&id).await.unwrap().state, State::Expired);
     let at = UnixMillis::from_proto(&job.complete_time.unwrap());
@@ -169,7 +175,7 @@ async fn a_wait_goes_over_the_expiry() {
     let gateway = gateway(&worker);
     let (id, _) =
         worker.job("Append", &append("x"), &Job { expires_in: secs(5), ..Job::default() });
-    let job = gateway.waiter.wait(&id, secs(30)).await.unwrap();
+    let job = gateway.waiter.wait(&reading(&id), secs(30)).await.unwrap();
     assert_eq!(state(&job), State::Expired);
 }
 
@@ -180,11 +186,11 @@ async fn a_result_can_be_read_until_its_retention_ends_and_is_purged_after() {
     let (id, delivery) = worker.job("Append", &append("x"), &Job::default());
     worker.run(&delivery).await;
     advance(id.retention() - Duration::from_millis(1)).await;
-    assert_eq!(state(&gateway.lookup.job(&id).await.unwrap()), State::Succeeded);
+    assert_eq!(state(&gateway.lookup.job(&reading(&id)).await.unwrap()), State::Succeeded);
     // To the end of the tombstone, after it, and long after it.
     for more in [Duration::from_millis(1), secs(3600), secs(100 * 24 * 3600)] {
         advance(more).await;
-        let status = gateway.lookup.job(&id).await.unwrap_err();
+        let status = gateway.lookup.job(&reading(&id)).await.unwrap_err();
         assert_eq!(status.code(), Code::NotFound);
         assert_eq!(status.get_error_details().error_info().unwrap().reason, "RESULT_PURGED");
     }
@@ -198,7 +204,7 @@ async fn a_store_that_is_down_is_unavailable_with_the_time_to_come_back() {
     let gateway = gateway(&worker);
     let (id, _) = worker.job("Append", &append("x"), &Job::default());
     worker.store.script([queuebridge_store::testing::Fault::LoseRequest]);
-    let status = gateway.lookup.job(&id).await.unwrap_err();
+    let status = gateway.lookup.job(&reading(&id)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
     assert!(worker.store.get(&id, worker.clock.now()).await.is_ok());

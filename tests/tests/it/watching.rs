@@ -1,7 +1,7 @@
 //! Following jobs: every change is shown once, to every watcher, also when streams
 //! break.
 
-use crate::fixture::{Job, Worker, append, sleep_for};
+use crate::fixture::{Job, Worker, append, reading, sleep_for};
 use crate::waiting::{Gateway, gateway_with, secs};
 use futures_util::{Stream, StreamExt};
 use queuebridge_gateway::replies::Replies;
@@ -18,7 +18,7 @@ use tonic_types::StatusExt;
 type Changes = Pin<Box<dyn Stream<Item = Result<Shown, Status>> + Send>>;
 
 fn watch(gateway: &Gateway, id: &JobId, seen: Option<Version>) -> Changes {
-    Box::pin(watch::changes(&gateway.waiter, *id, seen))
+    Box::pin(watch::changes(&gateway.waiter, reading(id), seen))
 }
 
 async fn states(changes: Changes) -> Vec<State> {

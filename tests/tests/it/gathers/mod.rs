@@ -5,6 +5,7 @@ mod groups;
 mod late;
 mod losses;
 mod members;
+mod pages;
 mod rules;
 mod scripted;
 mod simulation;

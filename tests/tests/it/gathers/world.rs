@@ -196,6 +196,7 @@ impl World {
             clock,
             methods: Methods::default(),
             max_response_bytes: 1 << 20,
+            quotas: Quotas::default(),
             job_id_keys: keys.clone(),
         });
         let (replies, draining) = (Arc::new(Replies::in_process()), CancellationToken::new());

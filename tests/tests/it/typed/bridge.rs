@@ -122,6 +122,7 @@ impl Bridge {
             store: store.clone(),
             gathers: Gathers::new(store.clone(), None),
             streams: store.clone(),
+            quotas: Quotas::default(),
             job_id_keys: keys.clone(),
             payloads: kept.clone(),
             clock,
