@@ -58,10 +58,13 @@ pub(crate) async fn pieces(
     let info = DownloadInfo { size, sha256, r#type: outcome.response_type };
     let first = DownloadResultResponse { info: Some(info), chunk: Bytes::new() };
     let rest = cut(chunks).then(move |chunk| {
-        let lookup = lookup.clone();
+        let (lookup, room) = (lookup.clone(), job.room().clone());
         async move {
             match chunk {
-                Ok(chunk) => Ok(DownloadResultResponse { info: None, chunk }),
+                Ok(chunk) => {
+                    room.take_next(chunk.len()).await?;
+                    Ok(DownloadResultResponse { info: None, chunk })
+                }
                 Err(error) => Err(lookup.lost(&id, &error).await),
             }
         }

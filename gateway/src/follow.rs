@@ -274,7 +274,7 @@ impl Follow {
     fn read(&self, attempt: Token) -> Reader {
         // Whose job has ended is ahead of nobody.
         let window = if self.ended.is_some() { 0 } else { WINDOW };
-        Reader::new(self.lookup.clone(), *self.id(), attempt, window)
+        Reader::new(self.lookup.clone(), &self.job, attempt, window)
     }
 }
 

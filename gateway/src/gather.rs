@@ -2,11 +2,11 @@
 
 mod ending;
 mod report;
+mod standing;
 
 use crate::lookup::{Found, Lookup, purged, unreachable};
 use crate::reading::Reading;
 use crate::view;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::{Standing, total};
 use queuebridge_proto::time::CLOCK_SKEW;
@@ -14,13 +14,14 @@ use queuebridge_proto::v1::{Branch, Gather, GatherPlan, Job, ListBranchesRespons
 use queuebridge_proto::{JobId, UnixMillis, outcome};
 use queuebridge_store::Record;
 use queuebridge_store::gather::{Cause, ROOT, TALLY, branch_ids, method_of};
+use standing::Listed;
 use tonic::{Code, Status};
 
 /// Branches on a page.
 const PAGE: u32 = 100;
 const MAX_PAGE: u32 = 256;
 /// Branches that are looked at at once.
-const LOOKS: usize = 32;
+const LOOKS: usize = 16;
 
 impl Lookup {
     /// A gather whose deadline has passed is decided now, if it was not before.
@@ -52,19 +53,18 @@ impl Lookup {
         if plan.total > 0 {
             return self.counted(reading, &plan, now).await;
         }
-        let records = self.gathers.branches(id, &plan, now).await.map_err(|e| unreachable(&e))?;
-        self.quotas.have_read(reading.tenant(), records.len());
+        let ids = branch_ids(id, &plan);
+        let listed = ids.iter().zip(&plan.branches).map(|(id, branch)| Listed {
+            id: *id,
+            method: branch.method.clone(),
+            known: None,
+        });
+        let most = self.max_response_bytes / 2;
+        let branches = self.standing(reading, listed.collect(), most).await?;
         let mut job = view::accepted(id, plan.method.clone());
-        if records.iter().any(Option::is_some) {
+        if branches.iter().any(|branch| branch.state() != State::Accepted) {
             job.set_state(State::Running);
         }
-        let ids = branch_ids(id, &plan);
-        let branches = ids.iter().zip(&plan.branches).zip(records);
-        let branches = branches.map(|((id, branch), record)| {
-            self.branch(id, &branch.method, record.unwrap_or_else(|| Record::new("")))
-        });
-        let mut branches: Vec<Job> = branches.collect();
-        view::shorten(&mut branches, self.max_response_bytes / 2);
         let mut gather = view::gather(&plan, branches, &[]);
         reading.withhold(&mut gather, ids);
         job.gather = Some(Box::new(gather));
@@ -127,27 +127,23 @@ impl Lookup {
         }
         let end = first.saturating_add(size).min(all);
         let until = UnixMillis(plan.expires_at);
-        let ids =
-            (first..end).map(|index| (index, id.branch(index, method_of(&plan, index), until)));
-        let look = |(index, id): (u32, JobId)| async move {
-            Ok::<_, Status>((index, id, self.now(&id).await?))
-        };
-        let found = stream::iter(ids).map(look).buffered(LOOKS);
-        let found: Vec<(u32, JobId, Record)> = found.try_collect().await?;
-        self.quotas.have_read(reading.tenant(), found.len());
-        let (mut branches, mut jobs) = (Vec::new(), Vec::new());
-        for (index, id, record) in found {
+        let listed = (first..end).map(|index| {
+            let method = method_of(&plan, index);
+            let id = id.branch(index, method, until);
+            Listed { id, method: method.to_owned(), known: None }
+        });
+        let listed: Vec<Listed> = listed.collect();
+        let ids: Vec<JobId> = listed.iter().map(|branch| branch.id).collect();
+        let jobs = self.standing(reading, listed, self.max_response_bytes).await?;
+        let branch = |((index, id), mut job): ((u32, JobId), Job)| {
             let planned = usize::try_from(index).ok().and_then(|index| plan.branches.get(index));
             let name = planned.map_or_else(|| index.to_string(), |branch| branch.name.clone());
-            branches.push(Branch { name, ..Branch::default() });
-            let mut job = self.branch(&id, method_of(&plan, index), record);
             if !reading.reaches(&id) {
                 view::withhold(&mut job);
             }
-            jobs.push(job);
-        }
-        view::shorten(&mut jobs, self.max_response_bytes);
-        branches.iter_mut().zip(jobs).for_each(|(branch, job)| branch.job = Some(job));
+            Branch { name, job: Some(job), late: false }
+        };
+        let branches = (first..end).zip(ids).zip(jobs).map(branch).collect();
         let next_page_token = if end < all { end.to_string() } else { String::new() };
         Ok(ListBranchesResponse { branches, next_page_token })
     }

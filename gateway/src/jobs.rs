@@ -11,6 +11,7 @@ use crate::audit;
 use crate::auth::Verb;
 use crate::gather;
 use crate::identity::Identity;
+use crate::leaving::CallRoom;
 use crate::lookup::{Found, Lookup, bad_id};
 use crate::reading::Reading;
 use crate::submit::{FrontDoor, Prepared, Ticket};
@@ -83,25 +84,25 @@ impl JobsService {
         request: Request<SubmitRequest>,
     ) -> Result<Reading, Status> {
         let caller = Identity::of(&request)?;
-        let trace = trace_of(request.metadata());
+        let (trace, room) = (trace_of(request.metadata()), CallRoom::of(&request));
         let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
         self.0.door.quotas.submit(&caller.tenant)?;
         let prepared = self.0.door.prepare(&caller, request.into_inner())?;
         let ticket = self.accept(&caller, prepared, trace, admitted).await?;
         // Following a job of one's own is part of submitting it; this may be another's.
-        Reading::submitted(&caller, &ticket)
+        Reading::submitted(&caller, &ticket, room)
     }
 
     /// The job of a ticket. `place` was taken before the job was published; it waits
     /// for the job's end if `wait` is not zero.
     async fn job_of(
         &self,
-        caller: &Identity,
+        reading: Result<Reading, Status>,
         ticket: Ticket,
         place: Option<Place>,
         wait: Duration,
     ) -> Result<Job, Status> {
-        let Ok(reading) = Reading::submitted(caller, &ticket) else {
+        let Ok(reading) = reading else {
             // Whoever knows another's request may repeat it, and sees nothing by that.
             return Ok(view::accepted(&ticket.id, ticket.method));
         };
@@ -154,7 +155,7 @@ impl JobsService {
         id: &str,
     ) -> Result<Reading, Status> {
         let id = self.verify(request, verb, field, id)?;
-        Reading::granted(&Identity::of(request)?, verb, &id)
+        Reading::granted(&Identity::of(request)?, verb, &id, CallRoom::of(request))
     }
 
     /// The job when it is finished, or as it stands after `wait`, or in time for the
@@ -183,10 +184,14 @@ impl JobsService {
 
     /// Cancels a job for somebody who has asked for it, and shows it as far as they may
     /// see it.
-    pub(crate) async fn cancel_for(&self, caller: &Identity, id: &JobId) -> Result<Job, Status> {
-        let cancelled = self.cancel_job(id).await;
-        audit::act(caller, "cancel", id, &cancelled);
-        match Reading::granted(caller, Verb::Read, id) {
+    pub(crate) async fn cancel_for<T>(
+        &self,
+        request: &Request<T>,
+        id: &JobId,
+    ) -> Result<Job, Status> {
+        let (caller, cancelled) = (Identity::of(request)?, self.cancel_job(id).await);
+        audit::act(&caller, "cancel", id, &cancelled);
+        match Reading::granted(&caller, Verb::Read, id, CallRoom::of(request)) {
             Ok(reading) => self.0.lookup.show(&reading, cancelled?).await,
             Err(_) => self.0.lookup.outline(id, cancelled?),
         }

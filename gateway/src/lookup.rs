@@ -86,6 +86,7 @@ impl Lookup {
     /// # Errors
     /// `NOT_FOUND`/`RESULT_PURGED`, `UNAVAILABLE`, or `DATA_LOSS`/`PAYLOAD_LOST`.
     pub async fn job(&self, job: &Reading) -> Result<Job, Status> {
+        let _turn = job.turn().await;
         let found = self.find(job.id()).await?;
         self.show(job, found).await
     }
@@ -150,14 +151,26 @@ impl Lookup {
         let mut record = match found {
             Found::Pending => return Ok(view::accepted(id, self.methods.of(id))),
             Found::Purged => return Err(purged()),
+            // In a list it would be a list of its own.
+            Found::Gathering(_) if reading.is_item() => return self.outline(id, found),
             Found::Gathering(_) => return self.gathering(reading).await,
             Found::Underway(record) | Found::Finished(record) => record,
         };
-        self.fetch_response(id, &mut record).await?;
+        let (own, fetched) = self.weight(&record);
+        // What is fetched is there twice at times: in pieces and as a whole, and then once
+        // more as the message that it goes into.
+        let is_whole = reading.may_load(own + 2 * fetched).await?;
+        if is_whole {
+            self.fetch_response(id, &mut record).await?;
+            reading.room().give_back(fetched);
+        }
         let method = std::mem::take(&mut record.method);
         let method = if method.is_empty() { self.methods.of(id) } else { method };
         let report = record.outcome.as_mut().and_then(|outcome| outcome.gather.take());
         let mut job = view::recorded(id, method, record);
+        if reading.is_item() {
+            return Ok(if is_whole { job } else { view::shortened(job) });
+        }
         if let Some(report) = report {
             // It may be the answer as well, and is then there twice.
             if view::answer_is_list(&job) {
@@ -262,6 +275,19 @@ impl Lookup {
             self.delete_payload(id, &key).await?;
         }
         Ok(())
+    }
+
+    /// How much is loaded to show a job: what its record says, and an answer that lies
+    /// elsewhere if it is to be shown.
+    fn weight(&self, record: &Record) -> (usize, usize) {
+        let progress = record.progress.as_ref().map_or(0, Message::encoded_len);
+        let Some(outcome) = &record.outcome else { return (progress, 0) };
+        let elsewhere = match &outcome.result {
+            Some(Kind::ResponseRef(at)) => usize::try_from(at.size).unwrap_or(usize::MAX),
+            _ => 0,
+        };
+        let fetched = if elsewhere > self.max_response_bytes { 0 } else { elsewhere };
+        (progress + outcome.encoded_len(), fetched)
     }
 
     async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {

@@ -1,22 +1,32 @@
-//! The right to see a job. Everything that shows one asks for a [`Reading`], which only the
-//! checks of this file make: so the compiler finds whoever would show a job without one.
+//! The right to see a job, and the room to show it in. Everything that shows a job asks for
+//! a [`Reading`], which only the checks of this file make: so the compiler finds whoever
+//! would show a job without one.
+
+mod list;
+
+pub(crate) use list::List;
 
 use crate::auth::Verb;
 use crate::group::Members;
 use crate::identity::Identity;
+use crate::leaving::CallRoom;
 use crate::submit::Ticket;
 use crate::view;
 use queuebridge_proto::JobId;
 use queuebridge_proto::v1::Gather;
 use std::sync::Arc;
+use tokio::sync::SemaphorePermit;
 use tonic::Status;
 
-/// One caller's reading of one job.
+/// One call's reading of one job.
 #[derive(Clone, Debug)]
 pub struct Reading {
     id: JobId,
     tenant: Arc<str>,
     right: Right,
+    room: CallRoom,
+    /// Where it is one of several items of a reply.
+    list: Option<List>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,10 +43,14 @@ impl Reading {
     ///
     /// # Errors
     /// `PERMISSION_DENIED`/`NOT_GRANTED`.
-    pub fn granted(caller: &Identity, verb: Verb, id: &JobId) -> Result<Self, Status> {
+    pub fn granted(
+        caller: &Identity,
+        verb: Verb,
+        id: &JobId,
+        room: CallRoom,
+    ) -> Result<Self, Status> {
         caller.may_with(verb, id)?;
-        let right = Right::Granted(caller.clone(), verb);
-        Ok(Self { id: *id, tenant: caller.tenant.clone(), right })
+        Ok(Self::new(caller, id, Right::Granted(caller.clone(), verb), room))
     }
 
     /// Of a job that this call has submitted. One that an earlier call has submitted is
@@ -44,23 +58,40 @@ impl Reading {
     ///
     /// # Errors
     /// As [`Reading::granted`].
-    pub(crate) fn submitted(caller: &Identity, ticket: &Ticket) -> Result<Self, Status> {
-        Self::of_owner(caller, &ticket.id, ticket.own)
+    pub(crate) fn submitted(
+        caller: &Identity,
+        ticket: &Ticket,
+        room: CallRoom,
+    ) -> Result<Self, Status> {
+        Self::of_owner(caller, &ticket.id, ticket.own, room)
     }
 
     /// Of the group that the jobs of this call have joined.
     ///
     /// # Errors
     /// As [`Reading::granted`].
-    pub(crate) fn joined(caller: &Identity, group: &Members) -> Result<Self, Status> {
-        Self::of_owner(caller, &group.id, group.belongs_to(caller))
+    pub(crate) fn joined(
+        caller: &Identity,
+        group: &Members,
+        room: CallRoom,
+    ) -> Result<Self, Status> {
+        Self::of_owner(caller, &group.id, group.belongs_to(caller), room)
     }
 
-    fn of_owner(caller: &Identity, id: &JobId, own: bool) -> Result<Self, Status> {
+    fn of_owner(caller: &Identity, id: &JobId, own: bool, room: CallRoom) -> Result<Self, Status> {
         if own {
-            return Ok(Self { id: *id, tenant: caller.tenant.clone(), right: Right::Own });
+            return Ok(Self::new(caller, id, Right::Own, room));
         }
-        Self::granted(caller, Verb::Read, id)
+        Self::granted(caller, Verb::Read, id, room)
+    }
+
+    fn new(caller: &Identity, id: &JobId, right: Right, room: CallRoom) -> Self {
+        Self { id: *id, tenant: caller.tenant.clone(), right, room, list: None }
+    }
+
+    /// As one of several items of a reply.
+    pub(crate) fn within(self, list: &List) -> Self {
+        Self { list: Some(list.clone()), ..self }
     }
 
     /// The job.
@@ -72,6 +103,40 @@ impl Reading {
     /// Whose quota the reading counts for.
     pub(crate) fn tenant(&self) -> &Arc<str> {
         &self.tenant
+    }
+
+    /// The room of its call.
+    pub(crate) fn room(&self) -> &CallRoom {
+        &self.room
+    }
+
+    pub(crate) fn is_item(&self) -> bool {
+        self.list.is_some()
+    }
+
+    /// A turn to look the job up: the items of a reply are not all loaded at once.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.list.as_ref()?.look().await
+    }
+
+    /// Whether so many bytes may be loaded to be shown. An item for which there is no room
+    /// is shown without what it says.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED`/`OVERLOADED`, where the job is all that the reply shows.
+    pub(crate) async fn may_load(&self, bytes: usize) -> Result<bool, Status> {
+        let Some(list) = &self.list else {
+            // Of those who follow a job every reply is one of its own.
+            return self.room.take_next(bytes).await.map(|()| true);
+        };
+        if !list.take(bytes) {
+            return Ok(false);
+        }
+        let taken = self.room.try_take(bytes);
+        if !taken {
+            list.give_back(bytes);
+        }
+        Ok(taken)
     }
 
     /// Whether what is known of the job may be shown of this one of its branches, which may

@@ -137,7 +137,8 @@ pub fn shorten(branches: &mut [Job], most: usize) {
     }
 }
 
-fn shortened(mut job: Job) -> Job {
+/// A job without what may be large in it.
+pub(crate) fn shortened(mut job: Job) -> Job {
     match &mut job.outcome {
         Some(v1::job::Outcome::Response(response)) if !response.message.is_empty() => {
             response.sha256 = Bytes::copy_from_slice(&Sha256::digest(&response.message));

@@ -8,9 +8,8 @@ use crate::fields;
 use bytes::Buf;
 use prost::{Message, Name};
 use std::marker::PhantomData;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
-use tonic_prost::ProstEncoder;
 
 /// Most messages here are small: tonic's default of 8 KiB per message is past what
 /// allocators keep at hand. Larger ones grow the buffer, as they would there.
@@ -35,15 +34,34 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = ProtoEncoder<T>;
     type Decoder = ProtoDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::new(buffers())
+        ProtoEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         ProtoDecoder(PhantomData)
+    }
+}
+
+/// Encodes `T`.
+#[derive(Debug)]
+pub struct ProtoEncoder<T>(PhantomData<T>);
+
+impl<T: Message> Encoder for ProtoEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // A buffer that grows by what follows a large field would have twice its size.
+        dst.reserve(item.encoded_len());
+        item.encode(dst).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
     }
 }
 

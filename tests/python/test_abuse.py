@@ -20,6 +20,7 @@ from test_tls import Secured
 
 MIB = 1 << 20
 SUBMIT = "/queuebridge.v1.Jobs/Submit"
+SUBMIT_STREAM = "/queuebridge.v1.Jobs/SubmitStream"
 GET = "/queuebridge.v1.Jobs/GetResult"
 
 
@@ -280,6 +281,53 @@ class Abuse(Secured):
                 connection.send(frame(http2.DATA, http2.END_STREAM, stream, body))
         # Fifty MiB of answers, all read from the store at once, in copies that are gone after it.
         self.survived(512)
+
+    def large(self):
+        """A small request for an answer of 3 MB, under an id that leads to it again."""
+        asked = probe_pb2.EchoRequest(response_bytes=3_000_000)
+        request = self.request("Echo", asked, request_id=self.id())
+        job = self.finished(self.jobs.Submit(request).id)
+        self.assertEqual(job.response.size, len(job.response.message))
+        return request, job
+
+    def test_a_batch_that_asks_for_a_large_answer_again_and_again(self):
+        request, job = self.large()
+        batch = jobs_pb2.SubmitBatchRequest(jobs=[request] * 400)
+        with grpc.insecure_channel(self.target.address) as channel:
+            results = jobs_pb2_grpc.JobsStub(channel).SubmitBatch(batch).results
+        answers = [result.job.response for result in results]
+        self.assertEqual({answer.size for answer in answers}, {job.response.size})
+        self.assertLess(sum(len(answer.message) for answer in answers), 4 * MIB)
+        left_out = [answer for answer in answers if not answer.message]
+        self.assertEqual({len(answer.sha256) for answer in left_out}, {32})
+        self.survived(200)
+
+    def test_a_stream_of_large_answers_that_nobody_takes(self):
+        request, _ = self.large()
+        connection = self.connection(first=http2.settings(window=0), receive_buffer=4096)
+        connection.send(frame(http2.HEADERS, http2.END_HEADERS, 1, http2.call(SUBMIT_STREAM)))
+        for _ in range(256):
+            connection.send(frame(http2.DATA, 0, 1, http2.message(request.SerializeToString())))
+        self.survived(200)
+
+    def test_large_answers_that_nobody_takes(self):
+        _, job = self.large()
+        body = http2.message(jobs_pb2.GetResultRequest(id=job.id).SerializeToString())
+        connections = []
+        for _ in range(6):
+            connection = self.connection(first=http2.settings(window=0), receive_buffer=4096)
+            connections.append(connection)
+            for number in range(100):
+                stream = 2 * number + 1
+                connection.send(frame(http2.HEADERS, http2.END_HEADERS, stream, http2.call(GET)))
+                connection.send(frame(http2.DATA, http2.END_STREAM, stream, body))
+        # Until each is refused, or has begun with an answer that cannot go on.
+        for connection in connections:
+            answers = 0
+            while answers < 100:
+                answers += connection.read_frame()[0] == http2.HEADERS
+        # 1,700 MiB of answers, of which there is room for 256, and what is read on the way.
+        self.survived(480)
 
     def test_ten_thousand_connections_that_do_nothing(self):
         for _ in range(10_000):

@@ -77,7 +77,7 @@ grant = [
         self.batch("owner", [self.echo()] * 2, request_id="bound", rule=REST)
         other = gather_pb2.GatherRule(need=1, cancel_rest=True)
         self.is_refused(reused, self.batch, "owner", [self.echo()] * 2, request_id="bound", rule=other)
-        self.is_refused(reused, self.batch, "owner", [self.echo()], request_id="bound", rule=REST)
+        self.is_refused(reused, self.batch, "owner", [self.echo()] * 3, request_id="bound", rule=REST)
         late = dict(request_id="bound", rule=REST, expire_after={"seconds": 60})
         self.is_refused(reused, self.batch, "owner", [self.echo()] * 2, **late)
 

@@ -1,7 +1,10 @@
 //! Reading the streamed answer of one attempt.
 
 use super::heartbeat::Heartbeat;
+use crate::leaving::CallRoom;
 use crate::lookup::{Lookup, unreachable};
+use crate::reading::Reading;
+use prost::Message;
 use queuebridge_proto::JobId;
 use queuebridge_proto::v1::{StreamChunk, StreamMark};
 use queuebridge_store::{Lane, PayloadError, Token, stream};
@@ -19,6 +22,7 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(crate) struct Reader {
     lookup: Arc<Lookup>,
     id: JobId,
+    room: CallRoom,
     /// The attempt.
     pub(crate) attempt: Token,
     /// The number of the next chunk.
@@ -33,11 +37,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(lookup: Arc<Lookup>, id: JobId, attempt: Token, window: u32) -> Self {
-        let lane = Lane::Answer(attempt);
+    pub(super) fn new(lookup: Arc<Lookup>, job: &Reading, attempt: Token, window: u32) -> Self {
+        let (id, room, lane) = (*job.id(), job.room().clone(), Lane::Answer(attempt));
         let heartbeat = (window > 0).then(|| Heartbeat::start(lookup.clone(), id, lane));
         let window = window as usize;
-        Self { lookup, id, attempt, next: 0, window, unnoted: 0, heartbeat, failures: 0 }
+        let (next, unnoted, failures) = (0, 0, 0);
+        Self { lookup, id, room, attempt, next, window, unnoted, heartbeat, failures }
     }
 
     /// The next chunk, if it comes within `wait`. It may be dropped and asked again.
@@ -49,7 +54,7 @@ impl Reader {
                     self.failures = 0;
                     return Ok(read);
                 }
-                Ok(Err(lost)) => return Err(self.lookup.lost(&self.id, &lost).await),
+                Ok(Err(status)) => return Err(status),
                 Err(failure) => failure,
             };
             self.failures += 1;
@@ -60,11 +65,12 @@ impl Reader {
         }
     }
 
-    /// Fails outside when a store does not answer, and inside when the chunk is lost.
+    /// Fails outside when a store does not answer, and inside when the chunk is lost, or
+    /// there is no room for it.
     async fn try_read(
         &mut self,
         wait: Duration,
-    ) -> Result<Result<Option<StreamChunk>, PayloadError>, Status> {
+    ) -> Result<Result<Option<StreamChunk>, Status>, Status> {
         let lane = Lane::Answer(self.attempt);
         if self.window > 0 && self.unnoted * 2 >= self.window {
             let now = self.lookup.clock.now();
@@ -75,12 +81,18 @@ impl Reader {
         }
         let chunk = self.lookup.streams.read(&self.id, lane, self.next, wait).await;
         let Some(chunk) = chunk.map_err(|error| unreachable(&error))? else { return Ok(Ok(None)) };
+        // The messages before it were handed on.
+        let stored = chunk.stored.as_ref().map(|at| usize::try_from(at.size).unwrap_or(usize::MAX));
+        let bytes = stored.unwrap_or_else(|| chunk.encoded_len());
+        if let Err(status) = self.room.take_next(bytes).await {
+            return Ok(Err(status));
+        }
         let chunk = match stream::fetched(chunk, self.lookup.payloads.as_ref()).await {
             Ok(chunk) => chunk,
             Err(error @ PayloadError::Unavailable(_)) => {
                 return Err(self.lookup.lost(&self.id, &error).await);
             }
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(self.lookup.lost(&self.id, &error).await)),
         };
         self.next += 1;
         if let Some(heartbeat) = &self.heartbeat {

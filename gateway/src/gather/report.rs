@@ -1,10 +1,9 @@
 //! What is shown of a gather that is decided.
 
-use super::LOOKS;
+use super::standing::Listed;
 use crate::lookup::Lookup;
 use crate::reading::Reading;
 use crate::view;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use prost::Message;
 use queuebridge_proto::JobId;
 use queuebridge_proto::gather::keeps_late;
@@ -27,13 +26,12 @@ impl Lookup {
         let id = reading.id();
         let plan = report.plan.clone().unwrap_or_default();
         let keeps = plan.rule.as_ref().is_none_or(keeps_late);
-        let look = |(id, method, then): (JobId, String, FinishedJob)| async move {
+        let listed = each(id, &plan, report).into_iter().map(|(id, method, then)| {
             let then = Record::of_finished(then);
-            let record = if keeps && !then.is_terminal() { self.now(&id).await? } else { then };
-            Ok::<_, Status>(self.branch(&id, &method, record))
-        };
-        let branches = stream::iter(each(id, &plan, report)).map(look).buffered(LOOKS);
-        let branches = branches.try_collect().await?;
+            let known = (!keeps || then.is_terminal()).then_some(then);
+            Listed { id, method, known }
+        });
+        let branches = self.standing(reading, listed.collect(), most).await?;
         Ok(shown(reading, &plan, report, branches, most))
     }
 

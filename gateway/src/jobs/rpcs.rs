@@ -6,8 +6,10 @@ use super::{JobsService, deadline_of, trace_of};
 use crate::auth::Verb;
 use crate::download;
 use crate::identity::Identity;
+use crate::leaving::CallRoom;
 use crate::oversize;
 use crate::read_stream;
+use crate::reading::Reading;
 use crate::submission::duration;
 use crate::version::Version;
 use crate::waiter::Interest;
@@ -36,7 +38,7 @@ const ITEMS_AT_ONCE: usize = 256;
 impl Jobs for JobsService {
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<Job>, Status> {
         let caller = Identity::of(&request)?;
-        let trace = trace_of(request.metadata());
+        let (trace, room) = (trace_of(request.metadata()), CallRoom::of(&request));
         let (begun, deadline) = (Instant::now(), deadline_of(request.metadata()));
         let admitted = self.0.door.admission.enter(request.get_ref().request.len())?;
         self.0.door.quotas.submit(&caller.tenant)?;
@@ -48,15 +50,16 @@ impl Jobs for JobsService {
         let ticket = self.accept(&caller, prepared, trace, admitted).await?;
         // Publishing has taken its part of the caller's time.
         let left = deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
-        Ok(Response::new(self.job_of(&caller, ticket, place, cap(wait, left)).await?))
+        let reading = Reading::submitted(&caller, &ticket, room);
+        Ok(Response::new(self.job_of(reading, ticket, place, cap(wait, left)).await?))
     }
 
     async fn submit_batch(
         &self,
         request: Request<SubmitBatchRequest>,
     ) -> Result<Response<SubmitBatchResponse>, Status> {
-        let caller = Identity::of(&request)?;
-        let trace = trace_of(request.metadata());
+        let items = self.items(&request)?;
+        let caller = &items.caller;
         let SubmitBatchRequest { jobs, group } = request.into_inner();
         if jobs.is_empty() || jobs.len() > MAX_BATCH {
             return Err(error::invalid_field("jobs", "from 1 to 1,000 submissions"));
@@ -67,23 +70,22 @@ impl Jobs for JobsService {
             self.0.door.quotas.submit(&caller.tenant)?;
         }
         let group = match &group {
-            Some(group) => Some(self.0.door.group(&caller, group, &jobs).await?),
+            Some(group) => Some(self.0.door.group(caller, group, &jobs).await?),
             None => None,
         };
-        let items = (0..).zip(jobs);
-        let results = stream::iter(items)
+        let results = stream::iter((0..).zip(jobs))
             .map(|(index, job)| {
-                let (caller, trace, group) = (&caller, trace.clone(), group.as_ref());
+                let (items, group) = (&items, group.as_ref());
                 async move {
-                    let admitted = self.admit(Pace::Refused, caller, &job).await;
-                    self.item(index, admitted, caller, job, trace, group).await
+                    let admitted = items.admit(Pace::Refused, &job).await;
+                    items.submit(index, admitted, job, group).await
                 }
             })
             .buffered(ITEMS_AT_ONCE)
             .collect()
             .await;
         let group = match group {
-            Some(group) => Some(self.job_of_group(&caller, &group).await),
+            Some(group) => Some(items.group(&group).await),
             None => None,
         };
         Ok(Response::new(SubmitBatchResponse { results, group }))
@@ -95,36 +97,32 @@ impl Jobs for JobsService {
         &self,
         request: Request<Streaming<SubmitRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
-        let caller = Identity::of(&request)?;
-        let trace = trace_of(request.metadata());
-        let (service, admitting) = (self.clone(), (self.clone(), caller.clone()));
+        let items = self.items(&request)?;
+        let admitting = items.clone();
         let drained = self.0.draining.clone();
         let draining = self.0.draining.clone();
         let broken = Arc::new(OnceLock::new());
         let seen = broken.clone();
-        let acks =
-            request
-                .into_inner()
-                // On shutdown no further submission is read; those in hand are
-                // acknowledged first.
-                .take_until(async move { draining.cancelled().await })
-                // Nor after a message that cannot be read.
-                .scan((), move |(), job| {
-                    ready(job.map_err(|status| seen.set(oversize::of_message(status))).ok())
-                })
-                .enumerate()
-                // One waits to be admitted, and the rest is not read meanwhile.
-                .then(move |(index, job)| {
-                    let (service, caller) = (admitting.0.clone(), admitting.1.clone());
-                    async move { (index, service.admit(Pace::Slowed, &caller, &job).await, job) }
-                })
-                .map(move |(index, admitted, job)| {
-                    let (service, caller, trace) = (service.clone(), caller.clone(), trace.clone());
-                    async move {
-                        Ok(service.item(index as u64, admitted, &caller, job, trace, None).await)
-                    }
-                })
-                .buffer_unordered(ITEMS_AT_ONCE);
+        let acks = request
+            .into_inner()
+            // On shutdown no further submission is read; those in hand are
+            // acknowledged first.
+            .take_until(async move { draining.cancelled().await })
+            // Nor after a message that cannot be read.
+            .scan((), move |(), job| {
+                ready(job.map_err(|status| seen.set(oversize::of_message(status))).ok())
+            })
+            .enumerate()
+            // One waits to be admitted, and the rest is not read meanwhile.
+            .then(move |(index, job)| {
+                let items = admitting.clone();
+                async move { (index, items.admit(Pace::Slowed, &job).await, job) }
+            })
+            .map(move |(index, admitted, job)| {
+                let items = items.clone();
+                async move { Ok(items.submit(index as u64, admitted, job, None).await) }
+            })
+            .buffer_unordered(ITEMS_AT_ONCE);
         let last = stream::once(async move {
             let message = "the gateway is shutting down; what was not acknowledged was not taken";
             let status = || error::status(Code::Unavailable, reason::DRAINING, message);
@@ -204,7 +202,7 @@ impl Jobs for JobsService {
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {
         let id = self.verify(&request, Verb::Cancel, "id", &request.get_ref().id)?;
-        Ok(Response::new(self.cancel_for(&Identity::of(&request)?, &id).await?))
+        Ok(Response::new(self.cancel_for(&request, &id).await?))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {

@@ -14,6 +14,7 @@ use crate::config::{Abandoned, Guarantee, Mode, RouteConfig};
 use crate::follow::{Follow, Step, WINDOW};
 use crate::identity::Identity;
 use crate::jobs::{JobsService, deadline_of, trace_of};
+use crate::leaving::CallRoom;
 use crate::lookup::Found;
 use crate::reading::Reading;
 use crate::route::Route;
@@ -117,7 +118,7 @@ struct Call {
 
 impl Call {
     async fn run(self, request: Request<Streaming<Bytes>>) -> Result<Response<Answers>, Status> {
-        let caller = Identity::of(&request)?;
+        let (caller, room) = (Identity::of(&request)?, CallRoom::of(&request));
         let (mut metadata, _, mut stream) = request.into_parts();
         let trace = trace_of(&metadata);
         let earlier = |time: Duration| time - (time / 10).min(EARLIER);
@@ -153,11 +154,13 @@ impl Call {
             Ok(ticket) if !ticket.attached => ticket,
             other => {
                 guard.done();
-                return self.attach(&caller, other?, &controls, deadline).await;
+                let ticket = other?;
+                let job = Reading::submitted(&caller, &ticket, room)?;
+                return self.attach(job, ticket, &controls, deadline).await;
             }
         };
         let later = later.map(|stream| Later::start(&self.jobs, &caller.tenant, id, stream, left));
-        let job = Reading::submitted(&caller, &ticket)?;
+        let job = Reading::submitted(&caller, &ticket, room)?;
         let follow = Follow::new(self.jobs.shared_lookup(), job, place);
         self.answer(follow, ticket, Some(guard), later, &controls, deadline).await
     }
@@ -165,12 +168,11 @@ impl Call {
     /// Follows the job of an earlier call, which is not this caller's to cancel.
     async fn attach(
         self,
-        caller: &Identity,
+        job: Reading,
         ticket: Ticket,
         controls: &Controls,
         deadline: Option<Instant>,
     ) -> Result<Response<Answers>, Status> {
-        let job = Reading::submitted(caller, &ticket)?;
         let place = self.jobs.waiter().subscribe(&ticket.id, Interest::Stream);
         let found = in_time(deadline, self.jobs.lookup().find(&ticket.id)).await?;
         let follow = Follow::new(self.jobs.shared_lookup(), job, place).found(found)?;

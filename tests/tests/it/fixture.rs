@@ -4,6 +4,7 @@ use prost::Message;
 use queuebridge_demo::v1;
 use queuebridge_gateway::auth::Verb;
 use queuebridge_gateway::identity::Identity;
+use queuebridge_gateway::leaving::CallRoom;
 use queuebridge_gateway::reading::Reading;
 use queuebridge_local::LoopbackOutbox;
 use queuebridge_local::loopback::{Loopback, QueueConfig, Received};
@@ -213,5 +214,6 @@ pub(crate) fn flaky(failures: u32) -> v1::FlakyRequest {
 
 /// What somebody may see who may see everything.
 pub(crate) fn reading(id: &JobId) -> Reading {
-    Reading::granted(&Identity::trusted("t"), Verb::Read, id).unwrap()
+    let room = CallRoom::of(&tonic::Request::new(()));
+    Reading::granted(&Identity::trusted("t"), Verb::Read, id, room).unwrap()
 }

@@ -10,7 +10,11 @@ use tokio::time::advance;
 #[tokio::test(start_paused = true)]
 async fn who_lists_jobs_that_were_never_sent_writes_nothing() {
     let world = world();
-    let group = Group { total: 65_536, expire_after: seconds(10), ..Group::default() };
+    let group = Group {
+        total: 65_536,
+        expire_after: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+        ..Group::default()
+    };
     let begun = batch(&world, 1, group).await.unwrap().group.unwrap();
     let page = async |token: String| {
         let request =
