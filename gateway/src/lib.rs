@@ -29,6 +29,7 @@ pub mod jobs;
 pub mod lambda;
 pub mod leaving;
 pub mod listener;
+pub mod logging;
 pub mod lookup;
 pub mod message;
 mod native;

@@ -3,16 +3,11 @@
 use clap::Parser;
 use futures_util::stream;
 use queuebridge_gateway::cli::{Cli, Command, ConfigArgs, Exit};
-use queuebridge_gateway::config::{self, Config, LogConfig, LogFormat};
+use queuebridge_gateway::config::{self, Config};
 use queuebridge_gateway::server::ServeError;
-use queuebridge_gateway::{cli, lambda, server};
-use queuebridge_proto::redaction;
-use std::io::IsTerminal;
+use queuebridge_gateway::{cli, lambda, logging, server};
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::Level;
-use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
-use tracing_subscriber::prelude::*;
 
 // Many small allocations on several threads, freed on others: less CPU per job
 // than with the system's allocator, and less memory kept.
@@ -43,7 +38,7 @@ async fn serve(args: &ConfigArgs) -> Exit {
             return Exit::Usage;
         }
     };
-    start_logging(&config.log);
+    logging::start(&config.log);
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     if config::is_lambda() {
         return ended(lambda::run(config).await);
@@ -97,20 +92,5 @@ fn check_config(args: &ConfigArgs) -> Exit {
             eprintln!("{errors}");
             Exit::Usage
         }
-    }
-}
-
-fn start_logging(config: &LogConfig) {
-    // The configuration has checked the filter.
-    let filter: Targets = config.filter.parse().unwrap_or_default();
-    let filter = filter.and(filter_fn(|line| {
-        *line.level() <= Level::INFO || !redaction::is_talkative(line.target())
-    }));
-    let colours = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
-    let registry = tracing_subscriber::registry();
-    match config.format {
-        LogFormat::Json => registry.with(lines.json().with_filter(filter)).init(),
-        LogFormat::Text => registry.with(lines.with_filter(filter)).init(),
     }
 }

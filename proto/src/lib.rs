@@ -21,6 +21,7 @@ pub mod keys;
 pub mod metadata;
 pub mod method;
 pub mod outcome;
+pub mod printable;
 pub mod raw;
 pub mod redaction;
 pub mod reply;

@@ -5,6 +5,7 @@ use super::connect::{Jobs, connect};
 use super::failure::Failure;
 use super::submission::SubmitArgs;
 use super::{Exit, download, follow, json, replay, show};
+use queuebridge_proto::printable::{self, Printable};
 use queuebridge_proto::v1::job::Outcome;
 use queuebridge_proto::v1::{CancelRequest, DeleteRequest, Job};
 use std::io::Write;
@@ -59,7 +60,7 @@ async fn run_submit(submit: SubmitArgs) -> Result<Exit, Failure> {
         print(&mut jobs, &accepted, &submit.output).await?;
         return Ok(Exit::of_submission(&accepted));
     };
-    eprintln!("accepted {}", accepted.id);
+    eprintln!("accepted {}", Printable(&accepted.id));
     let job = follow::to_the_end(&mut jobs, &accepted.id, wait).await?;
     print(&mut jobs, &job, &submit.output).await?;
     Ok(Exit::of_job(&job))
@@ -67,7 +68,7 @@ async fn run_submit(submit: SubmitArgs) -> Result<Exit, Failure> {
 
 /// Shows the job, and writes the response where it is wanted.
 async fn print(jobs: &mut Jobs, job: &Job, output: &Output) -> Result<(), Failure> {
-    let text = if output.json { format!("{:#}\n", json::job(job)) } else { show::job(job, output) };
+    let text = text(job, output);
     let stdout = Path::new("-");
     if let (Some(path), Some(Outcome::Response(response))) = (&output.output, &job.outcome) {
         if response.size > response.message.len() as u64 {
@@ -84,6 +85,13 @@ async fn print(jobs: &mut Jobs, job: &Job, output: &Output) -> Result<(), Failur
         return Ok(());
     }
     to_stdout(text.as_bytes()).map_err(|error| Failure::File(PathBuf::from("-"), error))
+}
+
+fn text(job: &Job, output: &Output) -> String {
+    match output.json {
+        true => printable::json(&format!("{:#}\n", json::job(job))).into_owned(),
+        false => show::job(job, output),
+    }
 }
 
 pub(super) fn to_stdout(bytes: &[u8]) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use crate::config::{ConfigErrors, code_name};
+use queuebridge_proto::printable::Printable;
 use std::fmt;
 use std::path::PathBuf;
 use tonic::Status;
@@ -72,12 +73,14 @@ fn call(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
     let info = status.get_error_details().error_info().cloned();
     write!(f, "{}", code_name(status.code()))?;
     if let Some(info) = &info {
-        write!(f, " {}", info.reason)?;
+        write!(f, " {}", Printable(&info.reason))?;
     }
-    write!(f, ": {}", status.message())?;
+    write!(f, ": {}", Printable(status.message()))?;
     let mut facts: Vec<_> = info.into_iter().flat_map(|info| info.metadata).collect();
     facts.sort();
-    facts.iter().try_for_each(|(name, value)| write!(f, "\n  {name}: {value}"))
+    facts
+        .iter()
+        .try_for_each(|(name, value)| write!(f, "\n  {}: {}", Printable(name), Printable(value)))
 }
 
 #[cfg(test)]
@@ -96,6 +99,14 @@ mod tests {
             "UNAVAILABLE PUBLISH_OUTCOME_UNKNOWN: nobody knows\n  job_id: abc"
         );
         assert_eq!(failure.exit(), Exit::CallFailed);
+        // What it says is no line of its own, and commands no terminal.
+        let facts = [("job_id", "a\nb\u{9b}2J".to_owned())];
+        let message = "no\x1b[2J\n  job_id: x\u{202e}";
+        let foreign = Failure::from(status_with(Code::Internal, "R\x1b", message, facts));
+        assert_eq!(
+            foreign.to_string(),
+            "INTERNAL R\\u{1b}: no\\u{1b}[2J\\n  job_id: x\\u{202e}\n  job_id: a\\nb\\u{9b}2J"
+        );
         let plain = Failure::from(Status::internal("m"));
         assert_eq!(plain.to_string(), "INTERNAL: m");
     }

@@ -3,6 +3,7 @@
 use super::connect::Jobs;
 use super::failure::Failure;
 use super::show::state_name;
+use queuebridge_proto::printable::Printable;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::{GetResultRequest, Job};
 use std::io::{IsTerminal, Write};
@@ -87,16 +88,14 @@ fn write_error(text: &str) {
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// State, attempt and progress in one line. What the handler said is cut to
-/// printable characters: it must not command the terminal.
+/// State, attempt and the beginning of what the handler said, in one line.
 fn describe(job: &Job) -> String {
     let mut text = state_name(job.state()).to_owned();
     if job.attempt > 0 {
         text.push_str(&format!("  attempt {}", job.attempt));
     }
     if let Some(progress) = &job.progress {
-        let printable = |c: &char| !c.is_control();
-        let message: String = progress.message.chars().filter(printable).take(50).collect();
+        let message: String = Printable(&progress.message).to_string().chars().take(50).collect();
         text.push_str(&format!("  {:.0} %  {message}", progress.fraction * 100.0));
     }
     text.trim_end().to_owned()
@@ -113,8 +112,8 @@ mod tests {
         assert_eq!(describe(&job), "ACCEPTED");
         job.set_state(State::Running);
         job.attempt = 2;
-        let message = "page 3\x1b[2J\n".into();
+        let message = "page 3\x1b[2J\n\u{202e}".into();
         job.progress = Some(Progress { fraction: 0.256, message, ..Progress::default() });
-        assert_eq!(describe(&job), "RUNNING  attempt 2  26 %  page 3[2J");
+        assert_eq!(describe(&job), "RUNNING  attempt 2  26 %  page 3\\u{1b}[2J\\n\\u{202e}");
     }
 }

@@ -3,6 +3,7 @@
 use super::show::state_name;
 use crate::config::{code_name, parse_duration};
 use clap::Args;
+use queuebridge_proto::printable::Printable;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::job::Outcome;
@@ -79,5 +80,6 @@ fn line(branch: &Branch) -> String {
         }
         None => String::new(),
     };
-    format!("{:<12} {}{late}{outcome}  {}", branch.name, state_name(job.state()), job.id)
+    let name = Printable(&branch.name).to_string();
+    format!("{name:<12} {}{late}{outcome}  {}", state_name(job.state()), job.id)
 }

@@ -22,11 +22,14 @@ pub use infra::{InfraArgs, run as infra};
 pub use replay::ReplayArgs;
 pub use submission::SubmitArgs;
 
+use queuebridge_proto::printable::Printable;
+
 /// Runs a command of the client and says how the program ends. Answers go to
 /// the standard output, everything else to the standard error.
 pub async fn run(command: ClientCommand) -> Exit {
     client::run(command).await.unwrap_or_else(|failure| {
-        eprintln!("{failure}");
+        // Servers have a say in it: in their certificates, for example.
+        failure.to_string().lines().for_each(|line| eprintln!("{}", Printable(line)));
         failure.exit()
     })
 }

@@ -4,6 +4,7 @@ use super::args::Output;
 use super::gather;
 use super::json::{base64, timestamp};
 use crate::config::code_name;
+use queuebridge_proto::printable::Printable;
 use queuebridge_proto::v1::job::Outcome;
 use queuebridge_proto::v1::{Job, Metadatum, State, metadatum::Value};
 use std::fmt::Write;
@@ -18,10 +19,8 @@ pub(super) fn state_name(state: State) -> &'static str {
 pub(super) fn job(job: &Job, output: &Output) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
-        // Writing to a string cannot fail. What handlers and callers wrote must
-        // not command the terminal.
-        let value: String = value.chars().filter(|c| !c.is_control()).collect();
-        let _ = writeln!(text, "{name:<10}{value}");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<10}{}", Printable(value));
     };
     line("id", &job.id);
     line("method", &job.method);
@@ -98,8 +97,11 @@ mod tests {
         shown.outcome =
             Some(Outcome::Response(Response { message: vec![1, 2].into(), ..Response::default() }));
         assert!(job(&shown, &output).ends_with("response  2 bytes (--output FILE writes them)\n"));
-        let status = tonic_types::Status { code: 3, message: "no\x1b[2J".into(), details: vec![] };
+        let status =
+            tonic_types::Status { code: 3, message: "no\x1b[2J\u{202e}".into(), details: vec![] };
         shown.outcome = Some(Outcome::Error(status));
-        assert!(job(&shown, &output).ends_with("error     INVALID_ARGUMENT: no[2J\n"));
+        assert!(
+            job(&shown, &output).ends_with("error     INVALID_ARGUMENT: no\\u{1b}[2J\\u{202e}\n")
+        );
     }
 }

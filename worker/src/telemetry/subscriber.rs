@@ -2,6 +2,7 @@
 
 use super::{Telemetry, Traces};
 use crate::config::{Config, Host};
+use queuebridge_proto::printable::JsonLines;
 use queuebridge_proto::redaction;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -25,7 +26,7 @@ pub(crate) fn install(config: &Config) -> Telemetry {
     let json = tracing_subscriber::fmt::layer()
         .json()
         .with_current_span(false)
-        .with_writer(std::io::stderr)
+        .with_writer(|| JsonLines(std::io::stderr()))
         .with_filter(targets);
     let traces = config.traces.then(|| Traces::start(config.function.as_deref()));
     let (traces, error) = match traces.transpose() {

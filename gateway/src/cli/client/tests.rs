@@ -8,10 +8,10 @@ use clap::Parser;
 use queuebridge_proto::error::{reason, status};
 use queuebridge_proto::v1::jobs_server::{Jobs, JobsServer};
 use queuebridge_proto::v1::{
-    DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
-    ListBranchesRequest, ListBranchesResponse, ReadStreamRequest, ReadStreamResponse, Response,
-    State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult,
-    WatchResultRequest, WatchResultResponse,
+    Branch, DeleteRequest, DownloadResultRequest, DownloadResultResponse, Gather, GetResultRequest,
+    ListBranchesRequest, ListBranchesResponse, Metadatum, Progress, ReadStreamRequest,
+    ReadStreamResponse, Response, State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest,
+    SubmitResult, WatchResultRequest, WatchResultResponse, metadatum,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -137,6 +137,47 @@ async fn each_command_ends_with_the_code_of_its_outcome() {
     assert_eq!(queuebridge(gateway, "wait abc --timeout 0s --json").await, Exit::StillRunning);
     assert_eq!(queuebridge(gateway, "get abc --json").await, Exit::Success);
     assert_eq!(queuebridge(gateway, "cancel abc").await, Exit::JobFailed);
+}
+
+#[test]
+fn nothing_that_a_job_says_commands_the_terminal_or_turns_its_text_round() {
+    let said = || "\x1b[2J\u{9b}\u{202e}\u{2028}\u{200b}\n\u{7f}".to_owned();
+    let status = tonic_types::Status {
+        code: 3,
+        message: said(),
+        details: vec![prost_types::Any { type_url: said(), value: vec![] }],
+    };
+    let failed = Job {
+        id: said(),
+        method: said(),
+        retry_of: said(),
+        progress: Some(Progress { message: said(), ..Progress::default() }),
+        trailing_metadata: vec![Metadatum {
+            key: said(),
+            value: Some(metadatum::Value::Ascii(said())),
+        }],
+        outcome: Some(Outcome::Error(status)),
+        ..Job::default()
+    };
+    let branch = Branch { name: said(), job: Some(failed.clone()), late: false };
+    let job = Job {
+        outcome: Some(Outcome::Response(Response { r#type: said(), ..Response::default() })),
+        gather: Some(Box::new(Gather { branches: vec![branch], ..Gather::default() })),
+        ..failed
+    };
+    for as_json in [false, true] {
+        let shown = text(&job, &Output { json: as_json, ..Output::default() });
+        let fine = |byte| (b' '..=b'~').contains(&byte) || byte == b'\n';
+        assert!(shown.bytes().all(fine), "{shown:?}");
+        if as_json {
+            let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+            assert_eq!(read, json::job(&job), "a program reads what was said");
+        } else {
+            let lines: Vec<_> = shown.lines().map(|line| line.split_once(' ').unwrap().0).collect();
+            let expected = ["id", "method", "state", "progress", "retry", "trailing", "branches"];
+            assert_eq!(lines, [&expected[..], &["branch", "response"]].concat());
+        }
+    }
 }
 
 #[tokio::test]

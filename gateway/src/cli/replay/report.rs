@@ -5,6 +5,7 @@ use super::submit::Stays;
 use crate::cli::json::{Object, timestamp};
 use crate::cli::show::state_name;
 use queuebridge_proto::UnixMillis;
+use queuebridge_proto::printable::{self, Printable};
 use queuebridge_proto::v1::{Job, State};
 use serde_json::Value;
 use std::fmt::Write;
@@ -92,7 +93,7 @@ impl Summary {
             sums.put("complete", Some(self.complete));
             let mut line = Object::default();
             line.put("summary", Some(sums.finish()));
-            return line.finish().to_string();
+            return one_line(&line.finish());
         }
         let mut line = format!(
             "{} replayed, {} listed, {} stay parked, {} not selected",
@@ -111,7 +112,11 @@ impl Summary {
 
 /// A message and what became of it, as one line of text or JSON.
 pub(super) fn line(parked: &Parked, done: &Done, now: UnixMillis, as_json: bool) -> String {
-    if as_json { json(parked, done, now).to_string() } else { text(parked, done, now) }
+    if as_json { one_line(&json(parked, done, now)) } else { text(parked, done, now) }
+}
+
+fn one_line(object: &Value) -> String {
+    printable::json(&object.to_string()).into_owned()
 }
 
 fn json(parked: &Parked, done: &Done, now: UnixMillis) -> Value {
@@ -158,8 +163,8 @@ fn text(parked: &Parked, done: &Done, now: UnixMillis) -> String {
         Done::NotDeleted(_, error) => write!(line, "  stays parked: not deleted: {error}"),
         Done::Stays(why) => write!(line, "  stays parked: {why}"),
     };
-    // One message, one line, and attributes must not command the terminal.
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    // One message, one line: everybody who can write into the queue has a say in it.
+    Printable(line).to_string()
 }
 
 /// Cut to the largest unit.
@@ -192,7 +197,7 @@ mod tests {
 
     fn unreadable() -> Parked {
         let mut message = received("{}".into());
-        message.attributes = [("qb-parked".into(), "UNDEC\x1b[2J\nODABLE".into())].into();
+        message.attributes = [("qb-parked".into(), "UNDEC\x1b[2J\n\u{202e}ODABLE".into())].into();
         opened(message)
     }
 
@@ -206,10 +211,14 @@ mod tests {
         let again = text(Done::Replayed(job("new", State::Failed)));
         assert_eq!(again, format!("{start}  replayed as new, FAILED by now"));
         let both = text(Done::NotDeleted(job("new", State::Accepted), "gone\naway".into()));
-        assert!(both.ends_with("replayed as new  stays parked: not deleted: gone away"), "{both}");
+        assert!(
+            both.ends_with("replayed as new  stays parked: not deleted: gone\\naway"),
+            "{both}"
+        );
         let stays = Done::Stays(Stays::Unreadable(EnvelopeError::Undecodable.into()));
         let stays = line(&unreadable(), &stays, NOW, false);
-        assert!(stays.starts_with("message m  UNDEC [2J ODABLE  "), "{stays}");
+        let start = "message m  UNDEC\\u{1b}[2J\\n\\u{202e}ODABLE  ";
+        assert!(stays.starts_with(start), "{stays}");
         assert!(stays.ends_with("  stays parked: the body is not an envelope"), "{stays}");
     }
 
@@ -217,7 +226,7 @@ mod tests {
     fn each_end_is_one_object() {
         let object = |parked: &Parked, done| -> Value {
             let line = line(parked, &done, NOW, true);
-            assert!(!line.contains('\n'));
+            assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
             serde_json::from_str(&line).unwrap()
         };
         assert_eq!(
@@ -239,6 +248,7 @@ mod tests {
         assert_eq!(stays["status"], "STAYS_PARKED");
         assert_eq!(stays["error"], "the envelope is not authentic");
         assert_eq!(stays.get("job"), None);
+        assert_eq!(stays["reason"], "UNDEC\x1b[2J\n\u{202e}ODABLE");
     }
 
     #[test]
