@@ -4,8 +4,10 @@ nothing of it but a header."""
 import base64
 import hashlib
 import hmac
+import http.client
 import json
 import secrets
+import signal
 import subprocess
 import time
 import unittest
@@ -304,6 +306,65 @@ class Auth(Guarded):
         self.assertEqual(acts(), expected)
         log = self.guarded.log.read_text()
         for secret in [token, token.split(".")[2], *self.secrets.values()]:
+            self.assertNotIn(secret, log)
+
+    def audit(self, gateway, **known):
+        """The fields of the audit lines with what is known of them."""
+        whole, _, _ = gateway.log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
+        audited = [line["fields"] for line in lines if line["target"] == "queuebridge::audit"]
+        return [fields for fields in audited if known.items() <= fields.items()]
+
+    def test_a_subject_neither_begins_a_line_nor_turns_one_round_in_the_audit_log(self):
+        subject = "me\n\x1b[2J\x9b\u2028\u202egpj"
+        token = self.bearer(self.issuer.token(sub=subject))
+        cancel = jobs_pb2.CancelRequest(id=self.call(token).id)
+        self.is_refused(NOT_GRANTED, self.jobs.Cancel, cancel, metadata=token)
+        shown = "jwt:me\\n\\u{1b}[2J\\u{9b}\\u{2028}\\u{202e}gpj"
+        until(lambda: self.audit(self.guarded, act="cancel", subject=shown), "the line")
+        log = self.guarded.log.read_bytes()
+        for raw in ["\x1b", "\x9b", "\u2028", "\u202e"]:
+            self.assertNotIn(raw.encode(), log)
+
+    def test_guessing_leaves_a_line_and_a_count_and_no_secret(self):
+        gateway = self.new_guarded()
+        jobs, made_up = self.connect(gateway), secrets.token_urlsafe(32)
+        wrong = [(("x-api-key", f"shop.{made_up}"),), (("x-api-key", made_up),)] * 20
+        for metadata in wrong:
+            self.is_refused(INVALID, self.call, metadata, jobs)
+        for _ in range(5):
+            self.is_refused(MISSING, self.call, (), jobs)
+        nowhere = self.bearer(self.issuer.token(sub="someone", tenant=None))
+        no_tenant = ("PERMISSION_DENIED", "NO_TENANT")
+        self.is_refused(no_tenant, self.call, nowhere, jobs)
+        late = self.bearer(self.issuer.token(exp=int(time.time()) - 3600))
+        self.is_refused(EXPIRED, self.call, late, jobs)
+        # In another protocol as well, and once.
+        connection = http.client.HTTPConnection(gateway.address, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        headers = {"content-type": "application/json", "x-api-key": f"shop.{made_up}"}
+        connection.request("POST", "/queuebridge.v1.Jobs/GetResult", b"{}", headers)
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 401, answer.read())
+        connection.close()
+        self.assertTrue(self.call(self.of("shop"), jobs), "who is known is let in as before")
+        with grpc.insecure_channel(gateway.address) as channel:
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        gateway.stop(signal.SIGTERM)
+        for (_, why), count, claimed in [
+            (INVALID, len(wrong) + 1, "api-key:shop"),
+            (MISSING, 5, None),
+            (no_tenant, 1, "jwt:someone"),
+            (EXPIRED, 1, f"issuer:{self.issuer.url}"),
+        ]:
+            lines = self.audit(gateway, act="refuse", reason=why, peer="127.0.0.1")
+            first, *counts = lines
+            self.assertEqual(first.get("claimed"), claimed)
+            # A busy machine takes more than a minute for it, and then there are more counts.
+            self.assertEqual(1 + sum(line["count"] for line in counts), count, lines)
+            self.assertTrue(all(line["seconds"] in (60, 600) for line in counts), lines)
+        log = gateway.log.read_text()
+        for secret in [made_up, nowhere[0][1].split(".")[2], late[0][1].split(".")[2]]:
             self.assertNotIn(secret, log)
 
     def test_credentials_do_not_travel_to_the_handler(self):

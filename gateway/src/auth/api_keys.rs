@@ -1,6 +1,7 @@
 //! API keys: `<id>.<secret>`. The file has only the hashes of the secrets.
 
-use super::{AuthError, Grant, Rights, refusal};
+use super::refusal::{self, Refused};
+use super::{AuthError, Grant, Rights};
 use crate::audit;
 use crate::config::{TENANT, is_tenant};
 use crate::identity::Identity;
@@ -12,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
-use tonic::Status;
 
 const MAX_ID: usize = 64;
 const HASH_LEN: usize = 32;
@@ -109,7 +109,7 @@ impl ApiKeys {
     }
 
     /// Who holds a key.
-    pub(super) fn identify(&self, key: &str) -> Result<Identity, Status> {
+    pub(super) fn identify(&self, key: &str) -> Result<Identity, Refused> {
         self.look();
         let (id, secret) = key.split_once('.').unwrap_or((key, ""));
         let hash = Sha256::digest(secret);
@@ -118,9 +118,12 @@ impl ApiKeys {
         // An unknown id takes the same time as a wrong secret.
         let expected = found.map_or([0; HASH_LEN], |known| known.hash);
         let same = bool::from(expected.ct_eq(&hash[..]));
+        let refused = || refusal::invalid("the API key is not known");
         match found {
             Some(known) if same => Ok(known.identity.clone()),
-            _ => Err(refusal::invalid("the API key is not known")),
+            // What is no id of ours might be a secret.
+            Some(known) => Err(refused().claiming(known.identity.subject.to_string())),
+            None => Err(refused()),
         }
     }
 }
@@ -208,8 +211,12 @@ mod tests {
         assert_eq!((&*found.tenant, &*found.subject), ("shop", "api-key:a"));
         for wrong in ["a.secret-b", "b.secret-a", "c.secret-a", "a.", "a", "", ".", "a.secret-a."] {
             let refused = keys.identify(wrong).unwrap_err();
-            assert_eq!(refused.code(), Code::Unauthenticated, "{wrong}");
+            assert_eq!(refused.status.code(), Code::Unauthenticated, "{wrong}");
         }
+        // An id is told to the audit log only if it is one: people paste secrets anywhere.
+        let claimed = |key: &str| keys.identify(key).unwrap_err().claimed;
+        assert_eq!(claimed("a.secret-b").as_deref(), Some("api-key:a"));
+        assert_eq!((claimed("secret-a"), claimed("secret-a.a")), (None, None));
         // Neither an unknown id with a secret whose hash is the stand-in's.
         assert!(keys.identify("nobody.x").is_err());
     }

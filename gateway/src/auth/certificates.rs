@@ -1,11 +1,11 @@
 //! Callers who are known by the certificate of their connection.
 
-use super::{Grant, Rights, refusal};
+use super::refusal::{self, Refused};
+use super::{Grant, Rights};
 use crate::config::{CertificateConfig, CertificateName};
 use crate::identity::Identity;
 use crate::listener::{ClientCertificate, Peer};
 use http::Extensions;
-use tonic::Status;
 
 /// The caller that the certificate of a connection names: the first of the configured
 /// ones that it has the name of.
@@ -13,14 +13,17 @@ pub(super) fn identify(
     extensions: &Extensions,
     known: &[CertificateConfig],
     grants: &[Grant],
-) -> Result<Identity, Status> {
+) -> Result<Identity, Refused> {
     let certificate = extensions.get::<Peer>().and_then(|peer| peer.certificate.as_ref());
     // Where nobody is known by it, a certificate is none of the credentials that are asked for.
     let Some(certificate) = certificate.filter(|_| !known.is_empty()) else {
         return Err(refusal::missing());
     };
     let found = known.iter().find(|known| has(certificate, &known.name));
-    let found = found.ok_or_else(|| refusal::invalid("the client certificate is not known"))?;
+    let found = found.ok_or_else(|| {
+        let name = format!("certificate:{}", certificate.subject);
+        refusal::invalid("the client certificate is not known").claiming(name)
+    })?;
     let name = match &found.name {
         CertificateName::Subject(name)
         | CertificateName::Dns(name)
@@ -57,7 +60,11 @@ mod tests {
         extensions.insert(Peer { address, certificate: certificate.map(Arc::new) });
         match identify(&extensions, known, &[]) {
             Ok(identity) => identity.subject.to_string(),
-            Err(status) => status.get_error_details().error_info().unwrap().reason.clone(),
+            Err(refused) => {
+                let details = refused.status.get_error_details();
+                assert_eq!(details.error_info().unwrap().reason, refused.reason);
+                refused.reason.to_owned()
+            }
         }
     }
 

@@ -1,8 +1,7 @@
 //! Where credentials stand in a request.
 
-use super::refusal;
+use super::refusal::{self, Refused};
 use http::{HeaderMap, header};
-use tonic::Status;
 
 const API_KEY: &str = "x-api-key";
 /// Longer than any token that fits among the headers of usual servers.
@@ -20,7 +19,7 @@ pub(super) enum Credential<'a> {
 impl<'a> Credential<'a> {
     /// The credential of a call, if it has any. A call with several, or one in a form that
     /// is not known here, is not let in by what else it may have.
-    pub(super) fn of(headers: &'a HeaderMap) -> Result<Option<Self>, Status> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Result<Option<Self>, Refused> {
         let mut bearers = headers.get_all(header::AUTHORIZATION).iter();
         let mut api_keys = headers.get_all(API_KEY).iter();
         let values = [bearers.next(), bearers.next(), api_keys.next(), api_keys.next()];

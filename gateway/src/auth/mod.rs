@@ -5,18 +5,23 @@ mod cache;
 mod certificates;
 mod credential;
 mod jwt;
-mod refusal;
+pub(crate) mod refusal;
 mod rights;
 
 pub use api_keys::ApiKeys;
 pub use credential::strip;
+pub(crate) use refusal::Refused;
 pub use rights::{Grant, Rights, Verb};
 
+use crate::audit::Strangers;
 use crate::config::{AuthConfig, CallersConfig};
 use crate::identity::Identity;
+use crate::listener::Peer;
 use credential::Credential;
 use http::Request;
 use jwt::Issuers;
+use queuebridge_proto::error::reason;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::Status;
@@ -37,6 +42,8 @@ struct Callers {
     config: CallersConfig,
     api_keys: Option<ApiKeys>,
     issuers: Issuers,
+    /// Who was not let in.
+    strangers: Strangers,
 }
 
 /// Who calls, or what has to be waited for to find out.
@@ -48,7 +55,11 @@ pub(crate) enum Known {
 }
 
 /// A token whose signature is to be checked.
-pub(crate) struct Token(String);
+pub(crate) struct Token {
+    text: String,
+    /// From where the call came.
+    address: Option<IpAddr>,
+}
 
 /// Why an authenticator cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +98,8 @@ impl Authenticator {
             None => None,
         };
         let issuers = Issuers::new(&config.jwt, &config.grants)?;
-        Ok(Self(Kind::Callers(Arc::new(Callers { config, api_keys, issuers }))))
+        let callers = Callers { config, api_keys, issuers, strangers: Strangers::default() };
+        Ok(Self(Kind::Callers(Arc::new(callers))))
     }
 
     /// Whether everybody is let in.
@@ -120,25 +132,27 @@ impl Authenticator {
             Kind::Open(identity) => return Known::Now(Ok(identity.clone())),
             Kind::Callers(callers) => callers,
         };
-        let credential = match Credential::of(request.headers()) {
-            Ok(credential) => credential,
-            Err(status) => return Known::Now(Err(status)),
-        };
-        match credential {
-            Some(Credential::ApiKey(key)) => Known::Now(callers.of_key(key)),
-            Some(Credential::Token(token)) => match callers.issuers.seen(token) {
-                Some(identity) => Known::Now(Ok(identity)),
-                None => Known::Later(Token(token.to_owned())),
+        let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+        let known = match Credential::of(request.headers()) {
+            Ok(Some(Credential::ApiKey(key))) => callers.of_key(key),
+            Ok(Some(Credential::Token(token))) => match callers.issuers.seen(token) {
+                Some(identity) => Ok(identity),
+                None => return Known::Later(Token { text: token.to_owned(), address }),
             },
-            None => Known::Now(callers.of_connection(request)),
-        }
+            Ok(None) => callers.of_connection(request),
+            Err(refused) => Err(refused),
+        };
+        Known::Now(callers.or_refused(known, address))
     }
 
     /// The caller who has a token.
-    pub(crate) async fn of_token(&self, Token(token): Token) -> Result<Identity, Status> {
+    pub(crate) async fn of_token(&self, token: Token) -> Result<Identity, Status> {
         match &self.0 {
             Kind::Open(identity) => Ok(identity.clone()),
-            Kind::Callers(callers) => callers.issuers.identify(&token).await,
+            Kind::Callers(callers) => {
+                let known = callers.issuers.identify(&token.text).await;
+                callers.or_refused(known, token.address)
+            }
         }
     }
 
@@ -152,7 +166,21 @@ impl Authenticator {
 }
 
 impl Callers {
-    fn of_key(&self, key: &str) -> Result<Identity, Status> {
+    /// Notes a refusal in the audit log. Where nobody can say who calls, nobody is refused.
+    fn or_refused(
+        &self,
+        known: Result<Identity, Refused>,
+        address: Option<IpAddr>,
+    ) -> Result<Identity, Status> {
+        known.map_err(|refused| {
+            if refused.reason != reason::AUTH_UNAVAILABLE {
+                self.strangers.refused(&refused, address);
+            }
+            refused.status
+        })
+    }
+
+    fn of_key(&self, key: &str) -> Result<Identity, Refused> {
         match &self.api_keys {
             Some(keys) => keys.identify(key),
             None => Err(refusal::invalid("neither a token nor an API key that is known")),
@@ -160,7 +188,7 @@ impl Callers {
     }
 
     /// The caller that the connection's certificate names.
-    fn of_connection<B>(&self, request: &Request<B>) -> Result<Identity, Status> {
+    fn of_connection<B>(&self, request: &Request<B>) -> Result<Identity, Refused> {
         certificates::identify(request.extensions(), &self.config.certificates, &self.config.grants)
     }
 }

@@ -7,34 +7,60 @@ use std::time::Duration;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+/// A caller who is not let in.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// What it is told.
+    pub(crate) status: Status,
+    /// The reason in the status.
+    pub(crate) reason: &'static str,
+    /// Who it says to be, as far as that is known here and no secret: the id of a key that
+    /// exists, an issuer that is trusted, what an authority or an issuer has signed.
+    pub(crate) claimed: Option<String>,
+}
+
+impl Refused {
+    fn new(status: Status, reason: &'static str) -> Self {
+        Self { status, reason, claimed: None }
+    }
+
+    /// Adds who the caller says to be, if that is not said yet.
+    pub(crate) fn claiming(mut self, name: String) -> Self {
+        self.claimed.get_or_insert(name);
+        self
+    }
+}
+
 /// No credentials came with the call.
-pub(super) fn missing() -> Status {
+pub(super) fn missing() -> Refused {
     let message = "the call has no credentials: an `authorization` of the type Bearer with a \
                    token or an API key, an `x-api-key`, or a client certificate";
-    challenge(status(Code::Unauthenticated, reason::CREDENTIALS_MISSING, message))
+    unauthenticated(reason::CREDENTIALS_MISSING, message)
 }
 
 /// The credentials are none of ours. `problem` is for the caller: it says nothing that
 /// helps somebody who has made them up.
-pub(super) fn invalid(problem: &str) -> Status {
-    challenge(status(Code::Unauthenticated, reason::CREDENTIALS_INVALID, problem))
+pub(crate) fn invalid(problem: &str) -> Refused {
+    unauthenticated(reason::CREDENTIALS_INVALID, problem)
 }
 
 /// They were right, and are not any more, or not yet.
-pub(super) fn expired(problem: &str) -> Status {
-    challenge(status(Code::Unauthenticated, reason::CREDENTIALS_EXPIRED, problem))
+pub(super) fn expired(problem: &str) -> Refused {
+    unauthenticated(reason::CREDENTIALS_EXPIRED, problem)
 }
 
 /// Nobody can say now whether they are right.
-pub(super) fn unavailable() -> Status {
+pub(super) fn unavailable() -> Refused {
     let message = "the keys that tokens are checked with cannot be had at the moment";
-    retry_after(Code::Unavailable, reason::AUTH_UNAVAILABLE, message, Duration::from_secs(1))
+    let (reason, wait) = (reason::AUTH_UNAVAILABLE, Duration::from_secs(1));
+    Refused::new(retry_after(Code::Unavailable, reason, message, wait), reason)
 }
 
 /// The caller is known, and its tenant is not.
-pub(super) fn no_tenant() -> Status {
+pub(super) fn no_tenant() -> Refused {
     let message = format!("the credentials name no tenant, or none that can be: {TENANT}");
-    status(Code::PermissionDenied, reason::NO_TENANT, message)
+    let reason = reason::NO_TENANT;
+    Refused::new(status(Code::PermissionDenied, reason, message), reason)
 }
 
 /// The token names a tenant that is not among its issuer's.
@@ -50,8 +76,9 @@ pub(super) fn not_granted(verb: Verb) -> Status {
     status_with(Code::PermissionDenied, reason::NOT_GRANTED, message, facts)
 }
 
-/// As HTTP has it; browsers' and Connect's clients look for it.
-fn challenge(mut status: Status) -> Status {
+/// With the challenge that HTTP has; browsers' and Connect's clients look for it.
+fn unauthenticated(reason: &'static str, problem: &str) -> Refused {
+    let mut status = status(Code::Unauthenticated, reason, problem);
     status.metadata_mut().insert("www-authenticate", MetadataValue::from_static("Bearer"));
-    status
+    Refused::new(status, reason)
 }

@@ -1,11 +1,11 @@
 //! What a token says, and who that is here.
 
-use super::super::{Grant, Rights, refusal};
+use super::super::refusal::{self, Refused};
+use super::super::{Grant, Rights};
 use crate::config::{IssuerConfig, TenantFrom, is_tenant};
 use crate::identity::Identity;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tonic::Status;
 
 /// What a subject may be long in logs.
 const MAX_SUBJECT: usize = 128;
@@ -38,7 +38,7 @@ impl Claims {
         &self,
         config: &IssuerConfig,
         grants: &[Grant],
-    ) -> Result<Identity, Status> {
+    ) -> Result<Identity, Refused> {
         let tenant = match &config.tenant {
             TenantFrom::Fixed(tenant) => tenant.as_str(),
             TenantFrom::Claim { name, .. } => {
@@ -46,17 +46,19 @@ impl Claims {
             }
         };
         if !is_tenant(tenant) {
-            return Err(refusal::no_tenant());
+            return Err(refusal::no_tenant().claiming(self.subject()));
         }
         if !config.tenant.may_be(tenant) {
             return Err(refusal::foreign_tenant());
         }
         let roles = self.find(&config.roles_claim).map(words).unwrap_or_default();
+        Ok(Identity::new(tenant, self.subject(), Rights::of(&roles, grants)))
+    }
+
+    /// Who has the token, for logs.
+    fn subject(&self) -> String {
         let subject = self.0.get("sub").and_then(Value::as_str).unwrap_or("unnamed");
-        // No line of its own in a log.
-        let subject = subject.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-        let subject: String = subject.take(MAX_SUBJECT).collect();
-        Ok(Identity::new(tenant, format!("jwt:{subject}"), Rights::of(&roles, grants)))
+        "jwt:".chars().chain(subject.chars().take(MAX_SUBJECT)).collect()
     }
 
     /// The claim of a name, or at the place that a JSON Pointer (RFC 6901) names.

@@ -7,7 +7,8 @@ mod provider;
 mod source;
 
 use super::cache::Seen;
-use super::{AuthError, Grant, refusal};
+use super::refusal::{self, Refused};
+use super::{AuthError, Grant};
 use crate::config::IssuerConfig;
 use crate::identity::Identity;
 use claims::Claims;
@@ -17,7 +18,6 @@ use jsonwebtoken::{Header, Validation, dangerous, decode, decode_header, get_cur
 use keys::NoKey;
 use source::Source;
 use std::time::Duration;
-use tonic::Status;
 
 /// Those whose tokens are taken.
 pub(super) struct Issuers {
@@ -48,13 +48,14 @@ impl Issuers {
     }
 
     /// The caller who has a token.
-    pub(super) async fn identify(&self, token: &str) -> Result<Identity, Status> {
+    pub(super) async fn identify(&self, token: &str) -> Result<Identity, Refused> {
         // Nothing of these two is believed before the signature is checked.
         let header = decode_header(token).map_err(|_| not_a_token())?;
         let claims: Claims = dangerous::insecure_decode_claims(token).map_err(|_| not_a_token())?;
         let issuer = self.issuers.iter().find(|issuer| claims.iss() == issuer.config.issuer);
         let issuer = issuer.ok_or_else(|| refusal::invalid("the token's issuer is not known"))?;
-        let claims = issuer.check(token, &header).await?;
+        let named = |refused: Refused| refused.claiming(format!("issuer:{}", issuer.config.issuer));
+        let claims = issuer.check(token, &header).await.map_err(named)?;
         let identity = claims.identity(&issuer.config, &issuer.grants)?;
         let valid_until = claims.exp().saturating_add(issuer.config.leeway.as_secs());
         let valid_for = Duration::from_secs(valid_until.saturating_sub(get_current_timestamp()));
@@ -65,7 +66,7 @@ impl Issuers {
 
 impl Issuer {
     /// The claims of a token that is this issuer's, for us, and valid now.
-    async fn check(&self, token: &str, header: &Header) -> Result<Claims, Status> {
+    async fn check(&self, token: &str, header: &Header) -> Result<Claims, Refused> {
         // Not what the token asks for, but what this issuer is known to use: neither
         // `none` nor a public key as the secret of an HMAC can be talked into.
         if !self.config.algorithms.contains(&header.alg) {
@@ -86,18 +87,18 @@ impl Issuer {
     }
 }
 
-fn not_a_token() -> Status {
+fn not_a_token() -> Refused {
     refusal::invalid("not a JSON Web Token")
 }
 
-fn no_key(problem: NoKey) -> Status {
+fn no_key(problem: NoKey) -> Refused {
     match problem {
         NoKey::Unknown => refusal::invalid("the token's key is not known"),
         NoKey::Unavailable => refusal::unavailable(),
     }
 }
 
-fn refused(kind: &ErrorKind) -> Status {
+fn refused(kind: &ErrorKind) -> Refused {
     match kind {
         ErrorKind::ExpiredSignature => refusal::expired("the token has expired"),
         ErrorKind::ImmatureSignature => refusal::expired("the token is not valid yet"),

@@ -92,8 +92,10 @@ fn claim_of(tenants: &[&str]) -> TenantFrom {
     TenantFrom::Claim { name: "tenant".to_owned(), tenants }
 }
 
-fn reason_of(status: &Status) -> String {
-    status.get_error_details().error_info().unwrap().reason.clone()
+fn reason_of(refused: &Refused) -> &str {
+    let details = refused.status.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, refused.reason);
+    refused.reason
 }
 
 /// A place for the file of keys.
@@ -113,10 +115,6 @@ async fn a_token_that_is_right_in_everything_says_who_calls() {
     let caller = issuers.identify(&token).await.unwrap();
     assert_eq!((&*caller.tenant, &*caller.subject), ("shop", "jwt:me"));
     assert!(issuers.seen(&token).is_some(), "it is not checked again at once");
-    // In a log it is no line of its own.
-    let forger = login.token(&with("sub", "me\nact=cancel"));
-    let caller = issuers.identify(&forger).await.unwrap();
-    assert_eq!(&*caller.subject, "jwt:me\u{fffd}act=cancel");
 }
 
 #[tokio::test]
@@ -165,7 +163,10 @@ async fn a_token_that_is_wrong_in_anything_is_refused() {
         ("not a token", "a.b.c".to_owned(), invalid),
     ] {
         let refused = issuers.identify(&token).await.unwrap_err();
-        assert_eq!(refused.code(), Code::Unauthenticated, "{name}");
+        assert_eq!(refused.status.code(), Code::Unauthenticated, "{name}");
+        // Of the issuer nothing is said that the token has made up.
+        let named = refused.claimed.as_deref();
+        assert!(named.is_none_or(|name| name == format!("issuer:{ISSUER}")), "{name}");
         assert_eq!(reason_of(&refused), reason, "{name}");
         assert!(issuers.seen(&token).is_none(), "{name}");
     }
@@ -193,7 +194,8 @@ async fn the_tenant_is_the_claims_or_the_issuers() {
     for tenant in [json!(null), json!(""), json!("a b"), json!(7), json!("x".repeat(64))] {
         let refused = by_claim.identify(&login.token(&with("tenant", tenant))).await.unwrap_err();
         assert_eq!(reason_of(&refused), reason::NO_TENANT);
-        assert_eq!(refused.code(), Code::PermissionDenied);
+        assert_eq!(refused.status.code(), Code::PermissionDenied);
+        assert_eq!(refused.claimed.as_deref(), Some("jwt:me"), "the issuer has said so");
     }
 }
 
@@ -260,7 +262,7 @@ async fn without_keys_nobody_can_say_and_old_ones_serve_meanwhile() {
     let login = Login::new("k1");
     let issuers = issuers(&path, claim());
     let unknown = issuers.identify(&login.token(&claims())).await.unwrap_err();
-    assert_eq!(unknown.code(), Code::Unavailable);
+    assert_eq!(unknown.status.code(), Code::Unavailable);
     assert_eq!(reason_of(&unknown), reason::AUTH_UNAVAILABLE);
     publish(&path, &[&login]);
     issuers.identify(&login.token(&claims())).await.unwrap();
@@ -269,7 +271,7 @@ async fn without_keys_nobody_can_say_and_old_ones_serve_meanwhile() {
     assert!(issuers.identify(&login.token(&claims())).await.is_ok(), "an hour later");
     tokio::time::advance(Duration::from_secs(24 * 3600)).await;
     assert_eq!(
-        issuers.identify(&login.token(&claims())).await.unwrap_err().code(),
+        issuers.identify(&login.token(&claims())).await.unwrap_err().status.code(),
         Code::Unavailable
     );
 }
