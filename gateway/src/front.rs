@@ -9,10 +9,11 @@ use crate::arriving::{Arriving, Refusal, Unit};
 use crate::auth::Authenticator;
 use crate::descriptors::DescriptorRegistry;
 use crate::leaving::Leaving;
-use crate::native::{HEALTH, HEALTH_BYTES};
+use crate::native::{self, HEALTH, HEALTH_BYTES};
 use futures_util::future::Either;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
+use queuebridge_proto::MethodName;
 use queuebridge_web::{Limits, Protocol, Services, Web, is_native};
 use std::convert::Infallible;
 use std::future::Future;
@@ -121,7 +122,16 @@ impl Protocols {
         let is_health = request.uri().path().starts_with(HEALTH);
         let tenant = match &self.auth {
             Some(auth) if !is_health && Protocol::of(&request).is_some() => {
-                match auth.identify(&request).await {
+                let path = request.uri().path();
+                let caller = auth.identify(&request).await.and_then(|caller| {
+                    // The translation would tell whether there is such a method.
+                    let granted = native::may_be_own(path) || MethodName::parse(path).is_err();
+                    if !granted {
+                        native::check_grant(&caller, path)?;
+                    }
+                    Ok(caller)
+                });
+                match caller {
                     Ok(caller) => caller.tenant,
                     Err(status) => return web.refuse(request.map(drop), status).await,
                 }

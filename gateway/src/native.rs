@@ -39,6 +39,18 @@ const OWN: [&str; 3] = [
     queuebridge_proto::EXECUTIONS_SERVICE,
 ];
 
+/// Whether a caller may call a method, as far as that is known before it is looked for: of
+/// one that was not granted, nobody hears whether it exists and what it takes.
+pub(crate) fn check_grant(caller: &Identity, path: &str) -> Result<(), Status> {
+    caller.may(Verb::Submit, path).inspect_err(|status| audit::refused(caller, path, status))
+}
+
+/// Whether a path is one of a service that the gateway may answer itself.
+pub(crate) fn may_be_own(path: &str) -> bool {
+    let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    service.is_some_and(|(service, _)| OWN.contains(&service) || AROUND.contains(&service))
+}
+
 /// What is answered to everybody.
 pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/";
 /// The largest question of a health check.
@@ -172,9 +184,7 @@ impl Native {
         if MethodName::parse(request.uri().path()).is_err() {
             return refused(&refusal::no_route());
         }
-        let granted = caller.may(Verb::Submit, request.uri().path());
-        let granted =
-            granted.inspect_err(|status| audit::refused(&caller, request.uri().path(), status));
+        let granted = check_grant(&caller, request.uri().path());
         if let Err(status) = granted.and_then(|()| self.quotas.submit(&caller.tenant)) {
             return refused(&status);
         }

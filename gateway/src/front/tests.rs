@@ -1,7 +1,10 @@
 //! What passes straight, and what browsers are told.
 
 use super::*;
+use crate::auth::api_keys::{Entry, hash_of, to_file};
+use crate::auth::{Grant, Verb};
 use crate::config::{AuthConfig, CallersConfig};
+use crate::descriptors::tests::set;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use tower::ServiceExt;
@@ -127,6 +130,55 @@ async fn an_answer_shows_the_page_its_status_and_all_metadata() {
 async fn without_origins_a_preflight_is_nothing_special() {
     let response = send(&[], request(Method::OPTIONS, Version::HTTP_11, &[PAGE])).await;
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn who_was_not_granted_a_method_does_not_hear_whether_it_exists() {
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    let entry = |id: &str| Entry {
+        id: id.to_owned(),
+        sha256: hash_of("secret"),
+        tenant: "shop".to_owned(),
+        roles: vec![id.to_owned()],
+    };
+    std::fs::write(keys.path(), to_file(vec![entry("clerk"), entry("other")])).unwrap();
+    let grant = Grant {
+        roles: vec!["clerk".to_owned()],
+        methods: vec!["*".parse().unwrap()],
+        verbs: vec![Verb::Submit],
+    };
+    let callers = CallersConfig {
+        api_keys: Some(keys.path().into()),
+        grants: vec![grant],
+        ..CallersConfig::default()
+    };
+    let auth = Authenticator::new(&AuthConfig::Callers(callers), "default").unwrap();
+    let registry = DescriptorRegistry::default();
+    registry.replace("a", &set("a")).unwrap();
+    let protocols = Protocols {
+        auth: Some(auth),
+        descriptors: Arc::new(registry),
+        max_request_bytes: 1024,
+        ..Protocols::default()
+    };
+    let front = Front::new(services(), Arc::new(protocols));
+    let ask = async |id: &str, path: &str| {
+        let key = format!("{id}.secret");
+        let headers = [("content-type", "application/json"), ("x-api-key", &key)];
+        let mut request = request(Method::POST, Version::HTTP_11, &headers);
+        *request.uri_mut() = path.parse().unwrap();
+        let request = request.map(|_| Body::new(http_body_util::Full::from("no json")));
+        let (head, body) = front.clone().oneshot(request).await.unwrap().into_parts();
+        (head.status, http_body_util::BodyExt::collect(body).await.unwrap().to_bytes())
+    };
+    let (known, unknown) = ("/a.Service/Call", "/no.Service/Call");
+    assert_ne!(ask("clerk", known).await.0, ask("clerk", unknown).await.0);
+    let refused = ask("other", known).await;
+    assert_eq!(refused.0, StatusCode::FORBIDDEN);
+    assert_eq!(refused, ask("other", unknown).await);
+    // What the gateway has itself asks by itself, when it knows which job it is about.
+    let own = ask("other", "/queuebridge.v1.Jobs/GetResult").await;
+    assert_ne!(own.0, StatusCode::FORBIDDEN);
 }
 
 /// A body that is never to be read.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use connectrpc::dispatcher::{RequestStream, StreamingResult, UnaryResult};
 use connectrpc::{
     CodecFormat, ConnectError, Dispatcher, EncodedBody, ErrorCode, ErrorDetail, MethodDescriptor,
-    Payload, RequestContext, Response,
+    MethodKind, Payload, RequestContext, Response,
 };
 use futures_util::{Stream, StreamExt, stream};
 use http::HeaderMap;
@@ -28,24 +28,36 @@ pub(crate) struct Connect<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     guard: Guard<S>,
-    descriptors: Option<Arc<Descriptors>>,
+    methods: Methods,
     trailing: Trailing,
+}
+
+/// Which methods there are.
+#[derive(Clone)]
+pub(crate) enum Methods {
+    /// As the descriptors say, if there are any.
+    Known(Option<Arc<Descriptors>>),
+    /// Whatever the request takes them for: a refusal says neither whether there is such a
+    /// method nor what it takes.
+    Refused { stream: bool },
 }
 
 impl<S: Services> Connect<S> {
     /// The methods for one request, whose stream of answers `trailing` ends.
-    pub(crate) fn new(
-        guard: Guard<S>,
-        descriptors: Option<Arc<Descriptors>>,
-        trailing: Trailing,
-    ) -> Self {
-        Self(Arc::new(Shared { guard, descriptors, trailing }))
+    pub(crate) fn new(guard: Guard<S>, methods: Methods, trailing: Trailing) -> Self {
+        Self(Arc::new(Shared { guard, methods, trailing }))
     }
 }
 
 impl<S: Services> Dispatcher for Connect<S> {
     fn lookup(&self, path: &str) -> Option<MethodDescriptor> {
-        let known = self.0.descriptors.as_ref().and_then(|known| known.method(path));
+        let known = match &self.0.methods {
+            Methods::Known(known) => known.as_ref().and_then(|known| known.method(path)),
+            Methods::Refused { stream: true } => {
+                Some(MethodDescriptor::from_kind(MethodKind::BidiStreaming))
+            }
+            Methods::Refused { stream: false } => Some(MethodDescriptor::unary(true)),
+        };
         // Without descriptors, or for a service that is not among them: the
         // services say whether they have it.
         Some(known.unwrap_or_else(|| MethodDescriptor::unary(false)))
@@ -215,7 +227,7 @@ impl<S> Shared<S> {
         format: CodecFormat,
         message: Bytes,
     ) -> Result<Bytes, ConnectError> {
-        if format == CodecFormat::Proto {
+        if format == CodecFormat::Proto || matches!(self.methods, Methods::Refused { .. }) {
             return Ok(message);
         }
         self.known()?.read_json(path, &message).map_err(|error| match error {
@@ -241,11 +253,11 @@ impl<S> Shared<S> {
     }
 
     fn known(&self) -> Result<&Descriptors, ConnectError> {
-        self.descriptors.as_deref().ok_or_else(|| {
-            let message =
-                "JSON needs the descriptors of the service, which this server was not given";
-            ConnectError::unimplemented(message)
-        })
+        if let Methods::Known(Some(known)) = &self.methods {
+            return Ok(known);
+        }
+        let message = "JSON needs the descriptors of the service, which this server was not given";
+        Err(ConnectError::unimplemented(message))
     }
 }
 

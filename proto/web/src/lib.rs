@@ -29,7 +29,7 @@ pub use guard::Limits;
 pub use inner::Services;
 pub use protocol::{Protocol, is_native};
 
-use connect::Connect;
+use connect::{Connect, Methods};
 use connectrpc::ConnectRpcService;
 use guard::Guard;
 use http::{Method, Request, Response, StatusCode, header};
@@ -88,7 +88,8 @@ impl<S: Services> Web<S> {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let inner = Inner::Services(self.services.clone());
-        self.answer(request, Guard::new(inner, limits)).await
+        let methods = Methods::Known(self.descriptors.clone());
+        self.answer(request, Guard::new(inner, limits), methods).await
     }
 
     /// The same on a connection that has trailers: native gRPC passes as it is.
@@ -105,17 +106,25 @@ impl<S: Services> Web<S> {
         answered.unwrap_or_else(|never: Infallible| match never {})
     }
 
-    /// Answers a request with a status, in the protocol of the request.
+    /// Answers a request with a status, in the protocol of the request, and alike for every
+    /// path.
     pub async fn refuse(&self, request: Request<()>, status: Status) -> Response<Body> {
         let inner = Inner::<S>::Refuse(status);
-        let body = Protocol::empty_message(&request).map_or(Body::empty(), |message| {
+        let message = Protocol::empty_message(&request);
+        let methods = Methods::Refused { stream: message.is_some() };
+        let body = message.map_or(Body::empty(), |message| {
             Body::new(http_body_util::Full::new(bytes::Bytes::from_static(message)))
         });
         let request = request.map(|()| body);
-        self.answer(request, Guard::new(inner, Limits::default())).await
+        self.answer(request, Guard::new(inner, Limits::default()), methods).await
     }
 
-    async fn answer<B>(&self, request: Request<B>, guard: Guard<S>) -> Response<Body>
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        guard: Guard<S>,
+        methods: Methods,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -125,7 +134,7 @@ impl<S: Services> Web<S> {
             Some(Protocol::GrpcWeb) => GrpcWebLayer::new().layer(guard).oneshot(request).await,
             Some(Protocol::Connect) => {
                 let trailing = Trailing::default();
-                let methods = Connect::new(guard, self.descriptors.clone(), trailing.clone());
+                let methods = Connect::new(guard, methods, trailing.clone());
                 let limits = connectrpc::Limits::default()
                     .with_max_request_body_size(most)
                     .with_max_message_size(most);

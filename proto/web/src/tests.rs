@@ -201,22 +201,36 @@ async fn a_request_may_have_no_message() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_for_methods_of_every_kind() {
+async fn a_refusal_is_the_same_for_methods_of_every_kind_and_for_none() {
     let known = Arc::new(Descriptors::parse([queuebridge_proto::FILE_DESCRIPTOR_SET]).unwrap());
     let web = Web::over(services(GOOD), Some(known));
-    let streams = ["application/connect+proto", "application/connect+json"];
     let bidirectional = "/queuebridge.v1.Jobs/SubmitStream";
-    for (path, kinds) in [
-        (UNARY, ["application/proto", "application/json"]),
-        (STREAM, streams),
-        (bidirectional, streams),
+    for kind in [
+        "application/proto",
+        "application/json",
+        "application/connect+proto",
+        "application/connect+json",
+        "application/grpc-web",
+        "GET",
     ] {
-        for kind in kinds {
-            let request = Request::post(path).header("content-type", kind).body(()).unwrap();
+        let mut told = Vec::new();
+        for path in [UNARY, STREAM, bidirectional, "/no.Such/Method"] {
+            let request = match kind {
+                "GET" => Request::get(format!("{path}?encoding=json&message=%7B")),
+                kind => Request::post(path).header("content-type", kind),
+            };
+            let request = request.body(()).unwrap();
             let response = web.refuse(request, Status::unauthenticated("who is it")).await;
-            let body = response.into_body().collect().await.unwrap().to_bytes();
-            let text = String::from_utf8_lossy(&body);
-            assert!(text.contains("who is it"), "{path} {kind} {text}");
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let text =
+                format!("{} {:?} {}", head.status, head.headers, String::from_utf8_lossy(&body));
+            assert!(
+                text.contains("who is it") || text.contains("who%20is%20it"),
+                "{path} {kind} {text}"
+            );
+            told.push(text);
         }
+        assert!(told.iter().all(|text| *text == told[0]), "{kind} {told:#?}");
     }
 }
