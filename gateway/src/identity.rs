@@ -71,6 +71,13 @@ impl Identity {
         self.rights.check(verb, method)
     }
 
+    /// Whether the caller may do anything with jobs of any method of a service,
+    /// `package.Service`.
+    #[must_use]
+    pub fn reaches(&self, service: &str) -> bool {
+        self.rights.reach(service)
+    }
+
     /// Whether the caller may do this with a job of its tenant.
     ///
     /// # Errors

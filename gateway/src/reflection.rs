@@ -1,13 +1,15 @@
 //! The gateway's reflection: its own services, and those that live behind it.
 //!
 //! tonic's reflection is built once and knows one file per name. Here the answers
-//! come from what is known now, and the files of one service from one source.
+//! come from what is known now, and the files of one service from one source; and a caller
+//! is shown what its grants reach.
 
 mod alpha;
 
-use crate::descriptors::{DescriptorRegistry, Snapshot};
+use crate::descriptors::DescriptorRegistry;
+use crate::descriptors::view::{Place, View};
+use crate::identity::Identity;
 use futures_util::{Stream, StreamExt};
-use prost_reflect::FileDescriptor;
 use std::pin::Pin;
 use std::sync::Arc;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -41,8 +43,8 @@ impl ServerReflection for Reflection {
         &self,
         request: Request<Streaming<ServerReflectionRequest>>,
     ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
-        let mut conversation =
-            Conversation { registry: self.0.clone(), known: self.0.current(), place: 0 };
+        let caller = Identity::of(&request)?;
+        let mut conversation = Conversation::new(self.0.clone(), caller);
         let answers = request.into_inner().map(move |question| Ok(conversation.reply(question?)));
         Ok(Response::new(Box::pin(answers)))
     }
@@ -51,13 +53,19 @@ impl ServerReflection for Reflection {
 /// One caller's questions, which build on one another.
 struct Conversation {
     registry: Arc<DescriptorRegistry>,
+    caller: Identity,
     /// As it was at the last list, so that its files belong together.
-    known: Arc<Snapshot>,
+    known: View,
     /// Where the last symbol was found: its imports are meant from there.
-    place: usize,
+    place: Place,
 }
 
 impl Conversation {
+    fn new(registry: Arc<DescriptorRegistry>, caller: Identity) -> Self {
+        let known = View::new(registry.current(), |service| caller.reaches(service));
+        Self { registry, caller, known, place: 0 }
+    }
+
     fn reply(&mut self, request: ServerReflectionRequest) -> ServerReflectionResponse {
         let answer = match &request.message_request {
             Some(question) => self.answer(question),
@@ -77,8 +85,11 @@ impl Conversation {
         let unknown = |what: &str| (Code::NotFound, format!("{what} is not known here"));
         match question {
             Question::ListServices(_) => {
-                self.known = self.registry.current();
-                let services = self.known.services().iter();
+                let now = self.registry.current();
+                if !self.known.is_of(&now) {
+                    self.known = View::new(now, |service| self.caller.reaches(service));
+                }
+                let services = self.known.services();
                 let service = services.map(|name| ServiceResponse { name: name.clone() }).collect();
                 Ok(Answer::ListServicesResponse(ListServiceResponse { service }))
             }
@@ -87,11 +98,11 @@ impl Conversation {
                 let found = self.known.declaring(symbol.trim_start_matches('.'));
                 let (place, file) = found.ok_or_else(|| unknown(symbol))?;
                 self.place = place;
-                Ok(encoded(&file))
+                Ok(serialized(file))
             }
             Question::FileByFilename(name) => {
                 let file = self.known.file(name, self.place).ok_or_else(|| unknown(name))?;
-                Ok(encoded(&file))
+                Ok(serialized(file))
             }
             Question::FileContainingExtension(asked) => {
                 let name = format!("{} of {}", asked.extension_number, asked.containing_type);
@@ -99,7 +110,7 @@ impl Conversation {
                 let found = self.known.extension(&asked.containing_type, number);
                 let (place, file) = found.ok_or_else(|| unknown(&name))?;
                 self.place = place;
-                Ok(encoded(&file))
+                Ok(serialized(file))
             }
             Question::AllExtensionNumbersOfType(of) => {
                 let numbers = self.known.extension_numbers(of).ok_or_else(|| unknown(of))?;
@@ -112,9 +123,8 @@ impl Conversation {
     }
 }
 
-fn encoded(file: &FileDescriptor) -> Answer {
-    let file_descriptor_proto = vec![file.encode_to_vec()];
-    Answer::FileDescriptorResponse(FileDescriptorResponse { file_descriptor_proto })
+fn serialized(file: Vec<u8>) -> Answer {
+    Answer::FileDescriptorResponse(FileDescriptorResponse { file_descriptor_proto: vec![file] })
 }
 
 #[cfg(test)]

@@ -13,11 +13,14 @@ import time
 import unittest
 
 import grpc
+import node
 from cryptography.hazmat.primitives import serialization
 from authority import Authority
 from bridge import Bridge, reason, seconds
+from google.protobuf import descriptor_pb2
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 from guarded import NOT_GRANTED, Guarded
 from issuer import Issuer, Key
@@ -366,6 +369,61 @@ class Auth(Guarded):
         log = gateway.log.read_text()
         for secret in [made_up, nowhere[0][1].split(".")[2], late[0][1].split(".")[2]]:
             self.assertNotIn(secret, log)
+
+    def ask(self, channel, metadata, version="v1", **question):
+        """What reflection answers: the names of services, the files, or the error."""
+        call = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        request = reflection_pb2.ServerReflectionRequest(**question)
+        (answer,) = call(iter([request]), metadata=metadata, timeout=PATIENCE)
+        kind = answer.WhichOneof("message_response")
+        if kind == "error_response":
+            return answer.error_response.error_code, answer.error_response.error_message
+        if kind == "list_services_response":
+            return {service.name for service in answer.list_services_response.service}
+        files = answer.file_descriptor_response.file_descriptor_proto
+        return [descriptor_pb2.FileDescriptorProto.FromString(file) for file in files]
+
+    def test_what_the_grants_do_not_reach_does_not_exist_for_a_caller(self):
+        files = str(node.descriptors(self.dir / "demo.bin"))
+        gateway = self.new_guarded(QB_DESCRIPTORS_FILES=files)
+        probe, images = "queuebridge.demo.v1.Probe", "queuebridge.demo.v1.Images"
+        shop, owner = self.of("shop"), self.of("owner")
+        with grpc.insecure_channel(gateway.address) as channel:
+            everything = self.ask(channel, owner, list_services="")
+            self.assertLessEqual({probe, images, "queuebridge.v1.Jobs"}, everything)
+            for version in ["v1", "v1alpha"]:
+                seen = self.ask(channel, shop, version, list_services="")
+                self.assertEqual(everything - seen, {images})
+                (file,) = self.ask(channel, shop, version, file_containing_symbol=f"{probe}.Echo")
+                for name in file.dependency:
+                    self.assertEqual(
+                        self.ask(channel, shop, version, file_by_filename=name)[0].name, name
+                    )
+                (hidden,) = self.ask(channel, owner, version, file_containing_symbol=images)
+                message = f"{hidden.package}.{hidden.message_type[0].name}"
+                for name in [images, f"{images}.Thumbnail", message, "no.Such"]:
+                    self.assertEqual(
+                        self.ask(channel, shop, version, file_containing_symbol=name),
+                        (5, f"{name} is not known here"),
+                    )
+                self.assertEqual(
+                    self.ask(channel, shop, version, file_by_filename=hidden.name),
+                    (5, f"{hidden.name} is not known here"),
+                )
+        # Neither does another protocol tell, which knows the method's messages.
+        told = set()
+        for path in [f"/{images}/Thumbnail", "/no.Such/Method"]:
+            connection = http.client.HTTPConnection(gateway.address, timeout=PATIENCE)
+            self.addCleanup(connection.close)
+            headers = {"content-type": "application/json", **dict(shop)}
+            connection.request("POST", path, b"no json", headers)
+            answer = connection.getresponse()
+            told.add((answer.status, answer.read()))
+        self.assertEqual([status for status, _ in told], [403], told)
 
     def test_credentials_do_not_travel_to_the_handler(self):
         queue = self.sqs.create_queue(QueueName=f"{self.dir.name}-peek")["QueueUrl"]

@@ -83,6 +83,14 @@ impl Rights {
         self.any(verb, |pattern| pattern.matches(method))
     }
 
+    /// Whether any verb is granted on any method of a service, `package.Service`.
+    #[must_use]
+    pub fn reach(&self, service: &str) -> bool {
+        let Some(grants) = &self.0 else { return true };
+        let with_verbs = grants.iter().filter(|grant| !grant.verbs.is_empty());
+        with_verbs.flat_map(|grant| &grant.methods).any(|pattern| pattern.is_of(service))
+    }
+
     /// Whether the verb is granted on a job. Its id has only a tag of its method, which
     /// says the service and the method to one in 65,536 each: enough, because this
     /// gateway's deployment has signed the id for a method that it has a route for.
@@ -163,8 +171,26 @@ mod tests {
     }
 
     #[test]
+    fn a_service_is_reached_by_any_verb_on_any_of_its_methods() {
+        let grants = [
+            grant(&["clerk"], &["/a.B/*", "/a.C/D"], &[Verb::Cancel]),
+            grant(&["auditor"], &["*"], &[Verb::Read]),
+            grant(&["none"], &["*"], &[]),
+        ];
+        let reached = |role: &str| {
+            let rights = Rights::of(&[role.to_owned()], &grants);
+            ["a.B", "a.C", "a.BB", "a", "a.B/D", "", "x.a.B"].map(|service| rights.reach(service))
+        };
+        assert_eq!(reached("clerk"), [true, true, false, false, false, false, false]);
+        assert_eq!(reached("auditor"), [true; 7]);
+        assert_eq!(reached("none"), [false; 7]);
+        assert_eq!(reached("nobody"), [false; 7]);
+    }
+
+    #[test]
     fn without_grants_everything_is_granted() {
         let rights = Rights::of(&[], &[]);
+        assert!(rights.reach("a.B"));
         for verb in Verb::ALL {
             assert!(rights.check(verb, "/a.B/C").is_ok());
         }

@@ -35,6 +35,18 @@ impl MethodPattern {
         }
     }
 
+    /// Whether the pattern takes a method of this service, `package.Service`.
+    #[must_use]
+    pub fn is_of(&self, service: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Service(method) | Self::Exact(method) => {
+                let rest = method.strip_prefix('/').and_then(|name| name.strip_prefix(service));
+                rest.is_some_and(|rest| rest.starts_with('/'))
+            }
+        }
+    }
+
     /// How precise the pattern is: 0 for all, 1 for a service, 2 for a method.
     #[must_use]
     pub fn specificity(&self) -> u8 {

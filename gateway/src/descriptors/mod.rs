@@ -5,6 +5,7 @@ pub mod files;
 pub mod learn;
 mod snapshot;
 pub(crate) mod upstreams;
+pub(crate) mod view;
 
 pub use snapshot::Snapshot;
 

@@ -79,11 +79,12 @@ fn files_of_one_name_stay_apart() {
     let registry = registry();
     registry.replace("one", &set("a")).unwrap();
     registry.replace("two", &set("b")).unwrap();
-    let known = registry.current();
+    let known = view::View::new(registry.current(), |_| true);
+    let file = |bytes: &[u8]| FileDescriptorProto::decode(bytes).unwrap();
     for package in ["a", "b"] {
-        let (place, file) = known.declaring(&format!("{package}.Service.Call")).unwrap();
-        assert_eq!(file.package_name(), package);
-        assert_eq!(known.file("api.proto", place).unwrap().package_name(), package);
+        let (place, found) = known.declaring(&format!("{package}.Service.Call")).unwrap();
+        assert_eq!(file(&found).package(), package);
+        assert_eq!(file(&known.file("api.proto", place).unwrap()).package(), package);
     }
 }
 

@@ -1,13 +1,14 @@
 //! What tools ask, in their order.
 
 use super::*;
+use crate::auth::{Grant, Rights, Verb};
 use crate::descriptors::tests::{registry, set};
 use prost::Message;
 use prost_types::FileDescriptorProto;
 use tonic_reflection::pb::v1::ExtensionRequest;
 
 fn conversation(registry: &Arc<DescriptorRegistry>) -> Conversation {
-    Conversation { registry: registry.clone(), known: registry.current(), place: 0 }
+    Conversation::new(registry.clone(), Identity::trusted("shop"))
 }
 
 fn ask(conversation: &mut Conversation, question: Question) -> Answer {
@@ -64,6 +65,45 @@ fn a_file_is_the_one_that_belongs_to_the_symbol_before_it() {
         let found = package(ask(&mut one, Question::FileByFilename("api.proto".into())));
         assert_eq!(found.as_deref().ok(), expected, "{name}");
     }
+}
+
+#[test]
+fn what_grants_do_not_reach_is_as_if_it_did_not_exist() {
+    let registry = Arc::new(registry());
+    for package in ["a", "b"] {
+        registry.replace(package, &set(package)).unwrap();
+    }
+    let grant = Grant {
+        roles: vec!["clerk".to_owned()],
+        methods: vec!["/b.Service/Call".parse().unwrap()],
+        verbs: vec![Verb::Cancel],
+    };
+    let rights = |role: &str| Rights::of(&[role.to_owned()], std::slice::from_ref(&grant));
+    let caller = |role: &str| Identity::new("shop", role, rights(role));
+    let mut clerk = Conversation::new(registry.clone(), caller("clerk"));
+    let mut other = Conversation::new(registry.clone(), caller("other"));
+    assert_eq!(list(&mut clerk), ["b.Service", "grpc.health.v1.Health"]);
+    assert_eq!(list(&mut other), ["grpc.health.v1.Health"]);
+    let error = |conversation: &mut Conversation, question: Question| {
+        let Answer::ErrorResponse(error) = ask(conversation, question) else { panic!("shown") };
+        (error.error_code, error.error_message)
+    };
+    for name in ["a.Service", "a.Service.Call", "a.Message", "x.Nothing"] {
+        let symbol = Question::FileContainingSymbol(name.into());
+        let unknown = (5, format!("{name} is not known here"));
+        assert_eq!(error(&mut clerk, symbol.clone()), unknown);
+        assert_eq!(error(&mut other, symbol), unknown);
+        let numbers = Question::AllExtensionNumbersOfType(name.into());
+        assert_eq!(error(&mut clerk, numbers), unknown);
+    }
+    // Files of one name: that of what is reached, wherever it was asked before.
+    let file = Question::FileByFilename("api.proto".into());
+    assert_eq!(package(ask(&mut clerk, file.clone())).as_deref(), Ok("b"));
+    assert_eq!(error(&mut other, file), (5, "api.proto is not known here".to_owned()));
+    // A service that comes later is shown to those whom it was granted to, and no other.
+    registry.replace("late", &set("d")).unwrap();
+    assert_eq!(list(&mut clerk), ["b.Service", "grpc.health.v1.Health"]);
+    assert_eq!(list(&mut conversation(&registry)).len(), 4);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::descriptors::DescriptorRegistry;
 use crate::descriptors::tests::{registry, set};
+use crate::identity::Identity;
 use crate::reflection;
 use http::{Request, Response};
 use std::convert::Infallible;
@@ -46,7 +47,13 @@ async fn a_gateway_can_learn_from_another() {
     source.replace("one", &set("a")).unwrap();
     let (v1, alpha) = reflection::services(&source);
     for routes in [Routes::new(v1), Routes::new(alpha)] {
-        let set = learn(routes.prepare(), Bounds::default()).await.unwrap();
+        let mut routes = routes.prepare();
+        // As the gateway does when it knows who calls.
+        let server = service_fn(move |mut request: Request<Body>| {
+            request.extensions_mut().insert(Identity::trusted("t"));
+            Service::call(&mut routes, request)
+        });
+        let set = learn(server, Bounds::default()).await.unwrap();
         assert_eq!(learned(&set), ["a.Service", "grpc.health.v1.Health"]);
     }
 }
