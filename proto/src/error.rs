@@ -121,6 +121,11 @@ pub mod reason {
     pub const NO_TENANT: &str = "NO_TENANT";
     /// None of the caller's roles grants this.
     pub const NOT_GRANTED: &str = "NOT_GRANTED";
+    /// Nobody is asked for credentials here, and the request is for another host: a page may
+    /// have pointed a name of its own to this server.
+    pub const HOST_NOT_ALLOWED: &str = "HOST_NOT_ALLOWED";
+    /// Nobody is asked for credentials here, and a page of another origin calls.
+    pub const ORIGIN_NOT_ALLOWED: &str = "ORIGIN_NOT_ALLOWED";
     /// The tenant has used up what it may submit or have in hand for the moment.
     pub const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
     /// The attempts were used up without a reported failure: workers died.

@@ -20,13 +20,17 @@ mod broken;
 mod connect;
 mod descriptors;
 mod guard;
+mod host;
 mod inner;
+mod pages;
 mod protocol;
 mod trailing;
 
 pub use descriptors::{DescriptorError, Descriptors, pool};
 pub use guard::Limits;
+pub use host::HostPattern;
 pub use inner::Services;
+pub use pages::{Pages, TurnedAway};
 pub use protocol::{Protocol, is_native};
 
 use connect::{Connect, Methods};
@@ -119,6 +123,24 @@ impl<S: Services> Web<S> {
         self.answer(request, Guard::new(inner, Limits::default()), methods).await
     }
 
+    /// Answers a request that [`Pages`] have turned away, in its protocol as far as that has
+    /// words for it, and always by the status of HTTP.
+    pub async fn turn_away(&self, request: Request<()>, why: &TurnedAway) -> Response<Body> {
+        let mut response = match Protocol::of(&request) {
+            _ if is_native(&request) => why.status().into_http(),
+            // The library would look at more of it first.
+            Some(Protocol::Connect) if request.method() == Method::GET => {
+                let mut call = Request::post(request.uri().path());
+                call = call.header(header::CONTENT_TYPE, "application/proto");
+                self.refuse(call.body(()).unwrap_or_default(), why.status()).await
+            }
+            Some(_) => self.refuse(request, why.status()).await,
+            None => text(StatusCode::OK, format!("{why}\n")),
+        };
+        *response.status_mut() = why.http_status();
+        response
+    }
+
     async fn answer<B>(
         &self,
         request: Request<B>,
@@ -161,8 +183,8 @@ fn is_health_check<B>(request: &Request<B>) -> bool {
         && matches!(request.uri().path(), "/" | "/healthz")
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Body> {
-    let body = http_body_util::Full::new(bytes::Bytes::from_static(text.as_bytes()));
+fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
+    let body = http_body_util::Full::new(text.into());
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = status;
     let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
