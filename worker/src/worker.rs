@@ -112,6 +112,7 @@ impl Worker {
                 drain_timeout: config.drain_timeout,
                 descriptor_sets: self.descriptor_sets,
                 descriptors,
+                hosts: config.hosts.clone(),
             };
             Box::pin(server::serve(self.routes, listener, settings, stopping.cancelled())).await
         };

@@ -13,6 +13,7 @@ use crate::host::lambda::InvokeMode;
 use crate::host::sqs::LONGEST_WAIT;
 use crate::runner::Role;
 use queuebridge_proto::Keyring;
+use queuebridge_web::HostPattern;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,6 +26,8 @@ const COPIES_SURVIVE: Duration = Duration::from_secs(43 * 24 * 60 * 60);
 pub struct Config {
     /// Where work comes from.
     pub host: Host,
+    /// The names that its server answers to, beside addresses and `localhost`.
+    pub hosts: Vec<HostPattern>,
     /// What the deliveries are.
     pub role: Role,
     /// How answers leave a Lambda function through its URL.
@@ -184,6 +187,12 @@ impl Config {
                 Branch::default()
             }
         };
+        let names = list(get(name::HOSTS));
+        let hosts: Result<_, String> = names.iter().map(|name| name.parse()).collect();
+        let hosts = hosts.unwrap_or_else(|wrong| {
+            errors.push(format!("{}: {wrong}", name::HOSTS));
+            Vec::new()
+        });
         let sender = sender::sender(&get, &mut errors);
         let metrics = telemetry::metrics(&get, host == Host::Lambda, &mut errors);
         if !errors.is_empty() {
@@ -191,6 +200,7 @@ impl Config {
         }
         Ok(Self {
             host,
+            hosts,
             bridge,
             role,
             invoke_mode,

@@ -4,6 +4,10 @@
 /// Outside of Lambda: where to listen as a gRPC server, such as
 /// `0.0.0.0:50051`.
 pub(super) const LISTEN: &str = "QB_LISTEN";
+/// With `QB_LISTEN`: the names that the server answers to, beside addresses and
+/// `localhost`, with commas between them, such as `orders,*.internal`. Nobody is asked for
+/// credentials, and a page could point a name of its own to the server. Default: none.
+pub(super) const HOSTS: &str = "QB_HOSTS";
 /// Outside of Lambda: the queue to poll.
 pub(super) const QUEUE_URL: &str = "QB_QUEUE_URL";
 /// Open envelopes: `id:base64[,…]`, as the gateway has them.

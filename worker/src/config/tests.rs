@@ -28,6 +28,9 @@ fn what_only_serves_requests_needs_nothing_of_the_bridge() {
     assert_eq!(read(&[("AWS_LAMBDA_RUNTIME_API", "h:1"), KEYS]).unwrap_err().0.len(), 1);
     assert_eq!(read(&[("QB_LISTEN", "here")]).unwrap_err().0.len(), 1);
     assert!(read(&[]).unwrap_err().0[0].contains("QB_LISTEN"));
+    let hosts = |text| read(&[listen, ("QB_HOSTS", text)]).map(|config| config.hosts.len());
+    assert_eq!(hosts("orders, *.internal").unwrap(), 2);
+    assert_eq!(hosts("https://orders").unwrap_err().0.len(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
-use queuebridge_web::{Descriptors, Limits, Web};
+use queuebridge_web::{Descriptors, HostPattern, Limits, Pages, Web};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -57,6 +57,9 @@ pub struct ServerSettings {
     pub descriptor_sets: Vec<&'static [u8]>,
     /// The same, read: for JSON, streams of Connect, and health.
     pub descriptors: Option<Arc<Descriptors>>,
+    /// The names that the server answers to, beside addresses and `localhost`: nobody is
+    /// asked for credentials, and a page could point another name here.
+    pub hosts: Vec<HostPattern>,
 }
 
 /// Listens on an address; port 0 lets the system choose.
@@ -101,12 +104,16 @@ pub async fn serve(
         }
     }
     let descriptors = settings.descriptors.clone();
+    let pages = Pages::new(&settings.hosts, &[]);
     let draining = CancellationToken::new();
     let server = tonic::transport::Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(layer_fn(move |routes| Front(Web::new(routes, descriptors.clone()))))
+        .layer(layer_fn(move |routes| Front {
+            web: Web::new(routes, descriptors.clone()),
+            pages: pages.clone(),
+        }))
         .add_routes(routes)
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
@@ -152,7 +159,10 @@ fn reflection(
 
 /// All protocols on one port.
 #[derive(Clone)]
-struct Front(Web);
+struct Front {
+    web: Web,
+    pages: Pages,
+}
 
 impl<B> Service<Request<B>> for Front
 where
@@ -168,7 +178,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let web = self.0.clone();
-        Box::pin(async move { Ok(web.serve(request, Limits::default()).await) })
+        let judged = self.pages.judge(&request);
+        let web = self.web.clone();
+        Box::pin(async move {
+            Ok(match judged {
+                Ok(()) => web.serve(request, Limits::default()).await,
+                Err(why) => web.turn_away(request.map(drop), &why).await,
+            })
+        })
     }
 }
