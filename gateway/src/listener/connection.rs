@@ -16,6 +16,12 @@ use tonic::transport::server::Connected;
 /// has sent them has said which of the two it speaks, and their servers count the time from
 /// there on.
 const FIRST_BYTES: usize = 24;
+/// What is read of HTTP/1.1 at once. Its server has a buffer of twice as much as soon as one
+/// is filled, up to 408 KiB for each connection; those of a bit less than a power of two
+/// stay at that.
+const READ: usize = 16 * 1024 - 1;
+/// How the preface of HTTP/2 begins, and no request of HTTP/1.1.
+const HTTP2: [u8; 3] = *b"PRI";
 /// For so long a peer may take nothing at all of what is sent to it.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -26,6 +32,8 @@ pub struct Connection {
     peer: Peer,
     /// Until then the first bytes must be here. None afterwards.
     opening: Option<Opening>,
+    /// Known with its first bytes.
+    is_http1: bool,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     since: Instant,
@@ -36,6 +44,8 @@ pub struct Connection {
 struct Opening {
     end: Pin<Box<Sleep>>,
     bytes: usize,
+    /// The first of them.
+    start: [u8; 3],
 }
 
 /// With or without TLS.
@@ -45,11 +55,25 @@ pub(super) enum Stream {
     Secure(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Secure(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
 impl Connection {
     /// A connection whose first bytes must be here until `end`.
     pub(super) fn new(stream: Stream, peer: Peer, end: Instant, place: Place) -> Self {
-        let opening = Some(Opening { end: Box::pin(sleep_until(end)), bytes: 0 });
-        Self { stream, peer, opening, stalled: None, since: Instant::now(), _place: place }
+        let opening = Some(Opening { end: Box::pin(sleep_until(end)), bytes: 0, start: [0; 3] });
+        let (is_http1, stalled, since) = (false, None, Instant::now());
+        Self { stream, peer, opening, is_http1, stalled, since, _place: place }
     }
 
     /// What came of writing, unless nothing was taken for too long.
@@ -89,17 +113,26 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Secure(stream) => Pin::new(stream).poll_read(context, buffer),
+        let read = if self.is_http1 && buffer.remaining() > READ {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ));
+            let read = self.stream.poll_read(context, &mut part);
+            let bytes = part.filled().len();
+            buffer.advance(bytes);
+            read
+        } else {
+            self.stream.poll_read(context, buffer)
         };
         let Some(opening) = &mut self.opening else { return read };
+        let begin = opening.start.iter_mut().skip(opening.bytes);
+        begin.zip(&buffer.filled()[before..]).for_each(|(byte, read)| *byte = *read);
         opening.bytes += buffer.filled().len() - before;
+        let is_http1 = opening.bytes >= HTTP2.len() && opening.start != HTTP2;
         if opening.bytes >= FIRST_BYTES {
             self.opening = None;
         } else if read.is_pending() && opening.end.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(late("no request has begun in time")));
         }
+        self.is_http1 = is_http1;
         read
     }
 }

@@ -177,3 +177,26 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
     let _fourth = TcpStream::connect(address).await.unwrap();
     next(&mut incoming).await;
 }
+
+#[tokio::test]
+async fn of_http_1_little_is_read_at_once() {
+    for begin in ["POST / HTTP/1.1\r\nhost: a\r\n", "PROPFIND / HTTP/1.1\r\n\r\n\r\n"] {
+        let (mut incoming, address) = listen(None, LimitsConfig::default()).await;
+        let mut caller = TcpStream::connect(address).await.unwrap();
+        let mut connection = next(&mut incoming).await;
+        for byte in begin.as_bytes() {
+            caller.write_all(&[*byte]).await.unwrap();
+            assert_eq!(connection.read_u8().await.unwrap(), *byte);
+        }
+        let (mut rest, sent) = (vec![0; 256 * 1024], vec![b'x'; 256 * 1024]);
+        let sending = tokio::spawn(async move { caller.write_all(&sent).await.map(|()| caller) });
+        let mut all = 0;
+        while all < rest.len() {
+            let read = connection.read(&mut rest).await.unwrap();
+            assert!((1..16 * 1024).contains(&read), "{read}");
+            assert!(rest[..read].iter().all(|byte| *byte == b'x'));
+            all += read;
+        }
+        sending.await.unwrap().unwrap();
+    }
+}
