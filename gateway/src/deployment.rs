@@ -44,6 +44,7 @@ pub(crate) fn gateway(
             let publisher = SqsPublisher::new(sqs, callbacks.queue.clone());
             (callbacks, Arc::new(publisher) as Arc<dyn Publisher>)
         }),
+        hosts: config.hosts.clone(),
         cors_origins: config.cors_origins.clone(),
         descriptors,
     };

@@ -9,12 +9,15 @@ use crate::arriving::{Arriving, Refusal, Unit};
 use crate::auth::Authenticator;
 use crate::descriptors::DescriptorRegistry;
 use crate::leaving::Leaving;
-use crate::native::{self, HEALTH, HEALTH_BYTES};
+use crate::listener::{Lasting, UnknownCall};
+use crate::native::{self, HEALTH, HEALTH_BYTES, HasPlace, lasting, place_of_unknown};
+use crate::quota::{Call, Quotas};
+use crate::until_end::keep_until_the_end;
 use futures_util::future::Either;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Request, Response, Version};
 use queuebridge_proto::MethodName;
-use queuebridge_web::{Limits, Protocol, Services, Web, is_native};
+use queuebridge_web::{Limits, Pages, Protocol, Services, TurnedAway, Web, is_native};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -30,6 +33,8 @@ pub struct Protocols {
     /// Who is let in: a translated request is read as a whole, and nobody else's is. The
     /// services ask once more. `None`: everybody.
     pub auth: Option<Authenticator>,
+    /// What one tenant may have open.
+    pub quotas: Quotas,
     /// The room for what is read.
     pub arriving: Arriving,
     /// The room for what is answered: it is held until the translation has left, of which
@@ -37,10 +42,19 @@ pub struct Protocols {
     pub leaving: Leaving,
     /// Tells the kinds of methods, and their messages for JSON.
     pub descriptors: Arc<DescriptorRegistry>,
+    /// Turns away what a page may have sent, where nobody is asked for credentials. `None`:
+    /// no page has any.
+    pub pages: Option<Pages>,
     /// Which pages of other origins may call. `None`: browsers let none.
     pub cors: Option<Cors>,
     /// The largest request, where it is collected here.
     pub max_request_bytes: usize,
+}
+
+/// The place of a translated call, until its answer is taken.
+struct Place {
+    _unknown: Option<UnknownCall>,
+    _known: Option<Call>,
 }
 
 /// Services that speak native gRPC, behind every protocol.
@@ -79,14 +93,18 @@ impl<S: Services> Service<Request<Body>> for Front<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_native(&request) {
+        let judged = self.protocols.pages.as_ref().map_or(Ok(()), |pages| pages.judge(&request));
+        if is_native(&request) && judged.is_ok() {
             return Either::Left(self.services.call(request));
         }
         let (services, protocols) = (self.services.clone(), self.protocols.clone());
         // HTTP/2 knows no such header.
         let is_last = !self.http1_keep_alive && request.version() < Version::HTTP_2;
         Either::Right(Box::pin(async move {
-            let mut response = protocols.answer(services, request, Limits::default()).await;
+            let mut response = match judged {
+                Ok(()) => protocols.answer(services, request, Limits::default()).await,
+                Err(why) => protocols.turn_away(services, request.map(drop), &why).await,
+            };
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -119,28 +137,15 @@ impl Protocols {
         request: Request<Body>,
         limits: Limits,
     ) -> Response<Body> {
-        let is_health = request.uri().path().starts_with(HEALTH);
-        let tenant = match &self.auth {
-            Some(auth) if !is_health && Protocol::of(&request).is_some() => {
-                let path = request.uri().path();
-                let caller = auth.identify(&request).await.and_then(|caller| {
-                    // The translation would tell whether there is such a method.
-                    let granted = native::may_be_own(path) || MethodName::parse(path).is_err();
-                    if !granted {
-                        native::check_grant(&caller, path)?;
-                    }
-                    Ok(caller)
-                });
-                match caller {
-                    Ok(caller) => caller.tenant,
-                    Err(status) => return web.refuse(request.map(drop), status).await,
-                }
-            }
-            _ => Arc::from(""),
-        };
-        let web = if is_health { web.max_request_bytes(HEALTH_BYTES) } else { web };
         let (head, body) = request.into_parts();
-        let asked = Request::from_parts(head, ());
+        let mut asked = Request::from_parts(head, ());
+        let (tenant, place) = match self.place(&asked).await {
+            Ok(found) => found,
+            Err(status) => return refuse_unknown(&web, asked, status).await,
+        };
+        asked.extensions_mut().insert(HasPlace);
+        let is_health = asked.uri().path().starts_with(HEALTH);
+        let web = if is_health { web.max_request_bytes(HEALTH_BYTES) } else { web };
         let refusal = Refusal::default();
         let method = asked.uri().path().trim_start_matches('/');
         let takes_stream = self.descriptors.descriptors().takes_stream(method) == Some(true);
@@ -154,13 +159,54 @@ impl Protocols {
         let room = if is_health { None } else { self.leaving.enter(&tenant, &mut request) };
         let response = web.call(request, limits).await;
         // The translations would say of every error of a body that it is ours.
-        match refusal.get() {
+        let response = match refusal.get() {
             Some(status) => web.refuse(asked, status.clone()).await,
             None => match room {
                 Some(room) => room.answer(response),
                 None => response,
             },
-        }
+        };
+        keep_until_the_end(place, response)
+    }
+
+    /// Whose call it is, and its place: among those of the caller's tenant, or among those
+    /// of its connection that are answered to everybody.
+    async fn place(&self, request: &Request<()>) -> Result<(Arc<str>, Place), Status> {
+        let path = request.uri().path();
+        let is_call = Protocol::of(request).is_some();
+        let lasting = if is_call { lasting(path) } else { Lasting::Brief };
+        let caller = match &self.auth {
+            Some(auth) if is_call && !path.starts_with(HEALTH) => {
+                let caller = auth.identify(request).await?;
+                // The translation would tell whether there is such a method.
+                if !native::may_be_own(path) && MethodName::parse(path).is_ok() {
+                    native::check_grant(&caller, path)?;
+                }
+                Some(caller)
+            }
+            // Whoever shows good credentials has a watch among its own calls.
+            Some(auth) if lasting == Lasting::Watch && !auth.is_open() => {
+                auth.identify(request).await.ok()
+            }
+            _ => None,
+        };
+        let Some(caller) = caller else {
+            let place = place_of_unknown(request, lasting)?;
+            return Ok((Arc::from(""), Place { _unknown: Some(place), _known: None }));
+        };
+        let place = self.quotas.enter(&caller.tenant)?;
+        Ok((caller.tenant, Place { _unknown: None, _known: place }))
+    }
+
+    /// Answers a request that a page may have sent.
+    async fn turn_away<S: Services>(
+        &self,
+        services: S,
+        request: Request<()>,
+        why: &TurnedAway,
+    ) -> Response<Body> {
+        let place = place_of_unknown(&request, Lasting::Brief);
+        unless_untaken(place, self.web(services).turn_away(request, why).await)
     }
 
     /// Answers a request with a status, in its protocol.
@@ -182,6 +228,29 @@ impl Protocols {
     fn web<S: Services>(&self, services: S) -> Web<S> {
         let descriptors = Some(self.descriptors.descriptors());
         Web::over(services, descriptors).max_request_bytes(self.max_request_bytes)
+    }
+}
+
+/// Refuses somebody who is not known.
+async fn refuse_unknown<S: Services>(
+    web: &Web<S>,
+    request: Request<()>,
+    status: Status,
+) -> Response<Body> {
+    let place = place_of_unknown(&request, Lasting::Brief);
+    unless_untaken(place, web.refuse(request, status).await)
+}
+
+/// A refusal with what it has to say while it has a place, else only its head: that waits
+/// for nobody.
+fn unless_untaken(place: Result<UnknownCall, Status>, refusal: Response<Body>) -> Response<Body> {
+    match place {
+        Ok(place) => keep_until_the_end(place, refusal),
+        Err(_) => {
+            let mut refusal = refusal.map(|_| Body::empty());
+            refusal.headers_mut().remove(CONTENT_LENGTH);
+            refusal
+        }
     }
 }
 

@@ -51,6 +51,7 @@ pub mod submission;
 pub mod submit;
 pub mod trust;
 pub mod typed;
+mod until_end;
 pub mod upstream;
 pub mod version;
 pub mod view;

@@ -8,11 +8,13 @@ use crate::config::{MethodPattern, UpstreamTakes};
 use crate::descriptors::DescriptorRegistry;
 use crate::identity::Identity;
 use crate::leaving::{CallRoom, Leaving};
+use crate::listener::{Lasting, Peer, UnknownCall};
 use crate::oversize;
 use crate::quota::Quotas;
 use crate::route;
 use crate::server::Settings;
 use crate::typed::{Typed, refusal};
+use crate::until_end::keep_until_the_end;
 use crate::upstream::NotRun;
 use http::{Request, Response, StatusCode, header};
 use queuebridge_proto::MethodName;
@@ -53,8 +55,32 @@ pub(crate) fn may_be_own(path: &str) -> bool {
 
 /// What is answered to everybody.
 pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/";
+/// What of it lasts as long as the caller likes.
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// The largest question of a health check.
 pub(crate) const HEALTH_BYTES: usize = 4096;
+
+/// A call that has its place already, from the protocol that it came by: an extension of
+/// its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HasPlace;
+
+/// How long a call to a path may last if it is answered to everybody.
+pub(crate) fn lasting(path: &str) -> Lasting {
+    if path == WATCH { Lasting::Watch } else { Lasting::Brief }
+}
+
+/// A place among the calls of its connection whose callers are not known.
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED`/`OVERLOADED` with the time to come back.
+pub(crate) fn place_of_unknown<B>(
+    request: &Request<B>,
+    lasting: Lasting,
+) -> Result<UnknownCall, Status> {
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|peer| peer.unknown.clone()).unwrap_or_default().enter(lasting)
+}
 
 /// Everything that is called at the gateway's port, whatever protocol it came by.
 #[derive(Clone)]
@@ -124,7 +150,7 @@ impl Service<Request<Body>> for Native {
         let is_own = self.is_own(request.uri().path());
         // Load balancers have no credentials.
         if is_own && request.uri().path().starts_with(HEALTH) {
-            return Box::pin(self.own.call(request));
+            return self.health(request);
         }
         match self.auth.known(&request) {
             Known::Now(Ok(caller)) => self.call_as(caller, is_own, request),
@@ -143,7 +169,44 @@ impl Service<Request<Body>> for Native {
 }
 
 impl Native {
+    /// A health check. Whoever shows good credentials for a watch has it among its own calls.
+    fn health(&mut self, request: Request<Body>) -> Answered {
+        if request.extensions().get::<HasPlace>().is_some() {
+            return Box::pin(self.own.call(request));
+        }
+        // Without authentication nobody has shown any.
+        if lasting(request.uri().path()) == Lasting::Brief || self.auth.is_open() {
+            return self.call_of_unknown(request);
+        }
+        match self.auth.known(&request) {
+            Known::Now(Ok(caller)) => self.call_as(caller, true, request),
+            Known::Now(Err(_)) => self.call_of_unknown(request),
+            Known::Later(token) => {
+                let mut services = self.clone();
+                Box::pin(async move {
+                    match services.auth.of_token(token).await {
+                        Ok(caller) => services.call_as(caller, true, request).await,
+                        Err(_) => services.call_of_unknown(request).await,
+                    }
+                })
+            }
+        }
+    }
+
+    fn call_of_unknown(&mut self, request: Request<Body>) -> Answered {
+        match place_of_unknown(&request, lasting(request.uri().path())) {
+            Err(status) => refused(&status),
+            Ok(place) => {
+                let answered = self.own.call(request);
+                Box::pin(async { Ok(keep_until_the_end(place, answered.await?)) })
+            }
+        }
+    }
+
     fn call_as(&mut self, caller: Identity, is_own: bool, request: Request<Body>) -> Answered {
+        if request.extensions().get::<HasPlace>().is_some() {
+            return self.dispatch(caller, is_own, request);
+        }
         match self.quotas.enter(&caller.tenant) {
             Err(status) => refused(&status),
             Ok(None) => self.dispatch(caller, is_own, request),

@@ -3,16 +3,14 @@
 mod bucket;
 
 use crate::config::{Allowance, QuotaConfig};
+use crate::until_end::keep_until_the_end;
 use bucket::Bucket;
 pub(crate) use bucket::Rate;
 use http::Response;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use queuebridge_proto::error::{reason, retry_after};
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tonic::body::Body;
@@ -26,7 +24,7 @@ const READS_OF_A_JOB: usize = 16;
 /// Tenants that are remembered before those are forgotten that use nothing.
 const MAX_IDLE: usize = 10_000;
 
-/// Counts for every tenant. Cheap to clone.
+/// Counts for every tenant; by default nothing. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Quotas(Option<Arc<Inner>>);
 
@@ -48,12 +46,10 @@ struct Tenant {
 pub(crate) struct Call(Arc<Tenant>);
 
 impl Quotas {
-    /// As the configuration says; without any nothing is counted.
+    /// As the configuration says.
     #[must_use]
     pub fn new(config: &QuotaConfig) -> Self {
-        let counts = *config != QuotaConfig::default();
-        let inner = || Arc::new(Inner { config: config.clone(), tenants: Mutex::default() });
-        Self(counts.then(inner))
+        Self(Some(Arc::new(Inner { config: config.clone(), tenants: Mutex::default() })))
     }
 
     /// A place for a call.
@@ -149,38 +145,13 @@ impl Tenant {
 impl Call {
     /// The call ends with the answer's last byte.
     pub(crate) fn until_the_end_of(self, response: Response<Body>) -> Response<Body> {
-        response.map(|body| Body::new(InHand { body, _call: self }))
+        keep_until_the_end(self, response)
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-struct InHand {
-    body: Body,
-    _call: Call,
-}
-
-impl HttpBody for InHand {
-    type Data = <Body as HttpBody>::Data;
-    type Error = <Body as HttpBody>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -27,7 +27,7 @@ use futures_util::{Stream, StreamExt};
 use prost_reflect::DescriptorPool;
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Seal, Stores};
-use queuebridge_web::DescriptorError;
+use queuebridge_web::{DescriptorError, HostPattern};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -65,6 +65,9 @@ pub struct Settings {
     pub replies: Arc<Replies>,
     /// Callbacks: what may be called, and the publisher to their queue.
     pub callbacks: Option<(CallbackConfig, Arc<dyn Publisher>)>,
+    /// The names that the gateway answers to where nobody is asked for credentials, beside
+    /// addresses and `localhost`.
+    pub hosts: Vec<HostPattern>,
     /// The origins whose pages may call; `*` for all.
     pub cors_origins: Vec<String>,
     /// What is known of the services behind the gateway. The gateway adds its own.

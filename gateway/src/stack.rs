@@ -15,7 +15,7 @@ use http::{Request, Response};
 use queuebridge_proto::longrunning::operations_server::OperationsServer;
 use queuebridge_proto::v1::executions_server::ExecutionsServer;
 use queuebridge_proto::v1::jobs_server::JobsServer;
-use queuebridge_web::{DescriptorError, Limits, Services};
+use queuebridge_web::{DescriptorError, Limits, Pages, Services};
 use std::sync::Arc;
 use tonic::Status;
 use tonic::body::Body;
@@ -88,9 +88,14 @@ impl Stack {
             Native::new(own, typed, routes.clone(), settings, arriving.clone(), leaving.clone());
         let protocols = Arc::new(Protocols {
             auth: Some(settings.auth.clone()),
+            quotas: settings.quotas.clone(),
             arriving,
             leaving,
             descriptors: registry,
+            pages: settings
+                .auth
+                .is_open()
+                .then(|| Pages::new(&settings.hosts, &settings.cors_origins)),
             cors: Cors::new(&settings.cors_origins),
             // In JSON bytes take a third more; the services count the message itself.
             max_request_bytes: most.saturating_mul(2),

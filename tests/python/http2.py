@@ -32,7 +32,7 @@ def header(name, value):
 
 def call(path):
     """The headers of a call in gRPC."""
-    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x"}
+    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "localhost"}
     fields |= {"content-type": "application/grpc", "te": "trailers"}
     return b"".join(header(*field) for field in fields.items())
 
@@ -92,8 +92,9 @@ class Connection:
         return True
 
     def read_frame(self):
-        """The kind of the next frame, its stream, and what it says."""
+        """The kind of the next frame, its stream, and what it says; its flags are `flags`."""
         head = self._read(9)
+        self.flags = head[4]
         return head[3], int.from_bytes(head[5:]), self._read(int.from_bytes(head[:3]))
 
     def _read(self, length):

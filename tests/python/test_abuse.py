@@ -11,7 +11,8 @@ import time
 import stubs  # noqa: F401
 import grpc
 import http2
-from bridge import Bridge, seconds
+from bridge import Bridge, reason, seconds
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from http2 import Connection, frame
 from processes import PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2
@@ -22,6 +23,7 @@ MIB = 1 << 20
 SUBMIT = "/queuebridge.v1.Jobs/Submit"
 SUBMIT_STREAM = "/queuebridge.v1.Jobs/SubmitStream"
 GET = "/queuebridge.v1.Jobs/GetResult"
+WATCH, CHECK = "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"
 
 
 def closed(connection):
@@ -230,12 +232,11 @@ class Abuse(Secured):
         self.survived(300)
 
     def test_requests_of_http_1_that_do_not_end(self):
-        head = f"POST {SUBMIT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = f"POST {SUBMIT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         head += f"content-length: {8 * MIB}\r\n\r\n"
         body = memoryview(head.encode() + b" " * (15 * MIB // 4))
-        # Few connections: each of them also has a buffer for what was not read yet, which
-        # is the larger the busier the gateway is.
-        left = {self.plain(): body for _ in range(160)}
+        # Each of them also has a buffer of 16 KiB for what was not read yet.
+        left = {self.plain(): body for _ in range(600)}
         # All at once, and of each as much as the gateway takes until it answers and closes.
         answers = []
         refused = lambda answer: b"429 Too Many Requests" in answer.partition(b"\r\n")[0]
@@ -255,7 +256,7 @@ class Abuse(Secured):
                     pass
         said = next(filter(refused, answers))
         self.assertIn(b"as much work in hand as it may", said)
-        self.survived(550)
+        self.survived(400)
 
     def test_messages_that_are_only_announced(self):
         begun = b"\0" + struct.pack(">I", 4 * MIB - 5) + bytes(8000)
@@ -328,6 +329,61 @@ class Abuse(Secured):
                 answers += connection.read_frame()[0] == http2.HEADERS
         # 1,700 MiB of answers, of which there is room for 256, and what is read on the way.
         self.survived(480)
+
+    def test_health_checks_of_callers_who_are_not_known(self):
+        def taken_on(path, calls, **options):
+            """How many of a connection's calls are not refused at once, and the connection."""
+            connection = self.connection(**options)
+            head, empty = http2.call(path), http2.message(b"")
+            for stream in range(1, 2 * calls, 2):
+                begin = frame(http2.HEADERS, http2.END_HEADERS, stream, head)
+                connection.send(begin + frame(http2.DATA, http2.END_STREAM, stream, empty))
+            heard = refused = 0
+            while heard < calls:
+                if connection.read_frame()[0] == http2.HEADERS:
+                    heard += 1
+                    refused += connection.flags & http2.END_STREAM
+            return calls - refused, connection
+
+        request = health_pb2.HealthCheckRequest()
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channel = grpc.insecure_channel(self.target.address, options)
+        self.addCleanup(channel.close)
+        honest = health_pb2_grpc.HealthStub(channel)
+        check = lambda: honest.Check(request, timeout=PATIENCE).status
+        watch = lambda: next(honest.Watch(request, timeout=PATIENCE)).status
+        serving = health_pb2.HealthCheckResponse.SERVING
+        crowd = [taken_on(WATCH, 1000) for _ in range(30)]
+        self.assertEqual({taken for taken, _ in crowd}, {8})
+        crowd += [taken_on(WATCH, 8) for _ in range(110)]
+        self.assertEqual(sum(taken for taken, _ in crowd), 1024)
+        self.assertEqual(check(), serving)
+        with self.assertRaises(grpc.RpcError) as raised:
+            watch()
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.assertEqual(reason(raised.exception)[0], "OVERLOADED")
+        # Answers to checks that nobody takes, or only their first byte.
+        for window in [0, 1]:
+            options = {"first": http2.settings(window=window), "receive_buffer": 4096}
+            unread = [taken_on(CHECK, 1000, **options) for _ in range(5)]
+            self.assertEqual({taken for taken, _ in unread}, {32})
+            unread += [taken_on(CHECK, 32, **options) for _ in range(40)]
+            self.assertEqual(unread[-1][0], 1, "each connection has one")
+            self.assertEqual(check(), serving)
+            for _, connection in unread:
+                connection.close()
+            until(lambda: taken_on(CHECK, 32, **options)[0] == 32, "the places")
+        for _, connection in crowd:
+            connection.close()
+
+        def has_place():
+            try:
+                return watch() == serving
+            except grpc.RpcError:
+                return False
+
+        until(has_place, "a place for a watch")
+        self.survived(160)
 
     def test_ten_thousand_connections_that_do_nothing(self):
         for _ in range(10_000):

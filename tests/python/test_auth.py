@@ -468,7 +468,7 @@ class Certificates(Bridge):
             }""",
         )
 
-    def known(self, name=None):
+    def caller(self, name=None):
         pair = ()
         if name:
             signed = self.authority.client(name)
@@ -477,7 +477,10 @@ class Certificates(Bridge):
         port = self.mutual.address.rsplit(":", 1)[1]
         channel = grpc.secure_channel(f"localhost:{port}", credentials)
         self.addCleanup(channel.close)
-        return jobs_pb2_grpc.JobsStub(channel)
+        return channel
+
+    def known(self, name=None):
+        return jobs_pb2_grpc.JobsStub(self.caller(name))
 
     def refusal(self, call, *arguments, **named):
         with self.assertRaises(grpc.RpcError) as raised:
@@ -500,6 +503,20 @@ class Certificates(Bridge):
     def test_who_is_signed_and_not_known_and_who_has_none_are_refused(self):
         self.assertEqual(self.refusal(self.known("else").Submit, self.request("Echo")), INVALID)
         self.assertEqual(self.refusal(self.known().Submit, self.request("Echo")), MISSING)
+
+    def test_a_watch_with_good_credentials_is_one_of_its_callers_own_calls(self):
+        for name, refused in [("billing", []), ("else", ["OVERLOADED"])]:
+            health = health_pb2_grpc.HealthStub(self.caller(name))
+            watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(9)]
+            heard = []
+            for watch in watches:
+                try:
+                    self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.SERVING)
+                except grpc.RpcError as error:
+                    heard.append(reason(error)[0])
+            self.assertEqual(heard, refused, name)
+            for watch in watches:
+                watch.cancel()
 
 
 class Quotas(Bridge):

@@ -80,6 +80,7 @@ class Protocols(Bridge):
         self.assertIn("x-mine", answer.headers["Access-Control-Allow-Headers"])
         self.assertIn("origin", answer.headers["Vary"])
         other = self.ask("OPTIONS", {**asked, "Origin": "https://other.example.com"})
+        self.assertEqual(other.status, 403)
         self.assertNotIn("Access-Control-Allow-Origin", other.headers)
         headers = {"Origin": PAGE, "Content-Type": "application/json"}
         answer = self.ask("POST", headers, b'{"id": "x"}')

@@ -57,7 +57,11 @@ mod tests {
     fn found(certificate: Option<ClientCertificate>, known: &[CertificateConfig]) -> String {
         let address = "127.0.0.1:1".parse().unwrap();
         let mut extensions = Extensions::new();
-        extensions.insert(Peer { address, certificate: certificate.map(Arc::new) });
+        extensions.insert(Peer {
+            address,
+            certificate: certificate.map(Arc::new),
+            unknown: Default::default(),
+        });
         match identify(&extensions, known, &[]) {
             Ok(identity) => identity.subject.to_string(),
             Err(refused) => {

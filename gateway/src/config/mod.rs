@@ -51,6 +51,7 @@ pub use lambda::{is_concurrent, is_lambda};
 pub use limits::LimitsConfig;
 pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
+pub use queuebridge_web::HostPattern;
 pub use queuebridge_web_lambda::InvokeMode;
 pub use quota::{Allowance, QuotaConfig};
 pub use replay::ReplayConfig;
@@ -101,6 +102,9 @@ pub struct Config {
     pub reply_queues: Vec<String>,
     /// Callbacks; none without a callback queue. Default: none.
     pub callbacks: Option<CallbackConfig>,
+    /// The names by which the gateway is called with `auth = "none"`, beside addresses and
+    /// `localhost`: `queuebridge`, or `*.internal` for all below it. Default: none.
+    pub hosts: Vec<HostPattern>,
     /// The origins whose pages may call, such as `https://shop.example.com`; `*` for
     /// all. Default: none.
     pub cors_origins: Vec<String>,
@@ -202,6 +206,7 @@ impl Config {
             store,
             reply_queues: Vec::new(),
             callbacks: None,
+            hosts: Vec::new(),
             cors_origins: Vec::new(),
             descriptor_files: Vec::new(),
             invoke_mode: InvokeMode::default(),

@@ -2,9 +2,24 @@
 
 use super::read::names;
 use super::reader::Reader;
+use super::{AuthConfig, HostPattern};
 use crate::descriptors::files;
 use http::Uri;
 use std::path::PathBuf;
+
+/// The names by which the gateway is called where nobody is asked for credentials.
+pub(super) fn hosts(reader: &mut Reader, auth: Option<&AuthConfig>) -> Vec<HostPattern> {
+    let hosts: Option<Vec<HostPattern>> = reader.read("hosts", |value| {
+        let parsed = names(value)
+            .and_then(|list| list.iter().map(|name| name.parse().ok()).collect::<Option<_>>());
+        parsed.ok_or_else(|| "a list such as [\"queuebridge\", \"*.internal\"]".to_owned())
+    });
+    if hosts.is_some() && matches!(auth, Some(AuthConfig::Callers(_))) {
+        let problem = "pages have no credentials, whatever host they call";
+        reader.complain(reader.at("hosts"), problem, "no such key, or auth = \"none\"");
+    }
+    hosts.unwrap_or_default()
+}
 
 /// The origins whose pages may call.
 pub(super) fn origins(reader: &mut Reader) -> Vec<String> {
@@ -50,6 +65,7 @@ pub(super) fn descriptor_files(reader: &mut Reader) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::CallersConfig;
     use super::*;
 
     #[test]
@@ -78,6 +94,27 @@ mod tests {
         let mut reader = Reader::new(toml::from_str(text).unwrap(), []);
         let (origins, files) = (origins(&mut reader), descriptor_files(&mut reader));
         (origins, files, reader.finish().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn hosts_are_names_and_for_gateways_that_ask_nobody() {
+        let read = |text: &str, auth: &AuthConfig| {
+            let mut reader = Reader::new(toml::from_str(text).unwrap(), []);
+            let hosts = hosts(&mut reader, Some(auth));
+            let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+            (hosts, reader.finish().len())
+        };
+        let good = "hosts = [\"queuebridge\", \"*.internal:80\"]";
+        let names = vec!["queuebridge".to_owned(), "*.internal:80".to_owned()];
+        assert_eq!(read(good, &AuthConfig::None), (names.clone(), 0));
+        assert_eq!(read("", &AuthConfig::None), (Vec::new(), 0));
+        for wrong in ["\"*\"", "\"http://a\"", "\"10.0.0.1\"", "1"] {
+            let (hosts, mistakes) = read(&format!("hosts = [{wrong}]"), &AuthConfig::None);
+            assert_eq!((hosts.len(), mistakes), (0, 1), "{wrong}");
+        }
+        let callers = AuthConfig::Callers(CallersConfig::default());
+        assert_eq!(read(good, &callers), (names, 1));
+        assert_eq!(read("", &callers), (Vec::new(), 0));
     }
 
     #[test]

@@ -9,8 +9,13 @@ use crate::quota::Rate;
 use std::collections::HashMap;
 use std::fmt;
 
-/// What tenants may use; each gateway counts for itself. Default: as much as there is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Calls that a tenant may have open, unless the configuration says otherwise. One that
+/// waits for an answer costs up to 17 KiB.
+const CALLS_IN_FLIGHT: usize = 10_000;
+
+/// What tenants may use; each gateway counts for itself. Default: as many jobs as there are,
+/// and 10,000 open calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaConfig {
     /// Every tenant that is not named.
     pub each: Allowance,
@@ -27,6 +32,14 @@ pub struct Allowance {
     pub jobs_burst: Option<u32>,
     /// Calls of all kinds that it may have open at once, waiting ones and streams included.
     pub calls_in_flight: Option<usize>,
+}
+
+impl Default for QuotaConfig {
+    fn default() -> Self {
+        let calls_in_flight = Some(CALLS_IN_FLIGHT);
+        let each = Allowance { calls_in_flight, ..Allowance::default() };
+        Self { each, tenants: HashMap::new() }
+    }
 }
 
 impl Allowance {
@@ -55,6 +68,7 @@ pub(super) fn read(reader: &mut Reader) -> QuotaConfig {
     let jobs_per_second = reader.read("quota.jobs_per_second", whole(1..=1_000_000));
     let jobs_burst = reader.read("quota.jobs_burst", whole(1..=1_000_000));
     let calls_in_flight = reader.read("quota.calls_in_flight", whole(1..=1_000_000));
+    let calls_in_flight = calls_in_flight.or(Some(CALLS_IN_FLIGHT));
     let each = Allowance { jobs_per_second, jobs_burst, calls_in_flight };
     if jobs_burst.is_some() && jobs_per_second.is_none() {
         let problem = "there is no rate";
@@ -80,9 +94,6 @@ pub(super) fn read(reader: &mut Reader) -> QuotaConfig {
 }
 
 pub(super) fn show(f: &mut fmt::Formatter<'_>, quota: &QuotaConfig) -> fmt::Result {
-    if *quota == QuotaConfig::default() {
-        return Ok(());
-    }
     writeln!(f, "\n[quota]")?;
     show_allowance(f, &quota.each)?;
     let mut named: Vec<_> = quota.tenants.iter().collect();

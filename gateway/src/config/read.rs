@@ -32,6 +32,7 @@ pub(super) fn config(
     );
     let auth = auth::read(&mut reader);
     let tenant = tenant(&mut reader, auth.as_ref());
+    let hosts = protocols::hosts(&mut reader, auth.as_ref());
     let (tls, limits) = (tls::read(&mut reader), limits::read(&mut reader));
     let max_message_bytes = reader.read("max_message_bytes", bytes(MESSAGE_BYTES));
     let max_pending = reader.read("max_pending", whole(1..=1_000_000usize));
@@ -86,6 +87,7 @@ pub(super) fn config(
                 drain_timeout: drain_timeout.unwrap_or(defaults.drain_timeout),
                 reply_queues,
                 callbacks,
+                hosts,
                 cors_origins,
                 descriptor_files,
                 invoke_mode,

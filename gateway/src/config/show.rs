@@ -19,6 +19,7 @@ impl Display for Config {
         if self.auth == AuthConfig::None {
             line(f, "auth", quoted("none"))?;
             line(f, "tenant", quoted(&self.tenant))?;
+            line(f, "hosts", list(&self.hosts))?;
         }
         for (name, keys) in
             [("job_id_keys", &self.job_id_keys), ("envelope_keys", &self.envelope_keys)]

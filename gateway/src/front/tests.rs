@@ -5,8 +5,10 @@ use crate::auth::api_keys::{Entry, hash_of, to_file};
 use crate::auth::{Grant, Verb};
 use crate::config::{AuthConfig, CallersConfig};
 use crate::descriptors::tests::set;
+use crate::listener::{Peer, UnknownCalls};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
+use http_body::Body as _;
 use tower::ServiceExt;
 
 /// Services that say how they were called.
@@ -179,6 +181,79 @@ async fn who_was_not_granted_a_method_does_not_hear_whether_it_exists() {
     // What the gateway has itself asks by itself, when it knows which job it is about.
     let own = ask("other", "/queuebridge.v1.Jobs/GetResult").await;
     assert_ne!(own.0, StatusCode::FORBIDDEN);
+}
+
+/// Everything that a caller of a translated protocol hears.
+async fn said(response: Response<Body>) -> String {
+    let (head, body) = response.into_parts();
+    let body = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+    format!("{} {:?} {}", head.status, head.headers, String::from_utf8_lossy(&body))
+}
+
+#[tokio::test]
+async fn of_callers_who_are_not_known_a_connection_has_few_calls_in_every_protocol() {
+    let own = [queuebridge_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let descriptors = Arc::new(DescriptorRegistry::default());
+    descriptors.open(&own, Arc::new(|_| false)).unwrap();
+    // Nobody is asked for credentials, and nobody has shown any.
+    let auth = Some(Authenticator::open("default"));
+    let protocols =
+        Protocols { auth, descriptors, max_request_bytes: 1024, ..Protocols::default() };
+    // Watches that say nothing.
+    let services = service_fn(|request: Request<Body>| {
+        assert!(request.extensions().get::<HasPlace>().is_some());
+        let silent = http_body_util::StreamBody::new(futures_util::stream::pending::<
+            Result<http_body::Frame<bytes::Bytes>, Status>,
+        >());
+        let mut response = Response::new(Body::new(silent));
+        let grpc = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert("content-type", grpc);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let front = Front::new(services, Arc::new(protocols));
+    for (version, kind) in [
+        (Version::HTTP_2, "application/grpc-web"),
+        (Version::HTTP_11, "application/grpc-web-text"),
+        (Version::HTTP_2, "application/connect+proto"),
+        (Version::HTTP_11, "application/connect+json"),
+    ] {
+        let peer = Peer {
+            address: ([127, 0, 0, 1], 1).into(),
+            certificate: None,
+            unknown: UnknownCalls::default(),
+        };
+        let call = |path: &'static str, body: &'static [u8]| {
+            let method = if body.is_empty() { Method::GET } else { Method::POST };
+            let mut call = request(method, version, &[("content-type", kind)]);
+            *call.uri_mut() = path.parse().unwrap();
+            call.extensions_mut().insert(peer.clone());
+            let body = http_body_util::Full::new(bytes::Bytes::from_static(body));
+            front.clone().oneshot(call.map(|_| Body::new(body)))
+        };
+        let empty: &[u8] = match kind {
+            "application/connect+json" => b"\0\0\0\0\x02{}",
+            "application/grpc-web-text" => b"AAAAAAA=",
+            _ => b"\0\0\0\0\0",
+        };
+        let watch = || call("/grpc.health.v1.Health/Watch", empty);
+        let mut held = Vec::new();
+        for _ in 0..8 {
+            held.push(watch().await.unwrap());
+        }
+        let refused = said(watch().await.unwrap()).await.replace("%20", " ");
+        assert!(refused.contains("as much work in hand as it may"), "{kind} {refused}");
+        // Other answers to everybody have places of their own, while they are not taken.
+        let mut unread = Vec::new();
+        for _ in 0..32 {
+            unread.push(call("/healthz", b"").await.unwrap());
+        }
+        let full = call("/healthz", b"").await.unwrap();
+        assert_eq!((full.status(), full.body().is_end_stream()), (StatusCode::OK, true), "{kind}");
+        let untaken = watch().await.unwrap();
+        assert!(untaken.body().is_end_stream(), "a refusal waits for nobody");
+        drop((held, unread));
+        assert!(!watch().await.unwrap().body().is_end_stream(), "the places are given back");
+    }
 }
 
 /// A body that is never to be read.

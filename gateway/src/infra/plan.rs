@@ -297,6 +297,10 @@ fn check(reader: &mut Reader, text: &str, config: &Config, settings: &Settings) 
         let problem = format!("{} is reached from nowhere else", config.listen.ip());
         reader.complain("listen", problem, format!("\"0.0.0.0:{}\"", config.listen.port()));
     }
+    if config.auth == AuthConfig::None && config.hosts.is_empty() {
+        let problem = "callers of a load balancer name the host of its certificate";
+        reader.complain("hosts", problem, "that name, such as [\"gateway.example.com\"]");
+    }
     let asked = |tls: &&TlsConfig| tls.client_ca.is_some();
     if config
         .tls

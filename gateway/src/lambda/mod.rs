@@ -10,7 +10,7 @@ use crate::auth::Authenticator;
 use crate::config::{self, Config};
 use crate::deployment;
 use crate::descriptors::DescriptorRegistry;
-use crate::listener::Peer;
+use crate::listener::{Peer, UnknownCalls};
 use crate::replies::Replies;
 use crate::server::{self, Gateway, ServeError};
 use crate::stack::Stack;
@@ -106,7 +106,11 @@ impl Calls for Requests {
         if let Some(SourceIp(address)) = request.extensions_mut().remove() {
             // As on the port; which one it was, nobody has told.
             let address = SocketAddr::new(address, 0);
-            request.extensions_mut().insert(Peer { address, certificate: None });
+            request.extensions_mut().insert(Peer {
+                address,
+                certificate: None,
+                unknown: UnknownCalls::default(),
+            });
         }
         let within = |services| Within::new(services, limits.ends_at);
         self.0.stack.answer(request, limits, within).await

@@ -4,6 +4,7 @@ use super::connection::{Connection, Stream};
 use super::peer::{ClientCertificate, Peer};
 use super::places::{Full, Most, Place, Places};
 use super::tls::Tls;
+use super::unknown::UnknownCalls;
 use super::warning::Warning;
 use crate::config::LimitsConfig;
 use futures_util::Stream as FuturesStream;
@@ -31,6 +32,7 @@ pub struct Incoming {
     /// From accepting to the first bytes of HTTP, the handshake of TLS included.
     opening: Duration,
     places: Places,
+    unknown: UnknownCalls,
     handshakes: JoinSet<Option<Connection>>,
     paused: Option<Pin<Box<Sleep>>>,
     full: Warning,
@@ -48,6 +50,7 @@ impl Incoming {
             tls,
             opening: limits.handshake_timeout,
             places: Places::new(most),
+            unknown: UnknownCalls::default(),
             handshakes: JoinSet::new(),
             paused: None,
             full: Warning::default(),
@@ -119,14 +122,15 @@ impl FuturesStream for Incoming {
                 tracing::debug!(peer = %address, %error, "TCP_NODELAY cannot be set");
             }
             let end = Instant::now() + self.opening;
+            let unknown = self.unknown.of_another_connection();
+            let peer = Peer { address, certificate: None, unknown };
             let Some(tls) = &self.tls else {
-                let peer = Peer { address, certificate: None };
                 let stream = Stream::Plain(stream);
                 return Poll::Ready(Some(Ok(Connection::new(stream, peer, end, place))));
             };
             let acceptor = tls.acceptor();
             self.handshakes.spawn(async move {
-                let secured = secured(acceptor, stream, address, end).await;
+                let secured = secured(acceptor, stream, peer, end).await;
                 let secured = secured.inspect_err(|error| {
                     tracing::debug!(peer = %address, %error, "a TLS handshake failed");
                 });
@@ -140,7 +144,7 @@ impl FuturesStream for Incoming {
 async fn secured(
     acceptor: TlsAcceptor,
     stream: TcpStream,
-    address: SocketAddr,
+    peer: Peer,
     end: Instant,
 ) -> io::Result<(Stream, Peer)> {
     let stream = timeout_at(end, acceptor.accept(stream))
@@ -152,6 +156,6 @@ async fn secured(
         let error = format!("the names in the client's certificate cannot be read: {error}");
         io::Error::new(io::ErrorKind::InvalidData, error)
     })?;
-    let peer = Peer { address, certificate: certificate.map(Arc::new) };
+    let peer = Peer { certificate: certificate.map(Arc::new), ..peer };
     Ok((Stream::Secure(Box::new(stream)), peer))
 }

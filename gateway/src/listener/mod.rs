@@ -8,11 +8,14 @@ mod peer;
 mod places;
 mod server;
 pub mod tls;
+mod unknown;
 mod warning;
 
 pub use connection::Connection;
 pub use incoming::Incoming;
 pub use peer::{ClientCertificate, Peer};
+pub use unknown::UnknownCalls;
+pub(crate) use unknown::{Lasting, UnknownCall};
 
 use crate::config::LimitsConfig;
 use std::net::SocketAddr;

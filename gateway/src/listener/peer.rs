@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection.
 
+use super::unknown::UnknownCalls;
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Peer {
     /// has signed. None without TLS, without `tls.client_ca`, and where clients may come
     /// without one.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// The calls of the connection whose callers are not known.
+    pub unknown: UnknownCalls,
 }
 
 /// A verified certificate of a client. When it was verified, at the handshake, it was valid;

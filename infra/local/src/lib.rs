@@ -20,5 +20,6 @@ mod stack;
 
 pub use branches::{Branches, Over};
 pub use outbox::LoopbackOutbox;
+pub use queuebridge_web::HostPattern;
 pub use source::LoopbackSource;
 pub use stack::{LocalError, Stack, serve};

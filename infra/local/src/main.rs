@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use queuebridge_gateway::config::{BranchConfig, FanOut};
-use queuebridge_local::{Branches, Over, Stack};
+use queuebridge_local::{Branches, HostPattern, Over, Stack};
 use queuebridge_proto::MethodName;
 use queuebridge_proto::v1::GatherRule;
 use std::net::SocketAddr;
@@ -23,6 +23,10 @@ struct Options {
     /// Where the gateway listens; port 0 lets the system choose one.
     #[arg(long, default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
+    /// Names that the gateway answers to, beside addresses and localhost, with commas, such
+    /// as `queuebridge,*.internal`.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    hosts: Vec<HostPattern>,
     /// Use SQS, DynamoDB and S3 at this endpoint instead of memory, and create
     /// there what is needed. Credentials and region come from the environment.
     #[arg(long, value_name = "URL")]
@@ -79,6 +83,7 @@ async fn main() -> ExitCode {
 fn stack(options: &Options) -> Stack {
     let mut stack = Stack {
         listen: options.listen,
+        hosts: options.hosts.clone(),
         endpoint: options.endpoint.clone(),
         concurrency: usize::from(options.concurrency),
         descriptor_sets: vec![queuebridge_demo::FILE_DESCRIPTOR_SET],

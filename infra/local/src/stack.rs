@@ -9,7 +9,7 @@ use crate::source::LoopbackSource;
 use futures_util::future;
 use queuebridge_gateway::auth::Authenticator;
 use queuebridge_gateway::config::{
-    CallConfig, CallbackConfig, Destination, MethodPattern, RouteConfig,
+    CallConfig, CallbackConfig, Destination, MethodPattern, QuotaConfig, RouteConfig,
 };
 use queuebridge_gateway::descriptors::DescriptorRegistry;
 use queuebridge_gateway::publish::Publisher;
@@ -22,7 +22,7 @@ use queuebridge_gateway::server::{Gateway, ServeError, Settings};
 use queuebridge_proto::Keyring;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::{Clock, Stores};
-use queuebridge_web::{DescriptorError, Descriptors, pool};
+use queuebridge_web::{DescriptorError, Descriptors, HostPattern, pool};
 use queuebridge_worker::callbacks::{Networks, Sender, SenderKeys, SenderSettings};
 use queuebridge_worker::host::outbox::{Queues, SqsOutbox};
 use queuebridge_worker::host::poller::{self, PollerSettings};
@@ -52,6 +52,9 @@ const KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub struct Stack {
     /// Where the gateway listens.
     pub listen: SocketAddr,
+    /// The names that it answers to, beside addresses and `localhost`: nobody is asked for
+    /// credentials, and a page could point another name here. Default: none.
+    pub hosts: Vec<HostPattern>,
     /// An SQS, DynamoDB and S3 endpoint to use instead of memory; what is needed
     /// there is created.
     pub endpoint: Option<String>,
@@ -86,6 +89,7 @@ impl Default for Stack {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
+            hosts: Vec::new(),
             endpoint: None,
             name: "queuebridge".to_owned(),
             concurrency: 256,
@@ -327,7 +331,7 @@ impl Stack {
         let gateway = Gateway::new(
             Settings {
                 auth: Authenticator::open("default"),
-                quotas: Quotas::default(),
+                quotas: Quotas::new(&QuotaConfig::default()),
                 job_id_keys: parts.keys.clone(),
                 envelope_keys: parts.keys.clone(),
                 max_message_bytes: 4 * 1024 * 1024,
@@ -335,6 +339,7 @@ impl Stack {
                 drain_timeout: self.drain_timeout,
                 replies: Arc::new(replies),
                 callbacks: Some((callback_config, callback_publisher)),
+                hosts: self.hosts.clone(),
                 cors_origins: Vec::new(),
                 descriptors: registry,
             },

@@ -115,7 +115,7 @@ fn resets(piece: u32) -> Vec<u8> {
         (":method", "POST"),
         (":scheme", "http"),
         (":path", "/queuebridge.v1.Jobs/Submit"),
-        (":authority", "x"),
+        (":authority", "localhost"),
         ("content-type", "application/grpc"),
     ];
     let length = |text: &str| u8::try_from(text.len()).unwrap_or_default();

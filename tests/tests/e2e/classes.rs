@@ -37,6 +37,7 @@ const CLASSES: [(&str, &[&str]); 35] = [
     ("test_mapping", &["Answers", "DocumentedMapping", "EmulatedMapping"]),
     ("test_operations", &["Operations"]),
     ("test_packages", &["Images", "Kubernetes", "Zips"]),
+    ("test_pages", &["AtTheGateway", "AtTheWorker"]),
     ("test_payloads", &["Payloads"]),
     ("test_protocols", &["Protocols"]),
     ("test_repeats", &["LossyWorker", "Repeats"]),

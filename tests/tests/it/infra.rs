@@ -57,6 +57,7 @@ fn a_configuration_that_cannot_be_deployed_is_refused_with_every_mistake() {
     let expected = [
         "job_id_keys",
         "listen",
+        "hosts",
         "drain_timeout",
         "--name",
         "--batch-size",

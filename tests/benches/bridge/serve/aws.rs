@@ -50,6 +50,7 @@ pub(super) async fn gateway(
         drain_timeout: SECOND,
         replies: replies.clone(),
         callbacks: None,
+        hosts: Vec::new(),
         cors_origins: Vec::new(),
         descriptors: Arc::default(),
     };

@@ -49,6 +49,7 @@ pub(super) fn over(routes: Routes) -> Gateway {
         drain_timeout: Duration::from_secs(1),
         replies: Arc::default(),
         callbacks: None,
+        hosts: Vec::new(),
         cors_origins: Vec::new(),
         descriptors: Arc::default(),
     };

@@ -83,6 +83,7 @@ impl Bridge {
             drain_timeout: DAY,
             replies: Arc::new(Replies::default()),
             callbacks: None,
+            hosts: Vec::new(),
             cors_origins: Vec::new(),
             descriptors: Arc::new(DescriptorRegistry::default()),
         };
