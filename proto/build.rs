@@ -38,6 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".queuebridge.v1.Outcome.stream")
         .boxed(".queuebridge.v1.Outcome.encrypted")
         .boxed(".queuebridge.v1.Progress.encrypted")
+        .boxed(".queuebridge.v1.Origin.membership")
+        .boxed(".queuebridge.v1.Origin.encrypted")
         .boxed(".queuebridge.v1.StreamChunk.encrypted")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds_with_config(files, config)?;

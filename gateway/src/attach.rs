@@ -9,27 +9,23 @@
 
 use crate::identity::Identity;
 use crate::submission::Submission;
-use crate::submit::{FrontDoor, Ticket, request_key, unreachable};
+use crate::submit::{FrontDoor, Ticket, digest, request_key, unreachable};
 use queuebridge_proto::time::CLOCK_SKEW;
-use queuebridge_proto::v1::metadatum::Value;
-use queuebridge_proto::v1::{Metadatum, State, TraceContext};
+use queuebridge_proto::v1::{State, TraceContext};
 use queuebridge_proto::{JobId, UnixMillis};
-use queuebridge_store::{Accepted, RequestKey};
-use sha2::{Digest, Sha256};
+use queuebridge_store::{Accepted, NewSubmission, Owner, RequestKey};
 use std::time::Duration;
 use tonic::Status;
 
 /// After so many jobs that have failed within one window, calls attach to nothing.
 const MOST: u32 = 16;
 
-/// What differs between a call and its retry, because it names the one or the other.
-const TRACE: [&str; 4] = ["traceparent", "tracestate", "baggage", "x-amzn-trace-id"];
-
-/// Equal calls of one window.
+/// Equal calls of one subject in one window.
 struct Calls<'a> {
     caller: &'a Identity,
     job: &'a Submission,
     digest: [u8; 32],
+    owner: Owner,
     within: Duration,
 }
 
@@ -37,7 +33,7 @@ impl Calls<'_> {
     /// The key of their job number `number`.
     fn key(&self, window: u64, number: u32) -> RequestKey {
         let mut name = format!("{window}.{number}.");
-        for byte in self.digest {
+        for byte in self.digest.into_iter().chain(self.owner) {
             name.push_str(&format!("{byte:02x}"));
         }
         // No method contains a blank: these keys and those of callers are apart.
@@ -60,7 +56,8 @@ impl FrontDoor {
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
         self.check_size(caller, &id, &job, trace.as_ref())?;
-        let calls = Calls { caller, job: &job, digest: digest(&job), within };
+        let (digest, owner) = (digest(&job), caller.owner());
+        let calls = Calls { caller, job: &job, digest, owner, within };
         let now = self.clock.now();
         let window = calls.window(now);
         let (earlier, later) = (window.saturating_sub(1), calls.window(now.plus(CLOCK_SKEW)));
@@ -72,7 +69,8 @@ impl FrontDoor {
         }
         for number in 0..MOST {
             let key = calls.key(window, number);
-            let accepted = self.submissions.accept(&key, &id, &calls.digest, now).await;
+            let submission = NewSubmission { job: &id, digest: &digest, owner: &owner };
+            let accepted = self.submissions.accept(&key, submission, now).await;
             let accepted = accepted.map_err(unreachable)?;
             if self.may_attach(&accepted, now).await? {
                 return self.submit_as(caller, &key, (id, accepted), job, trace).await;
@@ -111,29 +109,4 @@ impl FrontDoor {
             _ => now < job.expires_at(),
         })
     }
-}
-
-/// What makes a call the same as another of its tenant and method.
-fn digest(job: &Submission) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        digest.update((bytes.len() as u64).to_be_bytes());
-        digest.update(bytes);
-    };
-    add(&[u8::from(job.shape.stream)]);
-    add(&job.request);
-    add(job.ordering_key.as_bytes());
-    let mut entries: Vec<&Metadatum> =
-        job.metadata.iter().filter(|entry| !TRACE.contains(&entry.key.as_str())).collect();
-    // Values of one key keep their order; that of the keys says nothing.
-    entries.sort_by(|one, other| one.key.cmp(&other.key));
-    for entry in entries {
-        add(entry.key.as_bytes());
-        match &entry.value {
-            Some(Value::Ascii(text)) => add(text.as_bytes()),
-            Some(Value::Binary(bytes)) => add(bytes),
-            None => {}
-        }
-    }
-    digest.finalize().into()
 }

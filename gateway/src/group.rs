@@ -19,7 +19,7 @@ use queuebridge_proto::v1::{
     GatherPlan, GatherRule, Group, Membership, PlannedBranch, State, SubmitRequest, TraceContext,
 };
 use queuebridge_proto::{JobId, UnixMillis};
-use queuebridge_store::Accepted;
+use queuebridge_store::{Accepted, NewSubmission};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -157,7 +157,9 @@ impl FrontDoor {
         // No method contains a blank: groups and jobs have their ids apart.
         let method = format!("group {}", job.method);
         let key = request_key(&caller.tenant, &method, request_id);
-        let accepted = self.submissions.accept(&key, &id, &digest, self.clock.now()).await;
+        let owner = caller.owner();
+        let submission = NewSubmission { job: &id, digest: &digest, owner: &owner };
+        let accepted = self.submissions.accept(&key, submission, self.clock.now()).await;
         match accepted.map_err(unreachable)? {
             Accepted::New => Ok(id),
             Accepted::Existing { job, digest: known, .. } if known == digest => Ok(job),
@@ -288,6 +290,7 @@ fn check_member(index: usize, job: &SubmitRequest, method: &str) -> Result<(), S
         ("method", job.method != method, "jobs of a group are of one method"),
         ("request_id", !job.request_id.is_empty(), "the group has one"),
         ("job_id", !job.job_id.is_empty(), "a job of a group is known by its number"),
+        ("resubmit_token", !job.resubmit_token.is_empty(), "send the batch again instead"),
         ("expire_after", job.expiry.is_some(), "the group has one"),
         ("result_retention", job.result_retention.is_some(), "the group has one"),
         ("callback", job.callback.is_some(), "the group has one"),

@@ -2,13 +2,10 @@
 
 use crate::auth::{Rights, Verb};
 use queuebridge_proto::JobId;
+use queuebridge_store::Owner;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tonic::{Request, Status};
-
-/// What is stored of who has submitted something: enough to know the same subject again,
-/// and not its name.
-pub type Owner = [u8; 16];
 
 /// The authenticated caller.
 #[derive(Clone, Debug)]
@@ -20,6 +17,8 @@ pub struct Identity {
     /// Who it is, for the audit log: the id of an API key, the subject of a token or of
     /// a certificate.
     pub subject: Arc<str>,
+    /// What only this subject is, for whom it is more than its name in logs.
+    principal: Option<Arc<str>>,
     rights: Rights,
 }
 
@@ -27,7 +26,13 @@ impl Identity {
     /// A caller with these rights.
     #[must_use]
     pub fn new(tenant: impl Into<Arc<str>>, subject: impl Into<Arc<str>>, rights: Rights) -> Self {
-        Self { tenant: tenant.into(), subject: subject.into(), rights }
+        Self { tenant: tenant.into(), subject: subject.into(), principal: None, rights }
+    }
+
+    /// The same caller, whose name in logs does not say all of who it is.
+    #[must_use]
+    pub(crate) fn known_as(self, principal: impl Into<Arc<str>>) -> Self {
+        Self { principal: Some(principal.into()), ..self }
     }
 
     /// A caller that was not asked who it is, and may do everything with the jobs of
@@ -50,13 +55,13 @@ impl Identity {
     }
 
     /// The mark of this subject: the beginning of a SHA-256 over tenant and subject, kept
-    /// apart by the length of the first.
+    /// apart by the length of the first; of a token's subject with its issuer.
     #[must_use]
     pub fn owner(&self) -> Owner {
         let digest = Sha256::new_with_prefix("queuebridge.v1.Owner")
             .chain_update((self.tenant.len() as u64).to_be_bytes())
             .chain_update(&*self.tenant)
-            .chain_update(&*self.subject)
+            .chain_update(&**self.principal.as_ref().unwrap_or(&self.subject))
             .finalize();
         let mut owner = Owner::default();
         owner.copy_from_slice(&digest[..16]);

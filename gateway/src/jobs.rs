@@ -69,7 +69,12 @@ impl JobsService {
         trace: Option<TraceContext>,
         _admitted: Admitted,
     ) -> Result<Ticket, Status> {
-        let ticket = self.0.door.accept(caller, prepared, trace).await?;
+        let again = prepared.is_again().then(|| *prepared.id());
+        let accepted = self.0.door.accept(caller, prepared, trace).await;
+        if let Some(id) = again {
+            audit::act(caller, "resubmit", &id, &accepted);
+        }
+        let ticket = accepted?;
         self.0.lookup.methods.learn(&ticket.method);
         if let Some(retry_of) = &ticket.retry_of {
             audit::replayed(caller, &ticket.id, retry_of);
@@ -89,8 +94,9 @@ impl JobsService {
         self.0.door.quotas.submit(&caller.tenant)?;
         let prepared = self.0.door.prepare(&caller, request.into_inner())?;
         let ticket = self.accept(&caller, prepared, trace, admitted).await?;
-        // Following a job of one's own is part of submitting it; this may be another's.
-        Reading::submitted(&caller, &ticket, room)
+        // Following a job of one's own is part of submitting it; another's is to be read.
+        let reading = Reading::submitted(&caller, &ticket, room);
+        reading.inspect_err(|status| audit::refused(&caller, &ticket.method, status))
     }
 
     /// The job of a ticket. `place` was taken before the job was published; it waits
@@ -103,7 +109,7 @@ impl JobsService {
         wait: Duration,
     ) -> Result<Job, Status> {
         let Ok(reading) = reading else {
-            // Whoever knows another's request may repeat it, and sees nothing by that.
+            // Who has attached to another's job by its request id sees nothing by that.
             return Ok(view::accepted(&ticket.id, ticket.method));
         };
         let mut job = if let Some(place) = place.filter(|_| !wait.is_zero() && !ticket.attached) {

@@ -17,8 +17,8 @@ use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{Job, PayloadRef, State};
 use queuebridge_proto::{JobId, JobIdError, Keyring, UnixMillis, outcome};
 use queuebridge_store::{
-    Author, Cancelled, Clock, Deleted, Gathers, PayloadError, PayloadStore, Record, ResultStore,
-    StoreError, StreamStore, Token, payload,
+    Author, Cancelled, Clock, Deleted, End, Gathers, PayloadError, PayloadStore, Record,
+    ResultStore, StoreError, StreamStore, Token, payload,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -124,8 +124,8 @@ impl Lookup {
     }
 
     async fn expire(&self, id: &JobId, now: UnixMillis) -> Result<Option<Record>, Status> {
-        let (method, outcome) = (self.methods.of(id), outcome::expired());
-        let stored = self.store.complete(id, &method, Author::Expiry, State::Expired, outcome, now);
+        let (method, end) = (self.methods.of(id), End::new(State::Expired, outcome::expired()));
+        let stored = self.store.complete(id, &method, Author::Expiry, end, now);
         stored.await.map_err(|e| unreachable(&e))?;
         self.store.get(id, now).await.map_err(|e| unreachable(&e))
     }
@@ -270,7 +270,15 @@ impl Lookup {
             Some(Kind::ResponseRef(at)) => Some(at.key.clone()),
             _ => None,
         });
-        let request = request_too.then(|| payload::request_key(tenant, id));
+        // The plan names that of a gather. Where nothing is named there is none, or an
+        // earlier version has stored it.
+        let plan =
+            record.outcome.as_ref().and_then(|outcome| outcome.gather.as_ref()?.plan.as_ref());
+        let origin = record.origin.as_ref().map(|origin| &origin.request_key);
+        let named = plan.map(|plan| &plan.request_key).or(origin);
+        let named = named.filter(|key| payload::is_request_of(tenant, id, key)).cloned();
+        let request =
+            request_too.then(|| named.unwrap_or_else(|| payload::earlier_request_key(tenant, id)));
         for key in answer.into_iter().chain(request) {
             self.delete_payload(id, &key).await?;
         }

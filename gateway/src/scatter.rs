@@ -7,17 +7,18 @@ use crate::identity::Identity;
 use crate::message;
 use crate::publish::PublishError;
 use crate::submission::Submission;
-use crate::submit::{FrontDoor, refusal, unreachable};
+use crate::submit::{FrontDoor, unreachable};
 use futures_util::future::join_all;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::{code, is_success, total};
+use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::{
     Addressee, Call, CallbackMessage, GatherPlan, Membership, PlannedBranch, State,
 };
 use queuebridge_proto::{JobId, UnixMillis, outcome};
 use queuebridge_store::gather::{Cause, branch_ids};
-use queuebridge_store::{Author, Completed, StoreError};
+use queuebridge_store::{Author, Completed, End, StoreError};
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -61,11 +62,16 @@ impl FrontDoor {
         id: &JobId,
         job: &Submission,
         selected: &Selected,
+        call: &Call,
     ) -> Result<GatherPlan, Status> {
         let plan =
             selected.plan(&caller.tenant, &job.method, job.expires_at, job.callback.as_ref());
         let retry_of = job.retry_of.map(|id| id.to_string()).unwrap_or_default();
-        let plan = GatherPlan { retry_of, ..plan };
+        let request_key = match &call.payload {
+            Some(Payload::RequestRef(stored)) => stored.key.clone(),
+            _ => String::new(),
+        };
+        let plan = GatherPlan { retry_of, request_key, ..plan };
         let written = self.gathers.gathers.open(id, &plan, self.clock.now()).await;
         written.map_err(unreachable)
     }
@@ -74,6 +80,7 @@ impl FrontDoor {
     /// refused it, if any other has taken it.
     pub(crate) async fn scatter(
         &self,
+        caller: &Identity,
         id: &JobId,
         job: &Submission,
         call: Call,
@@ -81,8 +88,9 @@ impl FrontDoor {
     ) -> Result<Vec<u32>, Status> {
         let membership = membership(id, plan);
         if topic(job) {
-            self.copy(id, job, Call { membership: Some(Box::new(membership)), ..call }, plan)
-                .await?;
+            let call = Call { membership: Some(Box::new(membership)), ..call };
+            let copied = self.copy(id, job, call, plan).await;
+            copied.map_err(|error| self.refusal(caller, id, job, &error))?;
             return Ok(Vec::new());
         }
         let each = (0..).zip(branch_ids(id, plan)).zip(&plan.branches);
@@ -98,7 +106,7 @@ impl FrontDoor {
             };
             self.send(branch_id, job, call, &branch.name)
         });
-        sort_out(id, &join_all(sent).await)
+        sort_out(id, &join_all(sent).await).map_err(|error| self.refusal(caller, id, job, &error))
     }
 
     /// One message that the topic copies.
@@ -108,7 +116,7 @@ impl FrontDoor {
         job: &Submission,
         mut call: Call,
         plan: &GatherPlan,
-    ) -> Result<(), Status> {
+    ) -> Result<(), PublishError> {
         if let Some(membership) = &mut call.membership {
             let each = branch_ids(id, plan).into_iter().zip(&plan.branches);
             let addressee = |(branch_id, branch): (JobId, &PlannedBranch)| Addressee {
@@ -122,9 +130,8 @@ impl FrontDoor {
             };
             membership.addressees = each.map(addressee).collect();
         }
-        let message = message::of(call, id, 0, job.route.limits(), &self.seal).await;
-        let message = message.map_err(|error| refusal(&error, id))?;
-        job.route.publish(message).await.map_err(|error| refusal(&error, id))
+        let message = message::of(call, id, 0, job.route.limits(), &self.seal).await?;
+        job.route.publish(message).await
     }
 
     async fn send(
@@ -166,10 +173,10 @@ impl FrontDoor {
         for ((index, branch_id), branch) in each.filter(|((index, _), _)| unsent.contains(index)) {
             let message = "the branch's queue refused the job; see the gateway's log";
             let status = error::status(Code::Internal, reason::PUBLISH_FAILED, message);
-            let end = outcome::failure(&status, &MetadataMap::new());
-            let (author, state) = (Author::Unclaimed, State::Failed);
+            let state = State::Failed;
+            let end = End::new(state, outcome::failure(&status, &MetadataMap::new()));
             let results = &self.gathers.results;
-            let ended = results.complete(&branch_id, &branch.method, author, state, end, now);
+            let ended = results.complete(&branch_id, &branch.method, Author::Unclaimed, end, now);
             let ended = match ended.await? {
                 Completed::Stored => Some((state, status.code())),
                 // By an earlier try, or because an earlier copy was taken after all.
@@ -253,7 +260,7 @@ pub(crate) fn membership(id: &JobId, plan: &GatherPlan) -> Membership {
 
 /// What became of the messages to the branches. Whoever may do better by sending again is
 /// told so: the branches that have theirs are not run twice, where they are claimed.
-fn sort_out(id: &JobId, sent: &[Result<(), PublishError>]) -> Result<Vec<u32>, Status> {
+fn sort_out(id: &JobId, sent: &[Result<(), PublishError>]) -> Result<Vec<u32>, PublishError> {
     let refused: Vec<u32> = (0..)
         .zip(sent)
         .filter(|(_, sent)| matches!(sent, Err(PublishError::Refused(_))))
@@ -267,12 +274,12 @@ fn sort_out(id: &JobId, sent: &[Result<(), PublishError>]) -> Result<Vec<u32>, S
     let open = open.filter(|error| !matches!(error, PublishError::Refused(_)));
     // An unknown outcome before one that is certain.
     match open.max_by_key(|error| matches!(error, PublishError::Unknown(_))) {
-        Some(error) if taken => Err(refusal(&PublishError::Unknown(error.to_string()), id)),
-        Some(error) => Err(refusal(error, id)),
+        Some(error) if taken => Err(PublishError::Unknown(error.to_string())),
+        Some(error) => Err(error.clone()),
         None if taken => Ok(refused),
         None => {
             let first = sent.iter().find_map(|sent| sent.as_ref().err());
-            first.map_or(Ok(refused), |error| Err(refusal(error, id)))
+            first.map_or(Ok(refused), |error| Err(error.clone()))
         }
     }
 }

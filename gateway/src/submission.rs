@@ -10,9 +10,10 @@ use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::duration_from_proto;
 use queuebridge_proto::v1::submit_request::Expiry;
-use queuebridge_proto::v1::{Callback, Metadatum, SubmitRequest};
+use queuebridge_proto::v1::{Callback, GatherRule, Metadatum, SubmitRequest};
 use queuebridge_proto::{JobId, Keyring, MethodName, UnixMillis, framing, metadata};
-use std::sync::Arc;
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tonic::{Code, Status};
 
@@ -42,8 +43,8 @@ pub struct Submission {
     pub delay_seconds: u16,
     /// The ordering key; empty when there is none.
     pub ordering_key: String,
-    /// The id under which the job is submitted again; empty for a new one.
-    pub job_id: String,
+    /// The right to submit an earlier job once more; `None` for a new one.
+    pub resubmit_token: Option<String>,
     /// The job of the caller that this one repeats, if it is a replay.
     pub retry_of: Option<JobId>,
     /// How long the caller waits for the result; zero: it does not.
@@ -56,6 +57,20 @@ pub struct Submission {
     pub member: Option<Box<Member>>,
     /// What a call says that a submission cannot; nothing for a submission.
     pub shape: CallShape,
+    /// What the caller has said of these, before the route's defaults.
+    pub given: Given,
+    request_sha256: OnceLock<[u8; 32]>,
+}
+
+/// What a caller has said where a route has defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Given {
+    /// Whom to tell when the job is finished.
+    pub callback: Option<Callback>,
+    /// When the job is finished.
+    pub gather: Option<GatherRule>,
+    /// The names of the branches to which it goes.
+    pub branches: Vec<String>,
 }
 
 /// What a direct call is like.
@@ -126,10 +141,16 @@ impl Submission {
             return Err(error::invalid_field("delay", "must end before the work expiry"));
         }
         check_request_id(&request.request_id)?;
+        if !request.job_id.is_empty() {
+            let rule = "an id is no right to submit under it: give the resubmit_token of the error";
+            return Err(error::invalid_field("job_id", rule));
+        }
         let fan_out = fan_out::select(&request, &method, config, expires_at, now)?;
         if fan_out.as_ref().is_some_and(|selected| now.plus(delay) >= selected.deadline) {
             return Err(error::invalid_field("delay", "must end before the gather's deadline"));
         }
+        let SubmitRequest { callback, gather, branches, .. } = request;
+        let given = Given { callback, gather, branches };
         Ok(Self {
             method,
             request: request.request,
@@ -139,22 +160,29 @@ impl Submission {
             retention,
             delay_seconds: u16::try_from(ceil_secs(delay)).unwrap_or(900),
             ordering_key: request.ordering_key,
-            job_id: request.job_id,
+            resubmit_token: Some(request.resubmit_token).filter(|token| !token.is_empty()),
             retry_of: check_retry_of(&request.retry_of, caller, keys)?,
             wait: duration("wait", request.wait.as_ref())?,
-            callback: request.callback.or_else(|| config.callback.clone()),
+            callback: given.callback.clone().or_else(|| config.callback.clone()),
             fan_out,
             member: None,
             shape: CallShape { stream: request.request_stream, ..CallShape::default() },
+            given,
+            request_sha256: OnceLock::new(),
             route,
         })
     }
 }
 
 impl Submission {
-    /// Whether it has the id of an earlier submission.
+    /// Whether it submits an earlier job once more.
     pub(crate) fn is_again(&self) -> bool {
-        !self.job_id.is_empty()
+        self.resubmit_token.is_some()
+    }
+
+    /// The SHA-256 of its request, which is computed once, and only if it is needed.
+    pub(crate) fn request_sha256(&self) -> [u8; 32] {
+        *self.request_sha256.get_or_init(|| Sha256::digest(&self.request).into())
     }
 
     /// Makes it the job of a direct call.

@@ -1,11 +1,13 @@
 //! The front door: from a request to a job that its queue has durably taken.
 
+mod digest;
 mod names;
 mod refusals;
 
-pub(crate) use names::{digest, request_key};
+pub(crate) use digest::digest;
+pub(crate) use names::{plain_digest, request_key};
 use refusals::unavailable;
-pub(crate) use refusals::{refusal, unreachable};
+pub(crate) use refusals::unreachable;
 
 use crate::admission::Admission;
 use crate::callback::{self, Callbacks};
@@ -18,7 +20,6 @@ use crate::replies::Replies;
 use crate::route::Routes;
 use crate::scatter;
 use crate::submission::{CallShape, Submission, too_large};
-use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::call::Payload;
@@ -27,7 +28,8 @@ use queuebridge_proto::v1::{
 };
 use queuebridge_proto::{JobId, Keyring};
 use queuebridge_store::{
-    Accepted, Clock, Gathers, PayloadStore, RequestKey, Seal, SubmissionStore, payload,
+    Accepted, Clock, Gathers, NewSubmission, PayloadStore, RequestKey, Seal, SubmissionStore,
+    payload,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,9 +68,9 @@ pub struct Ticket {
     /// Its method.
     pub method: String,
     /// Whether it was, or may have been, accepted before: under the same
-    /// `request_id`, or by the submission that its `job_id` is from.
+    /// `request_id`, or by the submission that its `resubmit_token` is from.
     pub attached: bool,
-    /// Whether this call has made the job, or an earlier one of the same subject has.
+    /// Whether this submission has made it, or an earlier one of the same subject.
     pub own: bool,
     /// The job that this submission repeats, if it is a replay.
     pub retry_of: Option<JobId>,
@@ -94,7 +96,7 @@ impl Prepared {
         &self.id
     }
 
-    /// Whether it has the `job_id` of an earlier submission.
+    /// Whether it has the `resubmit_token` of an earlier submission.
     #[must_use]
     pub fn is_again(&self) -> bool {
         self.job.is_again()
@@ -181,14 +183,14 @@ impl FrontDoor {
     ) -> Result<Ticket, Status> {
         self.check_size(caller, &id, &job, trace.as_ref())?;
         let key = request_key(&caller.tenant, job.method.as_str(), request_id);
-        let digest = digest(job.method.as_str(), &job.request);
-        let now = self.clock.now();
-        let accepted = self.submissions.accept(&key, &id, &digest, now).await;
+        let (digest, owner) = (digest(&job), caller.owner());
+        let new = NewSubmission { job: &id, digest: &digest, owner: &owner };
+        let accepted = self.submissions.accept(&key, new, self.clock.now()).await;
         let accepted = accepted.map_err(unreachable)?;
-        if matches!(&accepted, Accepted::Existing { digest: known, .. } if *known != digest) {
-            let rule = "was used with another request of this method";
-            let reason = reason::REQUEST_ID_REUSED;
-            return Err(error::refused_field(Code::AlreadyExists, reason, "request_id", rule));
+        if !digest::is_same(&accepted, &job, &digest) {
+            let rule = "was used with another submission of this method";
+            let (code, reason) = (Code::AlreadyExists, reason::REQUEST_ID_REUSED);
+            return Err(error::refused_field(code, reason, "request_id", rule));
         }
         self.submit_as(caller, &key, (id, accepted), job, trace).await
     }
@@ -218,15 +220,18 @@ impl FrontDoor {
         job: Submission,
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
-        let (id, attached) = match accepted {
-            Accepted::New => (id, false),
-            Accepted::Existing { job: known, published: true, .. } => {
-                return Ok(ticket(known, &job, true));
+        let (id, attached, own) = match accepted {
+            Accepted::New => (id, job.is_again(), true),
+            Accepted::Existing { job: known, owner, published, .. } => {
+                let own = owner == Some(caller.owner());
+                if published {
+                    return Ok(Ticket { own, ..ticket(known, &job, true) });
+                }
+                // Whoever accepted it may have died before publishing it.
+                (known, true, own)
             }
-            // Whoever accepted it may have died before publishing it.
-            Accepted::Existing { job: known, published: false, .. } => (known, true),
         };
-        let ticket = self.publish(caller, &id, job, trace, attached).await?;
+        let ticket = Ticket { own, ..self.publish(caller, &id, job, trace, attached).await? };
         if let Err(error) = self.submissions.mark_published(key, self.clock.now()).await {
             // Harmless: a repeat publishes once more, and the claim absorbs it.
             tracing::warn!(job = %ticket.id, %error, "could not note that a job is published");
@@ -243,22 +248,25 @@ impl FrontDoor {
         attached: bool,
     ) -> Result<Ticket, Status> {
         let (route, mut ticket) = (job.route.clone(), ticket(*id, &job, attached));
+        if job.is_again() && self.clock.now() >= id.expires_at() {
+            // Its time is over: no copy of it could run.
+            return Ok(ticket);
+        }
         let limits = route.limits();
         let mut call = self.call(caller, id, &job, trace);
         let most = route.config.inline_request_bytes.filter(|_| self.payloads.is_some());
         let large = most.is_some_and(|most| job.request.len() > most);
         let many = self.payloads.is_some() && Self::copies(&call, &job) > scatter::MAX_COPIES;
         if large || many || self.size_of(&call, &job) > limits.message_bytes {
-            let request = job.request.clone();
-            self.offload(caller, id, &mut call, request, limits.message_bytes).await?;
+            self.offload(caller, id, &job, &mut call, limits.message_bytes).await?;
         }
         // A group has a timer, and its jobs have none.
         let told = job.callback.is_some() && job.member.is_none();
         let timed = told || scatter::has_deadline(&job);
         if let Some(selected) = &job.fan_out {
             let _copies = self.admission.copies(Self::copies(&call, &job))?;
-            let plan = self.write_plan(caller, id, &job, selected).await?;
-            let unsent = self.scatter(id, &job, call, &plan).await?;
+            let plan = self.write_plan(caller, id, &job, selected, &call).await?;
+            let unsent = self.scatter(caller, id, &job, call, &plan).await?;
             self.start_timer(caller, id, &job, timed).await?;
             self.settle_unsent(id, &plan, &unsent).await;
             ticket.plan = Some(plan);
@@ -266,8 +274,8 @@ impl FrontDoor {
         }
         let delay = scatter::queue_delay(&job);
         let message = message::of(call, id, delay, limits, &self.seal).await;
-        let message = message.map_err(|error| refusal(&error, id))?;
-        route.publish(message).await.map_err(|error| refusal(&error, id))?;
+        let refused = |error: PublishError| self.refusal(caller, id, &job, &error);
+        route.publish(message.map_err(refused)?).await.map_err(refused)?;
         self.start_timer(caller, id, &job, timed).await?;
         Ok(ticket)
     }
@@ -289,7 +297,9 @@ impl FrontDoor {
             ..CallbackMessage::default()
         };
         let timer = callbacks.start_timer(id, told, self.clock.now(), &self.seal);
-        timer.await.map_err(|error| refusal(&PublishError::Unknown(error.to_string()), id))
+        timer.await.map_err(|error| {
+            self.refusal(caller, id, job, &PublishError::Unknown(error.to_string()))
+        })
     }
 
     /// Puts a request that no message can, or should, carry into the payload store.
@@ -297,8 +307,8 @@ impl FrontDoor {
         &self,
         caller: &Identity,
         id: &JobId,
+        job: &Submission,
         call: &mut Call,
-        request: Bytes,
         limit: usize,
     ) -> Result<(), Status> {
         let Some(payloads) = &self.payloads else {
@@ -308,8 +318,8 @@ impl FrontDoor {
         if message::size_of(call) + self.seal.overhead() + 256 > limit {
             return Err(too_large("metadata", "larger than its queue's messages may be"));
         }
-        let key = payload::request_key(&caller.tenant, id);
-        let stored = payloads.put(&key, request).await.map_err(|error| {
+        let key = payload::request_key(&caller.tenant, id, &job.request_sha256());
+        let stored = payloads.put(&key, job.request.clone()).await.map_err(|error| {
             tracing::warn!(job = %id, %error, "could not store a request");
             unavailable("the payload store cannot be reached")
         })?;
@@ -374,7 +384,8 @@ fn ticket(id: JobId, job: &Submission, attached: bool) -> Ticket {
         id,
         method: job.method.to_string(),
         attached,
-        own: !attached,
+        // Who has begun the group that a job is of, its id does not say.
+        own: job.member.is_none(),
         retry_of: job.retry_of,
         plan: None,
     }

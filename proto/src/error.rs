@@ -46,8 +46,10 @@ pub mod reason {
     pub const REQUEST_TOO_SLOW: &str = "REQUEST_TOO_SLOW";
     /// The gateway is shutting down.
     pub const DRAINING: &str = "DRAINING";
-    /// The `request_id` was used with another method or request.
+    /// The `request_id` was used with another submission.
     pub const REQUEST_ID_REUSED: &str = "REQUEST_ID_REUSED";
+    /// The `resubmit_token` is not one of this submission of this caller.
+    pub const RESUBMIT_TOKEN_INVALID: &str = "RESUBMIT_TOKEN_INVALID";
     /// The queue refused the message.
     pub const PUBLISH_FAILED: &str = "PUBLISH_FAILED";
     /// The queue may or may not have taken the message.

@@ -28,7 +28,8 @@ const SINGLE: u8 = 1;
 /// The first byte: a job whose branches run.
 const GATHER: u8 = 2;
 const SIGNED_LEN: usize = 37;
-const LEN: usize = SIGNED_LEN + MAC_LEN;
+/// How many bytes an id has.
+pub(crate) const LEN: usize = SIGNED_LEN + MAC_LEN;
 const TEXT_LEN: usize = 71;
 const DOMAIN: &[u8] = b"queuebridge job id\0";
 const TENANT_DOMAIN: &[u8] = b"queuebridge tenant\0";
@@ -148,7 +149,7 @@ impl JobId {
             return Err(JobIdError::Malformed);
         }
         match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(LEN) if matches!(bytes[0], SINGLE | GATHER) => Ok(Self { bytes }),
+            Ok(LEN) => Self::from_bytes(bytes).ok_or(JobIdError::Malformed),
             _ => Err(JobIdError::Malformed),
         }
     }
@@ -160,14 +161,25 @@ impl JobId {
     /// See [`JobIdError`].
     pub fn verify(text: &str, tenant: &str, keys: &Keyring) -> Result<Self, JobIdError> {
         let id = Self::parse_trusted(text)?;
-        let signed = [DOMAIN, &id.bytes[..SIGNED_LEN]];
-        let authentic = keys.verify(u32::from(id.bytes[1]), &signed, &id.bytes[SIGNED_LEN..]);
+        if id.is_authentic(tenant, keys) { Ok(id) } else { Err(JobIdError::Unknown) }
+    }
+
+    /// Whether this deployment signed it for this tenant.
+    pub(crate) fn is_authentic(&self, tenant: &str, keys: &Keyring) -> bool {
+        let signed = [DOMAIN, &self.bytes[..SIGNED_LEN]];
+        let authentic = keys.verify(u32::from(self.bytes[1]), &signed, &self.bytes[SIGNED_LEN..]);
         // Both are evaluated: the time taken does not tell forged from foreign.
-        if authentic & (id.bytes[19..23] == tenant_tag(tenant, id.bytes[1], keys)) {
-            Ok(id)
-        } else {
-            Err(JobIdError::Unknown)
-        }
+        authentic & (self.bytes[19..23] == tenant_tag(tenant, self.bytes[1], keys))
+    }
+
+    /// From its bytes, whose signature is checked elsewhere.
+    pub(crate) fn from_bytes(bytes: [u8; LEN]) -> Option<Self> {
+        matches!(bytes[0], SINGLE | GATHER).then_some(Self { bytes })
+    }
+
+    /// The id as its text encodes it.
+    pub(crate) fn as_bytes(&self) -> &[u8; LEN] {
+        &self.bytes
     }
 
     /// The UUIDv7 that names the job in the stores.

@@ -25,6 +25,7 @@ pub mod printable;
 pub mod raw;
 pub mod redaction;
 pub mod reply;
+pub mod resubmit;
 pub mod tenant;
 pub mod time;
 

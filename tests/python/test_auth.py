@@ -268,17 +268,21 @@ class Auth(Guarded):
         elsewhere = self.connect(self.new_guarded())
         self.is_refused(NOT_GRANTED, self.get_as, self.of("shop"), images, elsewhere)
         self.assertTrue(self.get_as(self.of("audit"), images, elsewhere))
-        # Under its id a job can be submitted again, and is not read by that.
-        again = self.request("Echo", probe_pb2.EchoRequest(payload=b"secret"), job_id=id, wait=seconds(300))
-        seen = self.jobs.Submit(again, metadata=self.of("submits"))
-        self.assertEqual((seen.state, seen.WhichOneof("outcome")), (job_pb2.STATE_ACCEPTED, None))
+        # By its request id a job is found by others, and is not read by that.
+        mine = self.request("Echo", request_id="mine", wait=seconds(300))
+        id = self.jobs.Submit(mine, metadata=self.of("shop")).id
+        seen = self.jobs.Submit(mine, metadata=self.of("submits"))
+        self.assertEqual((seen.id, seen.state), (id, job_pb2.STATE_ACCEPTED))
+        self.assertIsNone(seen.WhichOneof("outcome"))
         with grpc.insecure_channel(self.guarded.address) as channel:
             execute = executions_pb2_grpc.ExecutionsStub(channel).Execute
             self.is_refused(
-                NOT_GRANTED, lambda: next(iter(execute(again, metadata=self.of("submits"))))
+                NOT_GRANTED, lambda: next(iter(execute(mine, metadata=self.of("submits"))))
             )
-        read = self.jobs.Submit(again, metadata=self.of("shop"))
-        self.assertEqual(read.state, job_pb2.STATE_SUCCEEDED)
+        for who in ["shop", "owner"]:
+            read = self.jobs.Submit(mine, metadata=self.of(who))
+            self.assertEqual((read.id, read.state), (id, job_pb2.STATE_SUCCEEDED))
+        delete = jobs_pb2.DeleteRequest(id=id)
         self.jobs.Delete(delete, metadata=self.of("owner"))
         gone = ("NOT_FOUND", "RESULT_PURGED")
         self.is_refused(gone, self.get_as, self.of("owner"), id)

@@ -1,15 +1,17 @@
 """Submissions that are repeated, over a network that loses requests and answers."""
 
+import base64
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from bridge import ENDPOINT, Bridge, deadline, error_details_pb2, in_time, reason
+from bridge import ENDPOINT, PROBE, Bridge, deadline, error_details_pb2, in_time, reason
 from bridge import rpc_status, seconds
 from lossy import Lossy
-from processes import PATIENCE, until
+from processes import BINARIES, PATIENCE, until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2, jobs_pb2
 
@@ -25,7 +27,8 @@ class Repeats(Bridge):
         super().setUpClass()
         cls.network = Lossy(ENDPOINT)
         cls.addClassCleanup(cls.network.close)
-        cls.far = cls.connect(cls.new_far_gateway())
+        cls.far_gateway = cls.new_far_gateway()
+        cls.far = cls.connect(cls.far_gateway)
 
     @classmethod
     def new_far_gateway(cls):
@@ -98,7 +101,7 @@ class Repeats(Bridge):
             self.ran_once(job.id, file)
 
     def unknown(self, lost):
-        """A submission of which nobody knows whether the queue has it: its id."""
+        """A submission of which nobody knows whether the queue has it: its id and token."""
         self.network.lose(lost, SEND, times=100)
         file = f"unknown-{lost}"
         arguments = ("UNAVAILABLE", "PUBLISH_OUTCOME_UNKNOWN", "", self.submit)
@@ -107,31 +110,39 @@ class Repeats(Bridge):
         self.assertIn(("grpc-retry-pushback-ms", "-1"), error.trailing_metadata())
         info = error_details_pb2.ErrorInfo()
         rpc_status.from_call(error).details[0].Unpack(info)
-        return file, info.metadata["job_id"]
+        return file, info.metadata["job_id"], info.metadata["resubmit_token"]
 
     def test_a_job_that_the_queue_took_unheard_is_found_by_the_id_of_the_error(self):
-        file, id = self.unknown("response")
+        file, id, token = self.unknown("response")
         self.assertEqual(self.finished(id).state, job_pb2.STATE_SUCCEEDED)
-        again = self.submit("Append", self.append(file), job_id=id)
+        again = self.submit("Append", self.append(file), resubmit_token=token)
         self.assertEqual(again.id, id)
         self.ran_once(id, file)
 
     def test_a_job_that_never_reached_the_queue_runs_once_when_submitted_again(self):
-        file, id = self.unknown("request")
+        file, id, token = self.unknown("request")
         self.assertEqual(self.get(id).state, job_pb2.STATE_ACCEPTED)
         for _ in range(3):
-            self.assertEqual(self.submit("Append", self.append(file), job_id=id).id, id)
+            again = self.submit("Append", self.append(file), resubmit_token=token)
+            self.assertEqual(again.id, id)
         self.ran_once(id, file)
 
-    def test_a_job_id_to_submit_again_is_checked_like_any_other(self):
-        id = self.submit("Echo").id
-        invalid = ("INVALID_ARGUMENT", "INVALID_FIELD", "job_id")
-        self.refused(*invalid, self.submit, "Append", self.append("never"), job_id=id)
-        malformed = ("INVALID_ARGUMENT", "MALFORMED_JOB_ID", "job_id")
-        self.refused(*malformed, self.submit, "Echo", job_id=id[1:])
-        forged = id[:30] + ("A" if id[30] != "A" else "B") + id[31:]
-        self.refused("NOT_FOUND", "JOB_NOT_FOUND", "", self.submit, "Echo", job_id=forged)
-        self.assertEqual(self.executions("never"), 0)
+    def test_the_command_line_shows_the_token_and_takes_it(self):
+        self.network.lose("request", SEND, times=100)
+        request = base64.b64encode(self.append("by-hand").SerializeToString()).decode()
+
+        def submit(*more, at):
+            arguments = ["--gateway", f"http://{at.address}", "--method", PROBE + "Append"]
+            arguments += ["--data-base64", request, "--wait", "300s", *more]
+            command = [BINARIES / "queuebridge", "submit", *arguments]
+            return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+
+        failed = submit(at=self.far_gateway)
+        self.network.heal()
+        facts = dict(line.strip().split(": ", 1) for line in failed.stderr.splitlines()[1:])
+        again = submit("--resubmit-token", facts["resubmit_token"], at=self.gateway)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.ran_once(facts["job_id"], "by-hand")
 
     def test_a_slow_queue_does_not_let_a_wait_overrun_the_callers_deadline(self):
         request = self.request(

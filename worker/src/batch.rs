@@ -260,7 +260,7 @@ async fn run_body(
     let life = async {
         match (opened, runner.settings.role) {
             (Ok(job), Role::Jobs) => job::run(job, limits).await,
-            (Ok(job), Role::DeadLetters | Role::Callbacks) => dead_letters::run(&job).await,
+            (Ok(job), Role::DeadLetters | Role::Callbacks) => dead_letters::run(job).await,
             (Err(NoJob::Unopened(error)), _) => park::unopened(runner, delivery, seen, error).await,
             // The filter policy of its subscription is new, or missing.
             (Err(NoJob::NotAddressed), _) => {

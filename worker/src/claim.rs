@@ -9,7 +9,7 @@ use crate::runner::random;
 use crate::verdict::{Reason, Verdict, backoff};
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::v1::LeasePolicy;
-use queuebridge_store::{Author, Claim, Lapsed, Lease, Renewed, Token};
+use queuebridge_store::{Author, Claim, ClaimRequest, Lapsed, Lease, Renewed, Token};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,13 @@ pub(crate) async fn take(job: &mut Job<'_>, limits: &Limits) -> Result<(), Verdi
     let policy = policy(job);
     let lapsed = if policy == LeasePolicy::Retry { Lapsed::Take } else { Lapsed::Leave };
     let until = now.plus(lease(job, limits));
-    let method = job.method.as_str();
-    match job.runner.store.claim(&job.id, method, token, until, lapsed, now).await {
+    let request = ClaimRequest::new(job.method.as_str(), token, until, lapsed);
+    let claimed = job.runner.store.claim(&job.id, request.with_origin(job.origin()), now).await;
+    let claim = claimed.map(|claimed| {
+        job.adopt(claimed.origin);
+        claimed.claim
+    });
+    match claim {
         Ok(Claim::Granted { attempt }) => {
             job.author = Author::Claim(token);
             job.attempt = attempt;

@@ -16,15 +16,17 @@ const STORE_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Finishes the job of a dead letter, unless somebody did or still may, and
 /// parks the message.
-pub(crate) async fn run(job: &Job<'_>) -> Verdict {
+pub(crate) async fn run(mut job: Job<'_>) -> Verdict {
     let now = job.now();
-    let record = match job.runner.store.get(&job.id, now).await {
+    let mut record = match job.runner.store.get(&job.id, now).await {
         Ok(record) => record,
         Err(error) => {
             tracing::warn!(job = %job.id, %error, "a dead letter could not be looked up");
             return Verdict::redeliver(STORE_BACKOFF, Reason::StoreUnavailable);
         }
     };
+    job.adopt(record.as_mut().and_then(|record| record.origin.take()));
+    let job = &job;
     match record {
         // It succeeded after all: there is nothing to repeat.
         Some(record) if matches!(record.state, State::Succeeded | State::Cancelled) => {

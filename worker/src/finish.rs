@@ -12,7 +12,7 @@ use prost::Message;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::outcome;
 use queuebridge_proto::v1::{Outcome, State, outcome::Result as Kind};
-use queuebridge_store::{Author, Completed, PayloadError, payload};
+use queuebridge_store::{Author, Completed, End, PayloadError, payload};
 use std::time::Duration;
 use tokio::time::sleep;
 use tonic::metadata::MetadataMap;
@@ -72,8 +72,10 @@ async fn complete(job: &Job<'_>, author: Author, state: State, outcome: Outcome)
     let (mut state, mut outcome) = (state, outcome);
     for attempt in 1.. {
         let now = job.runner.clock.now();
-        let stored = store.complete(&job.id, method, author, state, outcome.clone(), now);
-        match stored.await {
+        // The claim has stored it, where there was one.
+        let origin = (!matches!(author, Author::Claim(_))).then(|| job.origin());
+        let end = End { state, outcome: outcome.clone(), origin };
+        match store.complete(&job.id, method, author, end, now).await {
             Ok(Completed::Stored) => {
                 job.seen.finished(state);
                 return ended::stored(job, state, outcome, now).await;

@@ -18,10 +18,10 @@ use bytes::Bytes;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::{CLOCK_SKEW, duration_from_proto};
 use queuebridge_proto::v1::call::Payload;
-use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, TraceContext};
+use queuebridge_proto::v1::{AttemptRules, Call, Guarantee, Origin, TraceContext};
 use queuebridge_proto::{EnvelopeError, JobId, MethodName, UnixMillis, framing};
 use queuebridge_store::encryption::OpenError;
-use queuebridge_store::{Author, Lease, PayloadError};
+use queuebridge_store::{Author, Lease, PayloadError, payload};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,6 +170,29 @@ impl<'a> Job<'a> {
             gather,
             shares_message,
         })
+    }
+
+    /// What this copy of the message says of the job's beginning.
+    pub(crate) fn origin(&self) -> Origin {
+        let own = |key: &&String| payload::is_request_of(&self.call.tenant, &self.id, key);
+        let request_key = match &self.call.payload {
+            Some(Payload::RequestRef(at)) => Some(&at.key).filter(own).cloned(),
+            _ => None,
+        };
+        Origin {
+            callback: self.call.callback.clone(),
+            membership: self.call.membership.clone(),
+            request_key: request_key.unwrap_or_default(),
+            ..Origin::default()
+        }
+    }
+
+    /// From now on the job is told to those, and counts for that gather, which the first
+    /// copy has named: this one may say something else.
+    pub(crate) fn adopt(&mut self, origin: Option<Origin>) {
+        let Some(Origin { callback, membership, .. }) = origin else { return };
+        let gather = membership.as_ref().and_then(|of| JobId::parse_trusted(&of.gather_id).ok());
+        (self.call.callback, self.call.membership, self.gather) = (callback, membership, gather);
     }
 
     /// How many claims were granted so far.

@@ -64,9 +64,10 @@ pub(super) fn no_tenant() -> Refused {
 }
 
 /// The token names a tenant that is not among its issuer's.
-pub(super) fn foreign_tenant() -> Status {
+pub(super) fn foreign_tenant() -> Refused {
     let message = "the token's issuer may not name the tenant that the token names";
-    status(Code::PermissionDenied, reason::NO_TENANT, message)
+    let reason = reason::NO_TENANT;
+    Refused::new(status(Code::PermissionDenied, reason, message), reason)
 }
 
 /// The caller may not do this.

@@ -35,6 +35,15 @@ pub struct SubmitArgs {
     /// Makes the submission idempotent
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub request_id: String,
+    /// Submits once more what may not have been taken: the token of that error
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        allow_hyphen_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub resubmit_token: String,
     /// For how long the work is wanted: 90s, 5m, 12h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub expire_after: Option<Duration>,
@@ -77,6 +86,7 @@ impl SubmitArgs {
             request: bytes.into(),
             metadata: self.metadata.clone(),
             request_id: self.request_id.clone(),
+            resubmit_token: self.resubmit_token.clone(),
             expiry: self.expire_after.map(|time| Expiry::ExpireAfter(duration_to_proto(time))),
             result_retention: self.retention.map(duration_to_proto),
             delay: self.delay.map(duration_to_proto),
@@ -153,6 +163,8 @@ mod tests {
             "x-bin=AAE=",
             "--request-id",
             "r",
+            "--resubmit-token",
+            "-t",
             "--expire-after",
             "10m",
             "--retention",
@@ -173,6 +185,7 @@ mod tests {
         assert_eq!(request.metadata[0].value, Some(Value::Ascii("a=b".into())));
         assert_eq!(request.metadata[1].value, Some(Value::Binary(vec![0, 1].into())));
         assert_eq!((request.request_id.as_str(), request.ordering_key.as_str()), ("r", "o"));
+        assert_eq!(request.resubmit_token, "-t");
         let seconds = |seconds| duration_to_proto(Duration::from_secs(seconds));
         assert_eq!(request.expiry, Some(Expiry::ExpireAfter(seconds(600))));
         assert_eq!(request.result_retention, Some(seconds(86_400)));

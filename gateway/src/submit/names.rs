@@ -1,15 +1,17 @@
 //! What jobs are known by: their signed ids, and the keys of idempotent submissions.
 
-use super::FrontDoor;
+use super::{FrontDoor, digest};
+use crate::audit;
 use crate::config::Guarantee;
 use crate::identity::Identity;
 use crate::submission::Submission;
-use queuebridge_proto::error;
+use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::job_id::Claims;
+use queuebridge_proto::resubmit::{self, Bound};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::RequestKey;
 use sha2::{Digest, Sha256};
-use tonic::Status;
+use tonic::{Code, Status};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 impl FrontDoor {
@@ -19,20 +21,52 @@ impl FrontDoor {
         job: &Submission,
         now: UnixMillis,
     ) -> Result<JobId, Status> {
-        if job.is_again() {
-            let id = JobId::verify(&job.job_id, &caller.tenant, &self.job_id_keys)
-                .map_err(|error| crate::lookup::bad_id("job_id", error))?;
-            if id.method_tag() != queuebridge_proto::method::tag(job.method.as_str())
-                || id.is_gather() != job.fan_out.is_some()
-            {
-                return Err(error::invalid_field("job_id", "was given for another method"));
-            }
-            return Ok(id);
+        if let Some(token) = &job.resubmit_token {
+            let id = self.resubmitted(caller, job, token);
+            return id.inspect_err(|status| audit::refused(caller, job.method.as_str(), status));
         }
         if let Some(selected) = &job.fan_out {
             return Ok(self.new_gather(caller, job, selected.deadline, now));
         }
         Ok(JobId::mint(&self.claims(caller, job, job.expires_at, now), &self.job_id_keys))
+    }
+
+    /// The job that the caller has a right to submit once more. Nothing is said about why a
+    /// token is none.
+    fn resubmitted(
+        &self,
+        caller: &Identity,
+        job: &Submission,
+        token: &str,
+    ) -> Result<JobId, Status> {
+        let (owner, digest) = (caller.owner(), digest(job));
+        let bound = Bound { tenant: &caller.tenant, owner: &owner, digest: &digest };
+        let id = resubmit::verify(token, &bound, &self.job_id_keys);
+        // A route may have got branches meanwhile, or lost them.
+        let id = id.filter(|id| id.is_gather() == job.fan_out.is_some());
+        id.ok_or_else(|| {
+            let rule = "not a token for this submission by this caller";
+            let (code, reason) = (Code::InvalidArgument, reason::RESUBMIT_TOKEN_INVALID);
+            error::refused_field(code, reason, "resubmit_token", rule)
+        })
+    }
+
+    /// The right to submit a job once more that may not be in its queue. Jobs of groups are
+    /// known by their numbers and need none; nobody can say the rest of an open request
+    /// again.
+    pub(super) fn resubmit_token(
+        &self,
+        caller: &Identity,
+        id: &JobId,
+        job: &Submission,
+    ) -> Option<String> {
+        let of_a_group = job.member.is_some() || id.is_gather() != job.fan_out.is_some();
+        if of_a_group || job.shape.open {
+            return None;
+        }
+        let (owner, digest) = (caller.owner(), digest(job));
+        let bound = Bound { tenant: &caller.tenant, owner: &owner, digest: &digest };
+        Some(resubmit::token(id, &bound, &self.job_id_keys))
     }
 
     /// A new id for a gather that is decided by `deadline`.
@@ -79,6 +113,7 @@ pub(crate) fn request_key(tenant: &str, method: &str, request_id: &str) -> Reque
         .into()
 }
 
-pub(crate) fn digest(method: &str, request: &[u8]) -> [u8; 32] {
+/// The digest of a group's size, and of what earlier versions have compared of submissions.
+pub(crate) fn plain_digest(method: &str, request: &[u8]) -> [u8; 32] {
     Sha256::new_with_prefix(method).chain_update([0]).chain_update(request).finalize().into()
 }

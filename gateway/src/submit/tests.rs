@@ -14,7 +14,7 @@ use tonic_types::StatusExt;
 
 /// Takes every message and keeps it.
 #[derive(Default)]
-struct Kept(Mutex<Vec<Message>>);
+pub(super) struct Kept(Mutex<Vec<Message>>);
 
 #[async_trait]
 impl Publisher for Kept {

@@ -10,6 +10,7 @@ mod later;
 pub(crate) mod refusal;
 mod whole;
 
+use crate::audit;
 use crate::config::{Abandoned, Guarantee, Mode, RouteConfig};
 use crate::follow::{Follow, Step, WINDOW};
 use crate::identity::Identity;
@@ -155,7 +156,9 @@ impl Call {
             other => {
                 guard.done();
                 let ticket = other?;
-                let job = Reading::submitted(&caller, &ticket, room)?;
+                let job = Reading::submitted(&caller, &ticket, room);
+                let job =
+                    job.inspect_err(|status| audit::refused(&caller, &ticket.method, status))?;
                 return self.attach(job, ticket, &controls, deadline).await;
             }
         };

@@ -32,10 +32,11 @@ pub use lease::{Acquired, LeaseStore};
 pub use payload::{PayloadError, PayloadStore, PayloadStream};
 pub use record::{Record, Token};
 pub use result::{
-    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
+    Author, Cancelled, Claim, ClaimRequest, Claimed, Completed, Deleted, End, Lapsed, Lease,
+    Renewed, ResultStore, StoreError,
 };
 pub use stream::{Lane, StreamStore};
-pub use submission::{Accepted, RequestKey, SubmissionStore};
+pub use submission::{Accepted, NewSubmission, Owner, RequestKey, SubmissionStore};
 
 use std::sync::Arc;
 

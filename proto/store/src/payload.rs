@@ -6,6 +6,7 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use queuebridge_proto::JobId;
 use queuebridge_proto::v1::PayloadRef;
 use sha2::{Digest, Sha256};
+use std::fmt::Write;
 
 /// Keeps payloads under keys that begin with the tenant. Objects are never
 /// changed; they are dropped by age, later than anything that points to them,
@@ -36,16 +37,36 @@ pub trait PayloadStore: Send + Sync + 'static {
 /// The bytes of a payload. After an error there is nothing more.
 pub type PayloadStream = BoxStream<'static, Result<Bytes, PayloadError>>;
 
-/// The key of a job's request.
+/// The key of a job's request. Its digest is part of it: another request under the same id
+/// has another place, and replaces nothing that was accepted.
 #[must_use]
-pub fn request_key(tenant: &str, job: &JobId) -> String {
+pub fn request_key(tenant: &str, job: &JobId, sha256: &[u8; 32]) -> String {
+    let mut key = earlier_request_key(tenant, job);
+    key.push('/');
+    for byte in sha256 {
+        // Writing to a string does not fail.
+        let _ = write!(key, "{byte:02x}");
+    }
+    key
+}
+
+/// The key of a request that an earlier version of the gateway has stored.
+#[must_use]
+pub fn earlier_request_key(tenant: &str, job: &JobId) -> String {
     format!("{tenant}/requests/{}", job.uuid())
+}
+
+/// Whether `key` is that of a request of this job, and not of another one or of its gather.
+#[must_use]
+pub fn is_request_of(tenant: &str, job: &JobId, key: &str) -> bool {
+    let rest = key.strip_prefix(&earlier_request_key(tenant, job));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The key of what a caller has sent after its job was accepted: of one chunk.
 #[must_use]
 pub fn later_key(tenant: &str, job: &JobId, chunk: u32) -> String {
-    format!("{}-{chunk}", request_key(tenant, job))
+    format!("{}-{chunk}", earlier_request_key(tenant, job))
 }
 
 /// The key of a job's answer. `attempt` keeps the answers of two attempts apart.

@@ -1,6 +1,6 @@
 //! A job at rest.
 
-use queuebridge_proto::v1::{FinishedJob, Outcome, Progress, State};
+use queuebridge_proto::v1::{FinishedJob, Origin, Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis};
 use std::time::Duration;
 use uuid::Uuid;
@@ -61,6 +61,10 @@ pub struct Record {
     /// How the job ended; set exactly in a terminal state, and dropped once the
     /// retention is over.
     pub outcome: Option<Outcome>,
+    /// What the message said with which the job was begun. It stays for as long as the
+    /// record does, because copies of the message may come for as long. `None`: nobody has
+    /// begun the job, or an earlier version of the worker did.
+    pub origin: Option<Origin>,
 }
 
 impl Record {
@@ -78,6 +82,7 @@ impl Record {
             cancel_requested: false,
             progress: None,
             outcome: None,
+            origin: None,
         }
     }
 

@@ -14,7 +14,7 @@
 
 use crate::record::{Record, Token};
 use async_trait::async_trait;
-use queuebridge_proto::v1::{Outcome, Progress, State};
+use queuebridge_proto::v1::{Origin, Outcome, Progress, State};
 use queuebridge_proto::{JobId, UnixMillis};
 
 /// Stores what is known about jobs.
@@ -24,19 +24,15 @@ use queuebridge_proto::{JobId, UnixMillis};
 /// client library does; the caller decides.
 #[async_trait]
 pub trait ResultStore: Send + Sync + 'static {
-    /// Asks to run the job until `lease_until`. `token` is chosen by the caller:
-    /// a repeat with the same token, after a lost response, is granted the same
-    /// attempt again. `lapsed` says what to do when the last claim was neither
-    /// released nor renewed in time.
+    /// Asks to run the job. A repeat with the same token, after a lost response, is
+    /// granted the same attempt again. The origin of the first claim that is granted
+    /// stays for as long as the record does.
     async fn claim(
         &self,
         job: &JobId,
-        method: &str,
-        token: Token,
-        lease_until: UnixMillis,
-        lapsed: Lapsed,
+        request: ClaimRequest<'_>,
         now: UnixMillis,
-    ) -> Result<Claim, StoreError>;
+    ) -> Result<Claimed, StoreError>;
 
     /// Extends or releases a claim, and stores the progress if there is any.
     async fn renew(
@@ -48,7 +44,7 @@ pub trait ResultStore: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<Renewed, StoreError>;
 
-    /// Finishes the job, once. `state` is terminal and fits `outcome`. Past the
+    /// Finishes the job, once. The state is terminal and fits the outcome. Past the
     /// work expiry (and the skew) only [`State::Expired`] is taken.
     ///
     /// A repeat of a completion that was stored is answered
@@ -58,8 +54,7 @@ pub trait ResultStore: Send + Sync + 'static {
         job: &JobId,
         method: &str,
         author: Author,
-        state: State,
-        outcome: Outcome,
+        end: End,
         now: UnixMillis,
     ) -> Result<Completed, StoreError>;
 
@@ -75,7 +70,64 @@ pub trait ResultStore: Send + Sync + 'static {
     async fn delete(&self, job: &JobId, now: UnixMillis) -> Result<Deleted, StoreError>;
 }
 
-/// The answer of [`ResultStore::claim`].
+/// What a worker claims a job with.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest<'a> {
+    /// The called method.
+    pub method: &'a str,
+    /// The claim's name, chosen by the caller.
+    pub token: Token,
+    /// Until when the claim is to hold.
+    pub lease_until: UnixMillis,
+    /// What to do when the last claim was neither released nor renewed in time.
+    pub lapsed: Lapsed,
+    /// What the worker's copy of the message says of the job.
+    pub origin: Origin,
+}
+
+impl<'a> ClaimRequest<'a> {
+    /// A claim on a job that has no callback and no branches, and a request in its message.
+    #[must_use]
+    pub fn new(method: &'a str, token: Token, lease_until: UnixMillis, lapsed: Lapsed) -> Self {
+        Self { method, token, lease_until, lapsed, origin: Origin::default() }
+    }
+
+    /// The claim with another origin.
+    #[must_use]
+    pub fn with_origin(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+}
+
+/// The answer of [`ResultStore::claim`], with what is stored of the job's beginning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claimed {
+    /// Whether the job may be run.
+    pub claim: Claim,
+    /// The origin that stands, whoever asks; `None` while none is stored.
+    pub origin: Option<Origin>,
+}
+
+/// The end of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// The terminal state.
+    pub state: State,
+    /// What there is to be said about it.
+    pub outcome: Outcome,
+    /// What the message says of a job that nobody has claimed; stored unless one is.
+    pub origin: Option<Origin>,
+}
+
+impl End {
+    /// An end that says nothing of the beginning.
+    #[must_use]
+    pub fn new(state: State, outcome: Outcome) -> Self {
+        Self { state, outcome, origin: None }
+    }
+}
+
+/// Whether a job may be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// Run it: this is attempt number `attempt`, from 1.

@@ -7,7 +7,8 @@
 
 use crate::record::{Record, Token, is_terminal};
 use crate::result::{
-    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, StoreError,
+    Author, Cancelled, Claim, ClaimRequest, Completed, Deleted, End, Lapsed, Lease, Renewed,
+    StoreError,
 };
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{GatherPlan, Outcome, Progress, State};
@@ -15,14 +16,8 @@ use queuebridge_proto::{JobId, UnixMillis, outcome};
 use std::time::Duration;
 
 /// Accepted or running -> running, when nobody holds the claim.
-pub(crate) fn claim(
-    record: &mut Record,
-    method: &str,
-    token: Token,
-    lease_until: UnixMillis,
-    lapsed: Lapsed,
-    now: UnixMillis,
-) -> Claim {
+pub(crate) fn claim(record: &mut Record, request: &ClaimRequest<'_>, now: UnixMillis) -> Claim {
+    let ClaimRequest { method, token, lease_until, lapsed, ref origin } = *request;
     if record.state == State::Cancelled {
         return Claim::Cancelled;
     }
@@ -43,6 +38,7 @@ pub(crate) fn claim(
     record.token = Some(token);
     record.lease_until = lease_until;
     learn_method(record, method);
+    record.origin.get_or_insert_with(|| origin.clone());
     Claim::Granted { attempt: record.attempt }
 }
 
@@ -78,13 +74,13 @@ pub(crate) fn complete(
     job: &JobId,
     method: &str,
     author: Author,
-    end: (State, Outcome),
+    end: End,
     now: UnixMillis,
 ) -> Completed {
     if record.is_terminal() {
         return Completed::AlreadyFinished;
     }
-    if let Some(refused) = refused_by_time(job, author, end.0, now) {
+    if let Some(refused) = refused_by_time(job, author, end.state, now) {
         return refused;
     }
     let may = match author {
@@ -96,7 +92,8 @@ pub(crate) fn complete(
         return Completed::Lost;
     }
     learn_method(record, method);
-    finish(record, job, end, now);
+    record.origin = record.origin.take().or(end.origin);
+    finish(record, job, (end.state, end.outcome), now);
     Completed::Stored
 }
 

@@ -8,17 +8,31 @@ use queuebridge_proto::{JobId, UnixMillis};
 /// `request_id`.
 pub type RequestKey = [u8; 32];
 
+/// What is stored of who has submitted something: enough to know the same subject again,
+/// and not its name.
+pub type Owner = [u8; 16];
+
+/// An idempotent submission that is to be recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSubmission<'a> {
+    /// Its job, unless an earlier submission owns the key.
+    pub job: &'a JobId,
+    /// What makes it the same as another one.
+    pub digest: &'a [u8; 32],
+    /// Who submits it.
+    pub owner: &'a Owner,
+}
+
 /// Remembers idempotent submissions. All methods are safe to repeat.
 #[async_trait]
 pub trait SubmissionStore: Send + Sync + 'static {
     /// Records an idempotent submission before it is published. The first one
     /// under `key` wins and every later one learns of it, until the tombstone of
-    /// the winner's job ends. `digest` is the SHA-256 of method and request.
+    /// the winner's job ends.
     async fn accept(
         &self,
         key: &RequestKey,
-        job: &JobId,
-        digest: &[u8; 32],
+        submission: NewSubmission<'_>,
         now: UnixMillis,
     ) -> Result<Accepted, StoreError>;
 
@@ -43,6 +57,9 @@ pub enum Accepted {
         job: JobId,
         /// The digest of the earlier submission.
         digest: [u8; 32],
+        /// Who has submitted it; `None` where an earlier version of the gateway has
+        /// recorded it, which did not say.
+        owner: Option<Owner>,
         /// Whether it is known to be in its queue.
         published: bool,
     },

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use queuebridge_proto::job_id::Claims;
-use queuebridge_proto::v1::State;
+use queuebridge_proto::v1::{Origin, State};
 use queuebridge_proto::{JobId, Keyring, UnixMillis, outcome};
 use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::{
-    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Record, Renewed, ResultStore,
-    Token,
+    Author, Cancelled, Claim, ClaimRequest, Completed, Deleted, End, Lapsed, Lease, Record,
+    Renewed, ResultStore, Token,
 };
 use std::time::Duration;
 
@@ -76,6 +76,8 @@ struct Observer {
     held: Option<(Token, u64)>,
     stored: u32,
     end: Option<Record>,
+    /// The token whose copy has said how the job began.
+    origin: Option<u8>,
 }
 
 async fn run(steps: Vec<(u64, Step)>) -> Result<(), TestCaseError> {
@@ -87,7 +89,15 @@ async fn run(steps: Vec<(u64, Step)>) -> Result<(), TestCaseError> {
         match step {
             Step::Claim { token: n, lease, lapsed } => {
                 let until = UnixMillis(now + lease);
-                let claim = store.claim(&job, "/a.B/C", token(n), until, lapsed, at).await.unwrap();
+                let request = ClaimRequest::new("/a.B/C", token(n), until, lapsed);
+                let origin = Origin { request_key: n.to_string(), ..Origin::default() };
+                let claimed = store.claim(&job, request.with_origin(origin), at).await.unwrap();
+                let claim = claimed.claim;
+                // Whoever was granted the first claim has said it.
+                let granted = matches!(claim, Claim::Granted { .. });
+                seen.origin = seen.origin.or(granted.then_some(n));
+                let origin = claimed.origin.map(|origin| origin.request_key);
+                prop_assert_eq!(origin, seen.origin.map(|n| n.to_string()));
                 let others = seen.held.is_some_and(|(holder, _)| holder != token(n));
                 prop_assert!(claim != Claim::Lapsed || (others && lapsed == Lapsed::Leave));
                 if let Claim::Granted { attempt } = claim {
@@ -119,8 +129,8 @@ async fn run(steps: Vec<(u64, Step)>) -> Result<(), TestCaseError> {
                 }
             }
             Step::Complete { author, state } => {
-                let end = outcome::expired();
-                let done = store.complete(&job, "", author, state, end, at).await.unwrap();
+                let end = End::new(state, outcome::expired());
+                let done = store.complete(&job, "", author, end, at).await.unwrap();
                 prop_assert_eq!(done == Completed::AlreadyFinished, seen.end.is_some());
                 if done == Completed::Stored {
                     prop_assert!(state == State::Expired || now <= EXPIRES + 2000);

@@ -8,8 +8,8 @@ use queuebridge_store::encryption::{Encryption, LocalKey, Writes};
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing;
 use queuebridge_store::{
-    Accepted, Author, Claim, Clock, Completed, Lane, Lapsed, PayloadStore, ResultStore, Stores,
-    StreamStore, SubmissionStore, Token,
+    Accepted, Author, Claim, ClaimRequest, Clock, Completed, End, Lane, Lapsed, NewSubmission,
+    PayloadStore, ResultStore, Stores, StreamStore, SubmissionStore, Token,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,16 +106,17 @@ async fn memory_stays_flat_over_many_jobs() {
         let (token, key) = (Token::random(), *Token::random().as_bytes());
         let mut request_key = [0; 32];
         request_key[..16].copy_from_slice(&key);
-        let accepted = store.accept(&request_key, &job, &[0; 32], now).await.unwrap();
+        let submission = NewSubmission { job: &job, digest: &[0; 32], owner: &[0; 16] };
+        let accepted = store.accept(&request_key, submission, now).await.unwrap();
         assert_eq!(accepted, Accepted::New);
-        let claimed =
-            store.claim(&job, "/a.B/C", token, now.plus(SECOND), Lapsed::Take, now).await.unwrap();
-        assert_eq!(claimed, Claim::Granted { attempt: 1 });
+        let request = ClaimRequest::new("/a.B/C", token, now.plus(SECOND), Lapsed::Take);
+        let claimed = store.claim(&job, request, now).await.unwrap();
+        assert_eq!(claimed.claim, Claim::Granted { attempt: 1 });
         // Every third attempt dies.
         if number % 3 > 0 {
             let author = Author::Claim(token);
-            let end = outcome::cancelled();
-            let done = store.complete(&job, "", author, State::Cancelled, end, now).await.unwrap();
+            let end = End::new(State::Cancelled, outcome::cancelled());
+            let done = store.complete(&job, "", author, end, now).await.unwrap();
             assert_eq!(done, Completed::Stored);
         }
         if number % 1000 == 0 {

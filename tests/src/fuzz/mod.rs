@@ -16,10 +16,11 @@ use std::path::PathBuf;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("envelope", travelling::envelope),
     ("sealed", travelling::sealed),
     ("job_id", travelling::job_id),
+    ("resubmit_token", travelling::resubmit_token),
     ("lambda_event", travelling::lambda_event),
     ("metadata", travelling::metadata),
     ("credential", credentials::credential),

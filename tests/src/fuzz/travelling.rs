@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use queuebridge_proto::encryption::DataKey;
 use queuebridge_proto::envelope::{Sealable, authenticate};
+use queuebridge_proto::resubmit::{self, Bound};
 use queuebridge_proto::v1::{
     Announcements, Call, CallbackMessage, Envelope, Metadatum, SubmitRequest,
 };
@@ -65,6 +66,15 @@ pub(super) fn job_id(data: &[u8]) {
     if let Ok(id) = JobId::parse_trusted(text) {
         assert_eq!(id.to_string(), text, "one id, one text");
         assert!(JobId::verify(text, "t", &keys()).is_err() || id.expires_at().0 > 0);
+    }
+}
+
+/// A resubmit token from a caller.
+pub(super) fn resubmit_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let bound = Bound { tenant: "t", owner: &[1; 16], digest: &[2; 32] };
+    if let Some(id) = resubmit::verify(text, &bound, &keys()) {
+        assert_eq!(resubmit::token(&id, &bound, &keys()), text, "one token, one text");
     }
 }
 

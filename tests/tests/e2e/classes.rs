@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-const CLASSES: [(&str, &[&str]); 35] = [
+const CLASSES: [(&str, &[&str]); 37] = [
     ("test_abuse", &["Abuse", "Crowd", "SlowHandshakes"]),
     ("test_auth", &["Auth", "Certificates", "Quotas"]),
     ("test_branches", &["Branches", "Groups", "Ordered"]),
@@ -28,6 +28,7 @@ const CLASSES: [(&str, &[&str]); 35] = [
     ("test_faults", &["Faults"]),
     ("test_gateway_function", &["GatewayFunction"]),
     ("test_handlers", &["Handlers"]),
+    ("test_ids", &["Ids"]),
     ("test_infra", &["Deployed", "Removed"]),
     ("test_interop", &["Direct", "Endpoint", "Loopback", "Upstream"]),
     ("test_jobs", &["Jobs"]),

@@ -285,6 +285,23 @@ async fn a_timer_leaves_a_job_alone_that_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whom_only_a_later_copy_has_named_is_not_called() {
+    let callers = Callers::new();
+    let (id, delivery) = callers.worker.job("Append", &append("x"), &Job::default());
+    assert_eq!(callers.worker.run(&delivery).await, Verdict::Ack);
+    let named = CallbackMessage {
+        kind: Kind::Deliver as i32,
+        not_before: None,
+        ..callers.timer(&id, NOBODY)
+    };
+    callers.put(&named).await;
+    assert_eq!(callers.round().await, 1);
+    advance(secs(3600)).await;
+    // A call would have failed, and be tried again.
+    assert_eq!(callers.round().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_ours_makes_nobody_call() {
     let callers = Callers::new();
     for body in ["nonsense".to_owned(), callback::seal(&CallbackMessage::default(), &strange())] {

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use queuebridge_demo::v1;
 use queuebridge_local::LoopbackOutbox;
 use queuebridge_proto::encryption::DataKey;
-use queuebridge_proto::v1::{Call, FinishedJob, GatherReport, Outcome, PayloadRef, State, outcome};
+use queuebridge_proto::v1::{
+    Call, Callback, CallbackMessage, FinishedJob, GatherReport, Origin, Outcome, PayloadRef, State,
+    callback, outcome,
+};
 use queuebridge_proto::{JobId, envelope};
 use queuebridge_store::dynamodb::{DynamoResultStore, create_table};
 use queuebridge_store::encryption::{
@@ -16,7 +19,7 @@ use queuebridge_store::encryption::{
 };
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::testing::{payloads, results, streams};
-use queuebridge_store::{Author, ResultStore, Seal, Stores};
+use queuebridge_store::{Author, ClaimRequest, End, Lapsed, ResultStore, Seal, Stores, Token};
 use queuebridge_tests::Emulator;
 use queuebridge_tests::emulator::unique;
 use queuebridge_worker::{
@@ -152,12 +155,21 @@ fn runner(worker: &Worker, master: &Arc<Moody>, role: Role, required: bool) -> A
 
 /// A job as a gateway with encryption would send it, and how that gateway reads.
 async fn encrypted(worker: &Worker, master: &Arc<Moody>, answer: u32) -> (JobId, Delivery, Stores) {
+    encrypted_as(worker, master, answer, &Job::default()).await
+}
+
+async fn encrypted_as(
+    worker: &Worker,
+    master: &Arc<Moody>,
+    answer: u32,
+    job: &Job,
+) -> (JobId, Delivery, Stores) {
     let request = v1::EchoRequest {
         payload: Bytes::from_static(b"canary"),
         response_bytes: answer,
         ..Default::default()
     };
-    let (id, plain) = worker.job("Echo", &request, &Job::default());
+    let (id, plain) = worker.job("Echo", &request, job);
     let call: Call = envelope::open(&plain.body, &worker.keys).unwrap();
     let encryption = Encryption::new(vec![master.clone()], Writes::Own, true);
     let body = Seal::new(worker.keys.clone(), Some(encryption.clone())).seal(&call).await.unwrap();
@@ -242,6 +254,52 @@ async fn where_encryption_is_required_a_plain_job_is_parked_unrun() {
     assert!(worker.store.get(&id, START).await.unwrap().is_some());
 }
 
+fn to(url: &str) -> Option<Callback> {
+    Some(Callback { target: Some(callback::Target::WebhookUrl(url.into())) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_to_tell_rests_encrypted_too() {
+    let (worker, master) = (Worker::new(), moody());
+    let job = Job { callback: to("https://a.example/secret"), ..Job::default() };
+    let (id, delivery, stores) = encrypted_as(&worker, &master, 0, &job).await;
+    assert_eq!(verdict(&runner(&worker, &master, Role::Jobs, true), &delivery).await, Verdict::Ack);
+    let rests = worker.store.get(&id, START).await.unwrap().unwrap().origin.unwrap();
+    assert!(rests.encrypted.is_some());
+    assert_eq!(rests, Origin { encrypted: rests.encrypted.clone(), ..Origin::default() });
+    let read = stores.results.get(&id, START).await.unwrap().unwrap().origin.unwrap();
+    assert_eq!(read.callback, job.callback);
+    // In the place of another job's it is none.
+    let (other, _) = worker.job("Echo", &v1::EchoRequest::default(), &Job::default());
+    let claim = ClaimRequest::new("/m", Token::random(), START, Lapsed::Take).with_origin(rests);
+    worker.store.claim(&other, claim, START).await.unwrap();
+    assert!(stores.results.get(&other, START).await.is_err());
+}
+
+/// Whoever can write the table is not told what they cannot read there.
+#[tokio::test(start_paused = true)]
+async fn a_callback_in_the_clear_is_not_that_of_an_encrypted_job() {
+    for own in [None, to("https://owner.example/")] {
+        let (worker, master) = (Worker::new(), moody());
+        let job = Job { callback: own.clone(), ..Job::default() };
+        let (id, delivery, _) = encrypted_as(&worker, &master, 0, &job).await;
+        let forged = Origin { callback: to("https://thief.example/"), ..Origin::default() };
+        let claim = ClaimRequest::new("/m", Token::random(), START, Lapsed::Take);
+        worker.store.claim(&id, claim.with_origin(forged), START).await.unwrap();
+        let runner = runner(&worker, &master, Role::Jobs, true);
+        assert_eq!(verdict(&runner, &delivery).await, Verdict::Ack);
+        assert_eq!(worker.record(&id).await.unwrap().state, State::Succeeded);
+        let told = worker.callbacks.receive_batch(9, std::time::Duration::ZERO).await.unwrap();
+        assert_eq!(told.len(), usize::from(own.is_some()));
+        let encryption = Encryption::new(vec![master.clone()], Writes::Opened, true);
+        let seal = Seal::new(worker.keys.clone(), Some(encryption));
+        for message in told {
+            let message: CallbackMessage = seal.open(&message.body).await.unwrap();
+            assert_eq!(message.callback, own);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_outcome_is_not_that_of_another_job() {
     let (worker, master) = (Worker::new(), moody());
@@ -252,7 +310,7 @@ async fn an_outcome_is_not_that_of_another_job() {
     // Whoever can write the table puts it into the record of a job of theirs.
     let (other, _) = worker.job("Echo", &v1::EchoRequest::default(), &Job::default());
     let (state, outcome) = (State::Succeeded, record.outcome.unwrap());
-    let put = worker.store.complete(&other, "", Author::Unclaimed, state, outcome, START);
+    let put = worker.store.complete(&other, "", Author::Unclaimed, End::new(state, outcome), START);
     put.await.unwrap();
     assert!(stores.results.get(&id, START).await.is_ok());
     let swapped = stores.results.get(&other, START).await.unwrap_err();
@@ -282,7 +340,8 @@ async fn a_forged_outcome_does_not_lead_to_what_is_encrypted_for_another_job() {
     ] {
         let (own, _) = worker.job("Echo", &v1::EchoRequest::default(), &Job::default());
         let (author, state) = (Author::Unclaimed, State::Succeeded);
-        worker.store.complete(&own, "", author, state, outcome, START).await.unwrap();
+        let end = End::new(state, outcome);
+        worker.store.complete(&own, "", author, end, START).await.unwrap();
         assert_eq!(stores.results.get(&own, START).await.is_ok(), taken);
     }
 }

@@ -6,14 +6,15 @@ use bytes::Bytes;
 use prost::Message;
 use queuebridge_proto::encryption::DataKey;
 use queuebridge_proto::job_id::Claims;
+use queuebridge_proto::resubmit::{self, Bound};
 use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::metadatum::Value;
 use queuebridge_proto::v1::{
     Addressee, Announcement, Announcements, AttemptRules, Call, Callback, CallbackMessage,
     FinishedJob, GatherPlan, GatherReport, GatherRule, Guarantee, LateBranches, Membership,
-    Metadatum, Outcome, PayloadRef, PlannedBranch, State, TraceContext, WrappedKey, callback,
-    callback_message, outcome,
+    Metadatum, Origin, Outcome, PayloadRef, PlannedBranch, State, TraceContext, WrappedKey,
+    callback, callback_message, outcome,
 };
 use queuebridge_proto::{JobId, Keyring, UnixMillis, envelope, reply};
 use std::time::Duration;
@@ -36,6 +37,8 @@ const GATHER_IDS: &str = include_str!("../../fixtures/wire/v1/ids/gather_ids.txt
 const ENVELOPE_TOPIC: &str = include_str!("../../fixtures/wire/v1/envelope_topic.txt");
 const ENVELOPE_BRANCH: &str = include_str!("../../fixtures/wire/v1/envelope_branch.txt");
 const OUTCOME_GATHER: &str = include_str!("../../fixtures/wire/v1/outcome_gather.txt");
+const RESUBMIT_TOKEN: &str = include_str!("../../fixtures/wire/v1/ids/resubmit_token.txt");
+const ORIGIN: &str = include_str!("../../fixtures/wire/v1/origin.txt");
 const OUTCOME_ERROR: &str = include_str!("../../fixtures/wire/v1/outcome_error.txt");
 
 fn keys() -> Keyring {
@@ -134,6 +137,26 @@ fn job_ids_with_a_reply_shard() {
     assert_eq!(job_id_on(Some(5)).to_string(), JOB_ID_ANNOUNCED.trim());
     let id = JobId::verify(JOB_ID_ANNOUNCED.trim(), "acme", &keys()).unwrap();
     assert_eq!((id.reply_shard(), id.at_least_once()), (Some(5), false));
+}
+
+#[test]
+fn resubmit_tokens() {
+    let bound = Bound { tenant: "acme", owner: &[0xaa; 16], digest: &[0xdd; 32] };
+    assert_eq!(resubmit::token(&job_id(), &bound, &keys()), RESUBMIT_TOKEN.trim());
+    assert_eq!(resubmit::verify(RESUBMIT_TOKEN.trim(), &bound, &keys()), Some(job_id()));
+}
+
+#[test]
+fn origins() {
+    let target = Some(callback::Target::WebhookUrl("https://example.com/hook".into()));
+    let origin = Origin {
+        callback: Some(Callback { target }),
+        membership: Some(Box::new(membership())),
+        request_key: reference().key,
+        ..Origin::default()
+    };
+    assert_eq!(STANDARD.encode(origin.encode_to_vec()), ORIGIN.trim());
+    assert_eq!(Origin::decode(&STANDARD.decode(ORIGIN.trim()).unwrap()[..]).unwrap(), origin);
 }
 
 fn gather_id() -> JobId {

@@ -4,6 +4,7 @@ mod aws;
 mod bench;
 mod callbacks;
 mod chaos;
+mod copies;
 mod doors;
 mod encryption;
 mod endpoint;

@@ -6,7 +6,7 @@ use queuebridge_proto::EnvelopeError::UnknownKey;
 use queuebridge_proto::v1::{LeasePolicy, State};
 use queuebridge_proto::{JobId, Keyring};
 use queuebridge_store::testing::Fault;
-use queuebridge_store::{Lapsed, ResultStore, Token};
+use queuebridge_store::{ClaimRequest, Lapsed, ResultStore, Token};
 use queuebridge_worker::{Delivery, Reason, Verdict, batch};
 use std::time::Duration;
 use tokio::time::advance;
@@ -24,7 +24,8 @@ async fn dead_letter(worker: &Worker, delivery: &Delivery) -> Verdict {
 async fn lose_a_worker(worker: &Worker, id: &JobId) {
     let now = worker.clock.now();
     let lease = now.plus(SECOND);
-    worker.store.claim(id, "/m", Token::random(), lease, Lapsed::Take, now).await.unwrap();
+    let request = ClaimRequest::new("/m", Token::random(), lease, Lapsed::Take);
+    worker.store.claim(id, request, now).await.unwrap();
     advance(SECOND * 2).await;
 }
 
@@ -98,7 +99,8 @@ async fn a_dead_letter_never_ends_what_succeeded_or_may_still_succeed() {
     let (id, delivery) = worker.job("Append", &append("late"), &Job::default());
     let now = worker.clock.now();
     let lease = now.plus(SECOND * 30);
-    worker.store.claim(&id, "/m", Token::random(), lease, Lapsed::Take, now).await.unwrap();
+    let request = ClaimRequest::new("/m", Token::random(), lease, Lapsed::Take);
+    worker.store.claim(&id, request, now).await.unwrap();
     let after = redelivered(&dead_letter(&worker, &delivery).await, Reason::Held);
     assert_eq!(after, SECOND * 30, "when the lease ends");
     advance(SECOND * 31).await;

@@ -28,7 +28,8 @@ use queuebridge_proto::v1::{
 use queuebridge_store::memory::MemoryResultStore;
 use queuebridge_store::testing::Fault;
 use queuebridge_store::{
-    Claim, Gathers, Lapsed, PayloadError, PayloadStore, PayloadStream, ResultStore, Token,
+    Claim, ClaimRequest, Gathers, Lapsed, PayloadError, PayloadStore, PayloadStream, ResultStore,
+    Token,
 };
 use queuebridge_worker::outbox::NoOutbox;
 use queuebridge_worker::{Reason, Runner, RunnerSettings, Verdict, batch};
@@ -413,7 +414,8 @@ async fn the_claim_is_kept_while_a_large_answer_is_stored() {
         tokio::time::sleep(lease * 5).await;
         let now = worker.clock.now();
         let until = now.plus(lease);
-        worker.store.claim(&id, "/m", Token::random(), until, Lapsed::Take, now).await.unwrap()
+        let request = ClaimRequest::new("/m", Token::random(), until, Lapsed::Take);
+        worker.store.claim(&id, request, now).await.unwrap().claim
     };
     let stop = CancellationToken::new();
     let run = batch::run(&runner, vec![delivery], None, &stop);

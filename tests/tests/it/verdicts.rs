@@ -8,7 +8,7 @@ use queuebridge_proto::v1::call::Payload;
 use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{Guarantee, PayloadRef, State};
 use queuebridge_store::testing::Fault;
-use queuebridge_store::{Cancelled, Lane, Lapsed, ResultStore, StreamStore, Token};
+use queuebridge_store::{Cancelled, ClaimRequest, Lane, Lapsed, ResultStore, StreamStore, Token};
 use queuebridge_worker::{Reason, RunnerSettings, Verdict};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
@@ -105,7 +105,8 @@ async fn more_claims_than_attempts_mean_that_workers_died() {
     for _ in 0..2 {
         let now = worker.clock.now();
         let lease = now.plus(Duration::from_secs(1));
-        worker.store.claim(&id, "/m", Token::random(), lease, Lapsed::Take, now).await.unwrap();
+        let request = ClaimRequest::new("/m", Token::random(), lease, Lapsed::Take);
+        worker.store.claim(&id, request, now).await.unwrap();
         advance(Duration::from_secs(2)).await;
     }
     assert_eq!(worker.run(&delivery).await, Verdict::Ack);
@@ -190,11 +191,8 @@ async fn the_claim_is_kept_while_the_job_runs() {
     let rival = async {
         tokio::time::sleep(lease * 5).await;
         let now = worker.clock.now();
-        worker
-            .store
-            .claim(&id, "/m", Token::random(), now.plus(lease), Lapsed::Take, now)
-            .await
-            .unwrap()
+        let request = ClaimRequest::new("/m", Token::random(), now.plus(lease), Lapsed::Take);
+        worker.store.claim(&id, request, now).await.unwrap().claim
     };
     let (verdict, rival) = tokio::join!(worker.run(&delivery), rival);
     assert!(matches!(rival, queuebridge_store::Claim::HeldUntil(_)), "{rival:?}");

@@ -93,9 +93,21 @@ impl Work<'_> {
                 return Verdict::redeliver(BACKOFF, Reason::StoreUnavailable);
             }
         };
+        let named = self.message.callback.as_ref();
+        // What a later copy of the job's message names does not count.
+        let callback = match &record.origin {
+            Some(origin) if origin.callback.as_ref() != named => {
+                tracing::warn!(job = %self.id, "a callback is not the one that the job began with");
+                match origin.callback.clone() {
+                    Some(callback) => Some(callback),
+                    None => return Verdict::Ack,
+                }
+            }
+            _ => named.cloned(),
+        };
         let (method, tenant) = (&self.message.method, &self.message.tenant);
         let event = Event::new(&self.id, method, tenant, record);
-        let target = self.message.callback.as_ref().and_then(|callback| callback.target.as_ref());
+        let target = callback.as_ref().and_then(|callback| callback.target.as_ref());
         let Some(target) = target else { return self.park(park::reason::CALLBACK_FAILED).await };
         match sender.send(target, &event, self.now()).await {
             Sent::Done => {

@@ -9,7 +9,7 @@ use queuebridge_proto::outcome;
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{Announcement, FinishedJob, State};
 use queuebridge_store::gather::Cause;
-use queuebridge_store::{Author, Completed, StoreError};
+use queuebridge_store::{Author, Completed, End, StoreError};
 use std::time::Duration;
 
 /// The pause of a timer that came before its time: clocks differ by little.
@@ -50,8 +50,8 @@ async fn find(work: &Work<'_>) -> Result<Found, StoreError> {
     if let Some(record) = store.get(&work.id, now).await?.filter(|record| record.is_terminal()) {
         return Ok(by(record.state));
     }
-    let (method, end) = (work.message.method.as_str(), outcome::expired());
-    match store.complete(&work.id, method, Author::Expiry, State::Expired, end, now).await? {
+    let end = End::new(State::Expired, outcome::expired());
+    match store.complete(&work.id, &work.message.method, Author::Expiry, end, now).await? {
         Completed::Stored => {
             announce(work).await;
             Ok(Found::Expired)

@@ -49,10 +49,20 @@ impl Claims {
             return Err(refusal::no_tenant().claiming(self.subject()));
         }
         if !config.tenant.may_be(tenant) {
-            return Err(refusal::foreign_tenant());
+            return Err(refusal::foreign_tenant().claiming(self.subject()));
         }
         let roles = self.find(&config.roles_claim).map(words).unwrap_or_default();
-        Ok(Identity::new(tenant, self.subject(), Rights::of(&roles, grants)))
+        let identity = Identity::new(tenant, self.subject(), Rights::of(&roles, grants));
+        Ok(identity.known_as(self.principal()))
+    }
+
+    /// What nobody else's token says: issuers number their subjects each for itself. A token
+    /// without a subject is everybody's, and so is nobody's.
+    fn principal(&self) -> String {
+        match self.0.get("sub").and_then(Value::as_str) {
+            Some(subject) => format!("jwt:{}:{}:{subject}", self.iss().len(), self.iss()),
+            None => format!("jwt:{}", uuid::Uuid::new_v4()),
+        }
     }
 
     /// Who has the token, for logs.
@@ -102,6 +112,19 @@ mod tests {
         assert_eq!(words(&found("scope").unwrap()), ["jobs.read", "jobs.submit"]);
         assert_eq!(found("/a~1b/c").unwrap(), 1);
         assert!(found("/realm_access/none").is_none() && found("none").is_none());
+    }
+
+    #[test]
+    fn whoever_owns_jobs_is_a_subject_of_one_issuer() {
+        let principal = |text: &str| claims(text).principal();
+        let one = principal(r#"{"iss": "https://a", "sub": "x"}"#);
+        assert_eq!(one, principal(r#"{"iss": "https://a", "sub": "x"}"#));
+        assert_ne!(one, principal(r#"{"iss": "https://b", "sub": "x"}"#));
+        assert_ne!(one, principal(r#"{"iss": "https://a:x", "sub": ""}"#));
+        let long = |end: char| principal(&format!(r#"{{"sub": "{}{end}"}}"#, "s".repeat(200)));
+        assert_ne!(long('a'), long('b'));
+        let unnamed = r#"{"iss": "https://a"}"#;
+        assert_ne!(principal(unnamed), principal(unnamed));
     }
 
     #[test]

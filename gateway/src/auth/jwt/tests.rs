@@ -212,12 +212,12 @@ async fn an_issuer_names_its_own_tenants_and_no_other() {
     for tenant in ["shop", "acme2", "acm", "eu", "xeu-1", "ACME", "eu-*", "*"] {
         let token = login.token(&with("tenant", tenant));
         let refused = issuers.identify(&token).await.unwrap_err();
-        assert_eq!(refused.code(), Code::PermissionDenied, "{tenant}");
+        assert_eq!(refused.status.code(), Code::PermissionDenied, "{tenant}");
         assert_eq!(reason_of(&refused), reason::NO_TENANT, "{tenant}");
         assert!(issuers.seen(&token).is_none(), "{tenant}");
     }
     let refused = issuers.identify(&login.token(&with("tenant", "shop"))).await.unwrap_err();
-    assert!(refused.message().contains("issuer may not name"), "{refused}");
+    assert!(refused.status.message().contains("issuer may not name"), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,11 @@ impl Arrow {
         self
     }
 
+    /// Sets an attribute unless it is there.
+    pub(super) fn set_once(self, name: &str, value: AttributeValue) -> Self {
+        self.set_to(&format!("#{name} = if_not_exists(#{name}, :{name})")).with(name, value)
+    }
+
     /// Counts an attribute up, from 0.
     pub(super) fn add_one(self, name: &str) -> Self {
         self.set_to(&format!("#{name} = if_not_exists(#{name}, :zero) + :one"))
@@ -95,8 +100,7 @@ impl Arrow {
         if method.is_empty() {
             return arrow;
         }
-        let method = AttributeValue::S(method.to_owned());
-        arrow.set_to("#method = if_not_exists(#method, :method)").with("method", method)
+        arrow.set_once("method", AttributeValue::S(method.to_owned()))
     }
 
     /// Takes the arrow, and returns the new item (empty if silent); or, if it was refused, the

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use prost::Message;
 use queuebridge_proto::UnixMillis;
-use queuebridge_proto::v1::{Outcome, State};
+use queuebridge_proto::v1::{Origin, Outcome, State};
 use std::collections::HashMap;
 use std::str::FromStr;
 
@@ -55,6 +55,7 @@ pub(super) fn record(item: &Item) -> Result<Record, StoreError> {
     };
     let progress = find_bytes(item, "progress")?.map(decode).transpose()?;
     let outcome = find_bytes(item, "outcome")?.map(decode::<Outcome>).transpose()?;
+    let origin = find_bytes(item, "origin")?.map(decode::<Origin>).transpose()?;
     Ok(Record {
         method: find_text(item, "method")?.unwrap_or_default().to_owned(),
         state: state.ok_or_else(|| foreign("state"))?,
@@ -66,6 +67,7 @@ pub(super) fn record(item: &Item) -> Result<Record, StoreError> {
         cancel_requested: find_flag(item, "cancel")?,
         progress,
         outcome,
+        origin,
     })
 }
 
@@ -122,6 +124,7 @@ mod tests {
             ("token", bytes(b"short")),
             ("lease", AttributeValue::N("-1".into())),
             ("outcome", bytes(b"\xff")),
+            ("origin", bytes(b"\xff")),
             ("cancel", number(1)),
         ] {
             let mut item = good();

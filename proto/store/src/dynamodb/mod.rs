@@ -22,7 +22,8 @@ pub use table::create_table;
 
 use crate::record::{Record, Token};
 use crate::result::{
-    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
+    Author, Cancelled, Claim, ClaimRequest, Claimed, Completed, Deleted, End, Lapsed, Lease,
+    Renewed, ResultStore, StoreError,
 };
 use crate::rules;
 use arrow::{Arrow, job_key};
@@ -31,7 +32,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::AttributeValue;
 use item::Item;
-use queuebridge_proto::v1::{Outcome, Progress, State};
+use queuebridge_proto::v1::{Progress, State};
 use queuebridge_proto::{JobId, UnixMillis, outcome};
 use std::time::Duration;
 
@@ -92,16 +93,21 @@ impl DynamoResultStore {
         condition: &'static str,
         job: &JobId,
         method: &str,
-        (state, outcome): (State, &Outcome),
+        end: &End,
         now: UnixMillis,
     ) -> Arrow {
-        let completed_at = rules::completed_at(job, state, now);
-        self.arrow(condition, job, method, Some(completed_at))
-            .set("state", item::number(state as u64))
+        let completed_at = rules::completed_at(job, end.state, now);
+        let arrow = self
+            .arrow(condition, job, method, Some(completed_at))
+            .set("state", item::number(end.state as u64))
             .set("completed", item::time(completed_at))
-            .set("outcome", item::message(outcome))
+            .set("outcome", item::message(&end.outcome))
             .remove(&["token", "lease"])
-            .silent()
+            .silent();
+        match &end.origin {
+            Some(origin) => arrow.set_once("origin", item::message(origin)),
+            None => arrow,
+        }
     }
 }
 
@@ -110,12 +116,14 @@ impl ResultStore for DynamoResultStore {
     async fn claim(
         &self,
         job: &JobId,
-        method: &str,
-        token: Token,
-        lease_until: UnixMillis,
-        lapsed: Lapsed,
+        request: ClaimRequest<'_>,
         now: UnixMillis,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<Claimed, StoreError> {
+        let ClaimRequest { method, token, lease_until, lapsed, ref origin } = request;
+        let granted = |written: &Item| {
+            let Record { attempt, origin, .. } = item::record(written)?;
+            Ok(Claimed { claim: Claim::Granted { attempt }, origin })
+        };
         let claimable = match lapsed {
             // (no record) | ACCEPTED ──────────────▶ RUNNING
             // RUNNING, lapsed, of another attempt ─▶ RUNNING
@@ -136,17 +144,16 @@ impl ResultStore for DynamoResultStore {
                 .set("lease", item::time(lease_until))
                 .set_to("#state = :running")
                 .set_to("#started = :now")
+                .set_once("origin", item::message(origin))
                 .add_one("attempt");
             let mut found = match grant.write(self, job_key(job)).await? {
-                Ok(written) => {
-                    return Ok(Claim::Granted { attempt: item::record(&written)?.attempt });
-                }
+                Ok(written) => return granted(&written),
                 Err(found) => found,
             };
             if found.token != Some(token) {
-                match rules::claim(&mut found, method, token, lease_until, lapsed, now) {
+                match rules::claim(&mut found, &request, now) {
                     Claim::Granted { .. } => continue,
-                    refused => return Ok(refused),
+                    claim => return Ok(Claimed { claim, origin: found.origin }),
                 }
             }
             // A repeat of this very claim.
@@ -155,8 +162,8 @@ impl ResultStore for DynamoResultStore {
                 .with("running", item::number(State::Running as u64))
                 .with("token", item::token(token))
                 .set("lease", item::time(lease_until));
-            if repeat.write(self, job_key(job)).await?.is_ok() {
-                return Ok(Claim::Granted { attempt: found.attempt });
+            if let Ok(written) = repeat.write(self, job_key(job)).await? {
+                return granted(&written);
             }
         }
         Err(restless())
@@ -200,27 +207,25 @@ impl ResultStore for DynamoResultStore {
         job: &JobId,
         method: &str,
         author: Author,
-        state: State,
-        outcome: Outcome,
+        end: End,
         now: UnixMillis,
     ) -> Result<Completed, StoreError> {
-        rules::require_terminal(state)?;
-        if let Some(refused) = rules::refused_by_time(job, author, state, now) {
+        rules::require_terminal(end.state)?;
+        if let Some(refused) = rules::refused_by_time(job, author, end.state, now) {
             let finished = self.read(job).await?.is_some_and(|record| record.is_terminal());
             return Ok(if finished { Completed::AlreadyFinished } else { refused });
         }
-        let end = (state, &outcome);
         let running = item::number(State::Running as u64);
         let accepted = item::number(State::Accepted as u64);
         let arrow = match author {
             // RUNNING, mine ──▶ terminal
             Author::Claim(token) => self
-                .end(MINE, job, method, end, now)
+                .end(MINE, job, method, &end, now)
                 .with("running", running)
                 .with("token", item::token(token)),
             // (no record) | ACCEPTED | RUNNING, lapsed ──▶ terminal
             Author::Unclaimed => self
-                .end(FREE, job, method, end, now)
+                .end(FREE, job, method, &end, now)
                 .with("accepted", accepted)
                 .with("running", running)
                 .with("now", item::time(now)),
@@ -230,7 +235,7 @@ impl ResultStore for DynamoResultStore {
                     "attribute_not_exists(pk) OR #state IN (:accepted, :running)",
                     job,
                     method,
-                    end,
+                    &end,
                     now,
                 )
                 .with("accepted", accepted)
@@ -238,13 +243,10 @@ impl ResultStore for DynamoResultStore {
         };
         match arrow.write(self, job_key(job)).await? {
             Ok(_) => Ok(Completed::Stored),
-            Err(mut found) => {
-                let end = (state, Outcome::default());
-                match rules::complete(&mut found, job, method, author, end, now) {
-                    Completed::Stored => Err(restless()),
-                    refused => Ok(refused),
-                }
-            }
+            Err(mut found) => match rules::complete(&mut found, job, method, author, end, now) {
+                Completed::Stored => Err(restless()),
+                refused => Ok(refused),
+            },
         }
     }
 
@@ -255,15 +257,15 @@ impl ResultStore for DynamoResultStore {
 
     async fn cancel(&self, job: &JobId, now: UnixMillis) -> Result<Cancelled, StoreError> {
         if rules::past_expiry(job, now) {
-            let end = outcome::expired();
-            self.complete(job, "", Author::Expiry, State::Expired, end, now).await?;
+            let end = End::new(State::Expired, outcome::expired());
+            self.complete(job, "", Author::Expiry, end, now).await?;
             return Ok(Cancelled::AlreadyFinished);
         }
-        let end = outcome::cancelled();
+        let end = End::new(State::Cancelled, outcome::cancelled());
         for _ in 0..ROUNDS {
             // (no record) | ACCEPTED | RUNNING, lapsed ──▶ CANCELLED
             let never = self
-                .end(FREE, job, "", (State::Cancelled, &end), now)
+                .end(FREE, job, "", &end, now)
                 .with("accepted", item::number(State::Accepted as u64))
                 .with("running", item::number(State::Running as u64))
                 .with("now", item::time(now));

@@ -5,7 +5,7 @@ use super::item::{self, foreign};
 use super::{DynamoResultStore, restless};
 use crate::result::StoreError;
 use crate::rules;
-use crate::submission::{Accepted, RequestKey, SubmissionStore};
+use crate::submission::{Accepted, NewSubmission, RequestKey, SubmissionStore};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use item::Item;
@@ -17,16 +17,17 @@ impl SubmissionStore for DynamoResultStore {
     async fn accept(
         &self,
         key: &RequestKey,
-        job: &JobId,
-        digest: &[u8; 32],
+        submission: NewSubmission<'_>,
         now: UnixMillis,
     ) -> Result<Accepted, StoreError> {
+        let NewSubmission { job, digest, owner } = submission;
         let until = rules::request_key_until(job, self.copies_survive);
         // (no item) | over, and not yet deleted ──▶ this job's
         let first = Arrow::new("attribute_not_exists(pk) OR #until <= :now")
             .with("now", item::time(now))
             .set("job", AttributeValue::S(job.to_string()))
             .set("digest", item::bytes(digest))
+            .set("owner", item::bytes(owner))
             .set("published", item::flag(false))
             .set("until", item::time(until))
             .set("ttl", item::number(until.ceil_secs()));
@@ -61,9 +62,11 @@ impl SubmissionStore for DynamoResultStore {
 fn existing(item: &Item) -> Result<Accepted, StoreError> {
     let job = item::find_text(item, "job")?.and_then(|text| JobId::parse_trusted(text).ok());
     let digest = item::find_bytes(item, "digest")?.and_then(|bytes| bytes.try_into().ok());
+    let owner = item::find_bytes(item, "owner")?.map(TryInto::try_into).transpose();
     Ok(Accepted::Existing {
         job: job.ok_or_else(|| foreign("job"))?,
         digest: digest.ok_or_else(|| foreign("digest"))?,
+        owner: owner.map_err(|_| foreign("owner"))?,
         published: item::find_flag(item, "published")?,
     })
 }

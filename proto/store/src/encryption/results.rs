@@ -1,13 +1,14 @@
-//! Records whose outcomes and progress cannot be read in the table.
+//! Records whose outcomes, progress and callbacks cannot be read in the table.
 
 use super::{EncryptedStore, KeyError};
 use crate::record::{Record, Token};
 use crate::result::{
-    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
+    Author, Cancelled, ClaimRequest, Claimed, Completed, Deleted, End, Lease, Renewed, ResultStore,
+    StoreError,
 };
 use async_trait::async_trait;
 use queuebridge_proto::encryption::Context;
-use queuebridge_proto::v1::{Outcome, Progress, State, outcome};
+use queuebridge_proto::v1::{Origin, Outcome, Progress, outcome};
 use queuebridge_proto::{JobId, UnixMillis};
 
 /// Without its key a record is as good as in a store that cannot be reached.
@@ -32,18 +33,49 @@ pub(super) fn forged() -> StoreError {
     StoreError("what is not encrypted leads to something that is".to_owned())
 }
 
+impl<S: ?Sized> EncryptedStore<S> {
+    /// An origin as it rests. Only the callback is worth hiding: its URL may hold a secret.
+    async fn sealed(&self, job: &JobId, origin: Origin) -> Result<Origin, StoreError> {
+        if origin.callback.is_none() {
+            return Ok(origin);
+        }
+        let sealed = self.encryption.encrypt(&of_job("origin", job), &origin).await;
+        Ok(match sealed.map_err(unreadable)? {
+            Some(sealed) => Origin { encrypted: Some(sealed), ..Origin::default() },
+            None => origin,
+        })
+    }
+
+    /// An origin as it was sealed. One that names a callback in the clear, where we would
+    /// have encrypted it, may be of somebody who wants to be told what they cannot read: it
+    /// is none, and the message itself counts, which is authentic.
+    async fn opened(
+        &self,
+        job: &JobId,
+        origin: Option<Origin>,
+    ) -> Result<Option<Origin>, StoreError> {
+        let Some(origin) = origin else { return Ok(None) };
+        if let Some(sealed) = &origin.encrypted {
+            let opened = self.encryption.decrypt(&of_job("origin", job), sealed).await;
+            return opened.map(Some).map_err(unreadable);
+        }
+        let hides = self.encryption.current().await.map_err(unreadable)?.is_some();
+        Ok(Some(origin).filter(|origin| origin.callback.is_none() || !hides))
+    }
+}
+
 #[async_trait]
 impl<S: ResultStore + ?Sized> ResultStore for EncryptedStore<S> {
     async fn claim(
         &self,
         job: &JobId,
-        method: &str,
-        token: Token,
-        lease_until: UnixMillis,
-        lapsed: Lapsed,
+        request: ClaimRequest<'_>,
         now: UnixMillis,
-    ) -> Result<Claim, StoreError> {
-        self.inner.claim(job, method, token, lease_until, lapsed, now).await
+    ) -> Result<Claimed, StoreError> {
+        let origin = self.sealed(job, request.origin.clone()).await?;
+        let Claimed { claim, origin } =
+            self.inner.claim(job, request.with_origin(origin), now).await?;
+        Ok(Claimed { claim, origin: self.opened(job, origin).await? })
     }
 
     async fn renew(
@@ -76,17 +108,21 @@ impl<S: ResultStore + ?Sized> ResultStore for EncryptedStore<S> {
         job: &JobId,
         method: &str,
         author: Author,
-        state: State,
-        outcome: Outcome,
+        end: End,
         now: UnixMillis,
     ) -> Result<Completed, StoreError> {
+        let End { state, outcome, origin } = end;
+        let origin = match origin {
+            Some(origin) => Some(self.sealed(job, origin).await?),
+            None => None,
+        };
         let encrypted =
             self.encryption.encrypt(&of_job("outcome", job), &outcome).await.map_err(unreadable)?;
         let outcome = match encrypted {
             Some(sealed) => Outcome { encrypted: Some(sealed), ..Outcome::default() },
             None => outcome,
         };
-        self.inner.complete(job, method, author, state, outcome, now).await
+        self.inner.complete(job, method, author, End { state, outcome, origin }, now).await
     }
 
     async fn get(&self, job: &JobId, now: UnixMillis) -> Result<Option<Record>, StoreError> {
@@ -109,6 +145,7 @@ impl<S: ResultStore + ?Sized> ResultStore for EncryptedStore<S> {
                 .map_err(unreadable)?;
             record.progress = Some(progress);
         }
+        record.origin = self.opened(job, record.origin.take()).await?;
         Ok(Some(record))
     }
 

@@ -10,7 +10,7 @@ use super::{GatherStore, TALLY, Tally, outcome};
 use crate::RECORD_BYTES;
 use crate::payload::PayloadStore;
 use crate::record::{Record, is_terminal};
-use crate::result::{Author, Completed, ResultStore, StoreError};
+use crate::result::{Author, Completed, End, ResultStore, StoreError};
 use crate::rules;
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -140,7 +140,8 @@ impl Gathers {
             // that ends now changes it any more.
             self.cancel_rest(id, &stored, now).await?;
         }
-        match self.results.complete(id, &method, author, state, outcome, now).await? {
+        let end = End::new(state, outcome);
+        match self.results.complete(id, &method, author, end, now).await? {
             Completed::Stored => Ok(Some(stored)),
             Completed::AlreadyFinished => self.results.get(id, now).await,
             Completed::Lost | Completed::PastExpiry => Ok(None),
@@ -244,8 +245,8 @@ impl Gathers {
         let open: Vec<(String, JobId)> =
             open.map(|((branch, id), _)| (branch.method.clone(), id)).collect();
         let expire = |(method, id): (String, JobId)| async move {
-            let (author, end) = (Author::Expiry, outcomes::expired());
-            self.results.complete(&id, &method, author, State::Expired, end, now).await
+            let end = End::new(State::Expired, outcomes::expired());
+            self.results.complete(&id, &method, Author::Expiry, end, now).await
         };
         let ends = stream::iter(open).map(expire).buffer_unordered(READS);
         ends.try_for_each(|_| ready(Ok(()))).await

@@ -8,11 +8,12 @@ use super::streams::Shard;
 use super::submissions::Keys;
 use crate::record::{Record, Token};
 use crate::result::{
-    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
+    Author, Cancelled, ClaimRequest, Claimed, Completed, Deleted, End, Lease, Renewed, ResultStore,
+    StoreError,
 };
 use crate::rules;
 use async_trait::async_trait;
-use queuebridge_proto::v1::{Outcome, Progress, State};
+use queuebridge_proto::v1::{Progress, State};
 use queuebridge_proto::{JobId, UnixMillis};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -139,14 +140,12 @@ impl ResultStore for MemoryResultStore {
     async fn claim(
         &self,
         job: &JobId,
-        method: &str,
-        token: Token,
-        lease_until: UnixMillis,
-        lapsed: Lapsed,
+        request: ClaimRequest<'_>,
         now: UnixMillis,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<Claimed, StoreError> {
         Ok(self.apply(job, now, |record| {
-            rules::claim(record, method, token, lease_until, lapsed, now)
+            let claim = rules::claim(record, &request, now);
+            Claimed { claim, origin: record.origin.clone() }
         }))
     }
 
@@ -166,12 +165,10 @@ impl ResultStore for MemoryResultStore {
         job: &JobId,
         method: &str,
         author: Author,
-        state: State,
-        outcome: Outcome,
+        end: End,
         now: UnixMillis,
     ) -> Result<Completed, StoreError> {
-        rules::require_terminal(state)?;
-        let end = (state, outcome);
+        rules::require_terminal(end.state)?;
         Ok(self.apply(job, now, |record| rules::complete(record, job, method, author, end, now)))
     }
 

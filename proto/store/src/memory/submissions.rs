@@ -5,7 +5,7 @@ use super::lock;
 use super::results::{MemoryResultStore, SHARDS};
 use crate::result::StoreError;
 use crate::rules;
-use crate::submission::{Accepted, RequestKey, SubmissionStore};
+use crate::submission::{Accepted, NewSubmission, Owner, RequestKey, SubmissionStore};
 use async_trait::async_trait;
 use queuebridge_proto::{JobId, UnixMillis};
 use std::collections::HashMap;
@@ -21,8 +21,16 @@ pub(super) struct Keys {
 struct Submission {
     job: JobId,
     digest: [u8; 32],
+    owner: Owner,
     published: bool,
     until: UnixMillis,
+}
+
+impl Submission {
+    fn existing(&self) -> Accepted {
+        let Self { job, digest, owner, published, .. } = *self;
+        Accepted::Existing { job, digest, owner: Some(owner), published }
+    }
 }
 
 impl Keys {
@@ -48,8 +56,7 @@ impl SubmissionStore for MemoryResultStore {
     async fn accept(
         &self,
         key: &RequestKey,
-        job: &JobId,
-        digest: &[u8; 32],
+        submission: NewSubmission<'_>,
         now: UnixMillis,
     ) -> Result<Accepted, StoreError> {
         let mut shard = lock(self.key_shard(key));
@@ -61,13 +68,13 @@ impl SubmissionStore for MemoryResultStore {
             None
         });
         if let Some(known) = submissions.get(key).filter(|known| known.until > now) {
-            let Submission { job, digest, published, .. } = *known;
-            return Ok(Accepted::Existing { job, digest, published });
+            return Ok(known.existing());
         }
+        let NewSubmission { job, digest, owner } = submission;
         let until = rules::request_key_until(job, self.copies_survive);
         agenda.add(until, *key);
-        submissions
-            .insert(*key, Submission { job: *job, digest: *digest, published: false, until });
+        let (job, digest, owner) = (*job, *digest, *owner);
+        submissions.insert(*key, Submission { job, digest, owner, published: false, until });
         Ok(Accepted::New)
     }
 
@@ -78,10 +85,7 @@ impl SubmissionStore for MemoryResultStore {
     ) -> Result<Option<Accepted>, StoreError> {
         let shard = lock(self.key_shard(key));
         let known = shard.submissions.get(key).filter(|known| known.until > now);
-        Ok(known.map(|known| {
-            let Submission { job, digest, published, .. } = *known;
-            Accepted::Existing { job, digest, published }
-        }))
+        Ok(known.map(Submission::existing))
     }
 
     async fn mark_published(&self, key: &RequestKey, now: UnixMillis) -> Result<(), StoreError> {

@@ -8,16 +8,15 @@ use crate::lease::{Acquired, LeaseStore};
 use crate::payload::{PayloadError, PayloadStore, PayloadStream};
 use crate::record::{Record, Token};
 use crate::result::{
-    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore, StoreError,
+    Author, Cancelled, ClaimRequest, Claimed, Completed, Deleted, End, Lease, Renewed, ResultStore,
+    StoreError,
 };
 use crate::stream::{Lane, StreamStore};
-use crate::submission::{Accepted, RequestKey, SubmissionStore};
+use crate::submission::{Accepted, NewSubmission, RequestKey, SubmissionStore};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use queuebridge_proto::v1::{
-    GatherPlan, Outcome, PayloadRef, Progress, State, StreamChunk, StreamMark,
-};
+use queuebridge_proto::v1::{GatherPlan, PayloadRef, Progress, StreamChunk, StreamMark};
 use queuebridge_proto::{JobId, UnixMillis};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,11 +125,10 @@ impl<S: SubmissionStore + ?Sized> SubmissionStore for Faulty<S> {
     async fn accept(
         &self,
         key: &RequestKey,
-        job: &JobId,
-        digest: &[u8; 32],
+        submission: NewSubmission<'_>,
         now: UnixMillis,
     ) -> Result<Accepted, StoreError> {
-        self.call(store_error, self.inner.accept(key, job, digest, now)).await
+        self.call(store_error, self.inner.accept(key, submission, now)).await
     }
 
     async fn find(
@@ -151,13 +149,10 @@ impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
     async fn claim(
         &self,
         job: &JobId,
-        method: &str,
-        token: Token,
-        lease_until: UnixMillis,
-        lapsed: Lapsed,
+        request: ClaimRequest<'_>,
         now: UnixMillis,
-    ) -> Result<Claim, StoreError> {
-        self.call(store_error, self.inner.claim(job, method, token, lease_until, lapsed, now)).await
+    ) -> Result<Claimed, StoreError> {
+        self.call(store_error, self.inner.claim(job, request, now)).await
     }
 
     async fn renew(
@@ -176,12 +171,10 @@ impl<S: ResultStore + ?Sized> ResultStore for Faulty<S> {
         job: &JobId,
         method: &str,
         author: Author,
-        state: State,
-        outcome: Outcome,
+        end: End,
         now: UnixMillis,
     ) -> Result<Completed, StoreError> {
-        let call = self.inner.complete(job, method, author, state, outcome, now);
-        self.call(store_error, call).await
+        self.call(store_error, self.inner.complete(job, method, author, end, now)).await
     }
 
     async fn get(&self, job: &JobId, now: UnixMillis) -> Result<Option<Record>, StoreError> {

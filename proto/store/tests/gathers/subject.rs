@@ -88,8 +88,8 @@ impl Subject {
             }
         };
         let id = branch_ids(&self.id, &self.plan)[branch];
-        let stored =
-            self.store.complete(&id, "", Author::Unclaimed, state, outcome, at).await.unwrap();
+        let end = queuebridge_store::End::new(state, outcome);
+        let stored = self.store.complete(&id, "", Author::Unclaimed, end, at).await.unwrap();
         assert_eq!(stored, Completed::Stored);
     }
 

@@ -130,12 +130,11 @@ fn large() -> SubmitRequest {
 /// Whether the request is still in the payload store.
 async fn is_kept(world: &World, job: &Job, request: &SubmitRequest) -> bool {
     let id = JobId::parse_trusted(&job.id).unwrap();
+    let sha256: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(&request.request).into();
     let stored = queuebridge_proto::v1::PayloadRef {
-        key: payload::request_key("t", &id),
+        key: payload::request_key("t", &id, &sha256),
         size: request.request.len() as u64,
-        sha256: bytes::Bytes::copy_from_slice(&<sha2::Sha256 as sha2::Digest>::digest(
-            &request.request,
-        )),
+        sha256: bytes::Bytes::copy_from_slice(&sha256),
         encrypted: false,
     };
     world.payloads.get(&stored).await.is_ok()

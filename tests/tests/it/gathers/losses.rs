@@ -39,7 +39,11 @@ impl Publisher for Ill {
     }
 }
 
-fn ill(which: &'static [usize], error: PublishError, takes: bool) -> (Plan, Arc<AtomicBool>) {
+pub(crate) fn ill(
+    which: &'static [usize],
+    error: PublishError,
+    takes: bool,
+) -> (Plan, Arc<AtomicBool>) {
     let flag = Arc::new(AtomicBool::new(true));
     let shared = flag.clone();
     let mut plan = Plan::new(Way::Queues, &THREE, need(2));
@@ -56,7 +60,7 @@ fn branch_refusal(job: &Job, index: usize) -> (Code, String) {
     refusal(branches(job)[index].job.as_ref().unwrap())
 }
 
-fn told(status: &Status) -> (Code, String) {
+pub(crate) fn told(status: &Status) -> (Code, String) {
     (status.code(), status.get_details_error_info().unwrap().reason)
 }
 
@@ -100,10 +104,11 @@ async fn what_nobody_knows_can_be_sent_again_and_no_branch_runs_twice() {
         let world = plan.build();
         let status = world.submit(plain()).await.unwrap_err();
         assert_eq!(told(&status), (Code::Unavailable, reason::PUBLISH_OUTCOME_UNKNOWN.into()));
-        let id = status.get_details_error_info().unwrap().metadata["job_id"].clone();
+        let facts = status.get_details_error_info().unwrap().metadata;
+        let (id, resubmit_token) = (facts["job_id"].clone(), facts["resubmit_token"].clone());
         world.work("a").await;
         flag.store(false, Ordering::Relaxed);
-        let again = SubmitRequest { job_id: id.clone(), ..plain() };
+        let again = SubmitRequest { resubmit_token, ..plain() };
         assert_eq!(world.submit(again).await.unwrap().id, id);
         for name in THREE {
             world.work(name).await;

@@ -163,3 +163,29 @@ async fn a_deleted_group_is_forgotten_with_its_jobs() {
         assert_eq!(world.get(id).await.unwrap_err().code(), Code::NotFound);
     }
 }
+
+/// Two jobs of one number are one job: that which was accepted first, with its own request.
+#[tokio::test(start_paused = true)]
+async fn a_large_request_does_not_replace_that_of_an_accepted_job() {
+    let large =
+        || -> Vec<u8> { (0..70_000).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect() };
+    let world = world();
+    let submit = async |id: &str, request: Vec<u8>| {
+        let mut jobs = jobs(1);
+        jobs[0].request = request.into();
+        let group = Group { id: id.into(), total: 1, ..Group::default() };
+        let request = SubmitBatchRequest { jobs, group: Some(group) };
+        world.service.submit_batch(world.asking(request)).await.unwrap().into_inner()
+    };
+    let (first, second) = (large(), large());
+    let response = submit("", first.clone()).await;
+    let group = response.group.clone().unwrap().id;
+    submit(&group, second.clone()).await;
+    assert_eq!(world.payloads.object_count(), 2);
+    work_all(&world).await;
+    assert!(world.script.was_called("0", &first) && !world.script.was_called("0", &second));
+    assert_eq!(world.get(&group).await.unwrap().state(), State::Succeeded);
+    // What is forgotten with the job is its own request.
+    world.delete(&accepted(&response)[0]).await.unwrap();
+    assert_eq!(world.payloads.object_count(), 1);
+}

@@ -6,6 +6,7 @@ mod late;
 mod losses;
 mod members;
 mod pages;
+mod resubmit;
 mod rules;
 mod scripted;
 mod simulation;

@@ -11,6 +11,7 @@ pub(super) async fn the_first_claim_is_attempt_one(s: Subject) {
         token: Some(token),
         lease_until: at(1000),
         started_at: Some(at(0)),
+        origin: Some(Origin::default()),
         ..Record::new(METHOD)
     };
     assert_eq!(record, expected);
@@ -86,13 +87,11 @@ pub(super) async fn without_a_lapse_it_makes_no_difference(s: Subject) {
 pub(super) async fn the_method_is_learned_once(s: Subject) {
     let job = job();
     let (first, second) = (Token::random(), Token::random());
-    s.store.claim(&job, "", first, at(10), Lapsed::Take, at(0)).await.unwrap();
+    let claim = |method, token, lease| ClaimRequest::new(method, token, at(lease), Lapsed::Take);
+    s.claim_as(&job, claim("", first, 10), 0).await;
     assert_eq!(s.get(&job, 1).await.method, "");
-    s.store.claim(&job, METHOD, second, at(20), Lapsed::Take, at(10)).await.unwrap();
+    s.claim_as(&job, claim(METHOD, second, 20), 10).await;
     assert_eq!(s.get(&job, 11).await.method, METHOD);
-    s.store
-        .claim(&job, "/other.Service/Method", first, at(30), Lapsed::Take, at(20))
-        .await
-        .unwrap();
+    s.claim_as(&job, claim("/other.Service/Method", first, 30), 20).await;
     assert_eq!(s.get(&job, 21).await.method, METHOD);
 }

@@ -91,7 +91,7 @@ pub(super) async fn the_first_end_stays(s: Subject) {
 pub(super) async fn the_known_method_is_kept(s: Subject) {
     let (job, token) = s.running().await;
     let (author, end) = (Author::Claim(token), outcome("end"));
-    let stored = s.store.complete(&job, "", author, State::Failed, end, at(1)).await;
+    let stored = s.store.complete(&job, "", author, End::new(State::Failed, end), at(1)).await;
     assert_eq!(stored.unwrap(), Completed::Stored);
     assert_eq!(s.get(&job, 2).await.method, METHOD);
 }
@@ -101,7 +101,8 @@ pub(super) async fn only_terminal_states_are_taken(s: Subject) {
         let (job, token) = s.running().await;
         let before = s.get(&job, 1).await;
         let author = Author::Claim(token);
-        let refused = s.store.complete(&job, METHOD, author, state, outcome("x"), at(1)).await;
+        let end = End::new(state, outcome("x"));
+        let refused = s.store.complete(&job, METHOD, author, end, at(1)).await;
         assert!(refused.is_err());
         assert_eq!(s.get(&job, 2).await, before);
     }

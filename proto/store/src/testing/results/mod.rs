@@ -10,6 +10,7 @@ mod complete;
 mod delete;
 mod expiry;
 mod leases;
+mod origin;
 mod races;
 mod read;
 mod renew;
@@ -19,14 +20,15 @@ use super::run;
 use crate::lease::LeaseStore;
 use crate::record::{Record, Token};
 use crate::result::{
-    Author, Cancelled, Claim, Completed, Deleted, Lapsed, Lease, Renewed, ResultStore,
+    Author, Cancelled, Claim, ClaimRequest, Claimed, Completed, Deleted, End, Lapsed, Lease,
+    Renewed, ResultStore,
 };
-use crate::submission::SubmissionStore;
+use crate::submission::{Accepted, NewSubmission, Owner, RequestKey, SubmissionStore};
 use bytes::Bytes;
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::outcome::Result as Kind;
-use queuebridge_proto::v1::{Outcome, State};
+use queuebridge_proto::v1::{Origin, Outcome, State};
 use queuebridge_proto::{JobId, Keyring, UnixMillis};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +67,15 @@ pub async fn conformance_of(
             a_lapsed_claim_can_be_left_as_it_is,
             without_a_lapse_it_makes_no_difference,
             the_method_is_learned_once;
+        origin:
+            the_first_claim_says_how_the_job_began,
+            a_later_copy_says_nothing_about_it,
+            every_answer_to_a_claim_tells_it,
+            a_job_that_began_with_nothing_is_not_given_something_later,
+            an_end_without_a_claim_says_it,
+            an_end_changes_nothing_that_a_claim_has_said,
+            it_stays_with_the_tombstone,
+            without_a_claim_there_is_none;
         renew:
             a_renewed_lease_keeps_others_out_longer,
             progress_is_stored_and_kept,
@@ -122,6 +133,7 @@ pub async fn conformance_of(
             one_of_many_is_the_holder;
         accept:
             the_first_submission_wins,
+            the_owner_is_that_of_the_first_submission,
             a_published_submission_says_so,
             what_was_submitted_is_found,
             keys_are_independent,
@@ -150,6 +162,7 @@ const WORK: Duration = Duration::from_secs(60);
 const RETENTION: Duration = Duration::from_secs(3600);
 const EXPIRES: UnixMillis = at(60_000);
 const METHOD: &str = "/suite.Service/Method";
+const OWNER: Owner = [9; 16];
 
 /// The store under test.
 #[derive(Clone)]
@@ -162,12 +175,31 @@ struct Subject {
 
 impl Subject {
     async fn claim(&self, job: &JobId, token: Token, lease: u64, now: u64) -> Claim {
-        self.store.claim(job, METHOD, token, at(lease), Lapsed::Take, at(now)).await.unwrap()
+        self.claim_as(job, ClaimRequest::new(METHOD, token, at(lease), Lapsed::Take), now)
+            .await
+            .claim
     }
 
     /// A claim that takes nothing over.
     async fn claim_unheld(&self, job: &JobId, token: Token, lease: u64, now: u64) -> Claim {
-        self.store.claim(job, METHOD, token, at(lease), Lapsed::Leave, at(now)).await.unwrap()
+        self.claim_as(job, ClaimRequest::new(METHOD, token, at(lease), Lapsed::Leave), now)
+            .await
+            .claim
+    }
+
+    async fn claim_as(&self, job: &JobId, request: ClaimRequest<'_>, now: u64) -> Claimed {
+        self.store.claim(job, request, at(now)).await.unwrap()
+    }
+
+    async fn accept(
+        &self,
+        key: &RequestKey,
+        job: &JobId,
+        digest: &[u8; 32],
+        now: UnixMillis,
+    ) -> Accepted {
+        let submission = NewSubmission { job, digest, owner: &OWNER };
+        self.submissions.accept(key, submission, now).await.unwrap()
     }
 
     async fn renew(&self, job: &JobId, token: Token, lease: Lease, now: u64) -> Renewed {
@@ -175,8 +207,8 @@ impl Subject {
     }
 
     async fn complete(&self, job: &JobId, author: Author, state: State, now: u64) -> Completed {
-        let outcome = outcome(state.as_str_name());
-        self.store.complete(job, METHOD, author, state, outcome, at(now)).await.unwrap()
+        let end = End::new(state, outcome(state.as_str_name()));
+        self.store.complete(job, METHOD, author, end, at(now)).await.unwrap()
     }
 
     async fn cancel(&self, job: &JobId, now: u64) -> Cancelled {

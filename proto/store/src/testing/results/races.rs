@@ -49,7 +49,8 @@ pub(super) async fn one_of_many_completions_is_stored(s: Subject) {
         let end = outcome(&number.to_string());
         async move {
             let author = Author::Unclaimed;
-            let done = s.store.complete(&job, METHOD, author, State::Succeeded, end, at(1)).await;
+            let end = End::new(State::Succeeded, end);
+            let done = s.store.complete(&job, METHOD, author, end, at(1)).await;
             (number, done.unwrap())
         }
     };
@@ -106,12 +107,13 @@ pub(super) async fn one_of_many_submissions_is_the_first(s: Subject) {
         let s = s.clone();
         async move {
             let mine = job();
-            (mine, s.submissions.accept(&key, &mine, &[1; 32], at(0)).await.unwrap())
+            (mine, s.accept(&key, &mine, &[1; 32], at(0)).await)
         }
     };
     let answers = all((0..MANY).map(call)).await;
     let winners: Vec<_> = answers.iter().filter(|(_, a)| *a == Accepted::New).collect();
     assert_eq!(winners.len(), 1);
-    let lost = Accepted::Existing { job: winners[0].0, digest: [1; 32], published: false };
+    let (job, digest, owner) = (winners[0].0, [1; 32], Some(OWNER));
+    let lost = Accepted::Existing { job, digest, owner, published: false };
     assert_eq!(answers.iter().filter(|(_, a)| *a == lost).count(), MANY - 1);
 }

@@ -39,9 +39,9 @@ pub(super) async fn an_early_end_keeps_the_tombstone_past_the_expiry(s: Subject)
     assert_eq!(s.get(&job, 1001).await.outcome, None);
     let end = EXPIRES.plus(s.copies_survive);
     // A copy of the message that turns up now is still refused.
-    let late =
-        s.store.claim(&job, METHOD, Token::random(), end, Lapsed::Take, before(end)).await.unwrap();
-    assert_eq!(late, Claim::Cancelled);
+    let late = ClaimRequest::new(METHOD, Token::random(), end, Lapsed::Take);
+    let late = s.store.claim(&job, late, before(end)).await.unwrap();
+    assert_eq!(late.claim, Claim::Cancelled);
     assert_eq!(s.find(&job, before(end)).await.unwrap().state, State::Cancelled);
     assert_eq!(s.find(&job, end).await, None);
 }

@@ -2,7 +2,6 @@
 
 use super::accept::key;
 use super::*;
-use crate::submission::{Accepted, SubmissionStore};
 use crate::testing::{Fault, Faulty};
 
 /// The same store, behind a connection that loses the response of the first call.
@@ -15,7 +14,8 @@ fn deaf(s: &Subject, fault: Fault) -> (Subject, Arc<Faulty<dyn ResultStore>>) {
 pub(super) async fn a_claim_with_a_lost_response_is_granted_again(s: Subject) {
     let (s, line) = deaf(&s, Fault::LoseResponse);
     let (job, token) = (job(), Token::random());
-    assert!(s.store.claim(&job, METHOD, token, at(1000), Lapsed::Take, at(0)).await.is_err());
+    let request = ClaimRequest::new(METHOD, token, at(1000), Lapsed::Take);
+    assert!(s.store.claim(&job, request, at(0)).await.is_err());
     assert_eq!(s.claim(&job, token, 1000, 10).await, Claim::Granted { attempt: 1 });
     assert_eq!(s.get(&job, 11).await.attempt, 1);
     assert_eq!(line.calls(), 3);
@@ -25,9 +25,10 @@ pub(super) async fn a_completion_with_a_lost_response_is_stored_once(s: Subject)
     let (job, token) = s.running().await;
     let (s, _) = deaf(&s, Fault::LoseResponse);
     let author = Author::Claim(token);
-    let first = s.store.complete(&job, METHOD, author, State::Succeeded, outcome("1"), at(1)).await;
+    let end = |text| End::new(State::Succeeded, outcome(text));
+    let first = s.store.complete(&job, METHOD, author, end("1"), at(1)).await;
     assert!(first.is_err());
-    let again = s.store.complete(&job, METHOD, author, State::Succeeded, outcome("2"), at(2)).await;
+    let again = s.store.complete(&job, METHOD, author, end("2"), at(2)).await;
     assert_eq!(again.unwrap(), Completed::AlreadyFinished);
     let record = s.get(&job, 3).await;
     assert_eq!((record.outcome, record.completed_at), (Some(outcome("1")), Some(at(1))));
@@ -37,9 +38,11 @@ pub(super) async fn a_submission_with_a_lost_response_owns_its_key(s: Subject) {
     let faulty = Faulty::new(s.submissions.clone());
     faulty.script([Fault::LoseResponse]);
     let (key, job) = (key(), job());
-    assert!(faulty.accept(&key, &job, &[1; 32], at(0)).await.is_err());
-    let again = faulty.accept(&key, &job, &[1; 32], at(1)).await.unwrap();
-    assert_eq!(again, Accepted::Existing { job, digest: [1; 32], published: false });
+    let submission = NewSubmission { job: &job, digest: &[1; 32], owner: &OWNER };
+    assert!(faulty.accept(&key, submission, at(0)).await.is_err());
+    let again = faulty.accept(&key, submission, at(1)).await.unwrap();
+    let (digest, owner) = ([1; 32], Some(OWNER));
+    assert_eq!(again, Accepted::Existing { job, digest, owner, published: false });
 }
 
 pub(super) async fn a_cancellation_with_a_lost_response_stands(s: Subject) {
@@ -53,7 +56,8 @@ pub(super) async fn a_cancellation_with_a_lost_response_stands(s: Subject) {
 pub(super) async fn a_lost_request_changes_nothing(s: Subject) {
     let (s, _) = deaf(&s, Fault::LoseRequest);
     let (job, token) = (job(), Token::random());
-    assert!(s.store.claim(&job, METHOD, token, at(1000), Lapsed::Take, at(0)).await.is_err());
+    let request = ClaimRequest::new(METHOD, token, at(1000), Lapsed::Take);
+    assert!(s.store.claim(&job, request, at(0)).await.is_err());
     assert_eq!(s.find(&job, at(1)).await, None);
     assert_eq!(s.claim(&job, token, 1000, 2).await, Claim::Granted { attempt: 1 });
 }
