@@ -9,7 +9,7 @@ use crate::fan_out::{check_rule, deadline_of};
 use crate::identity::Identity;
 use crate::scatter::membership;
 use crate::submission::Submission;
-use crate::submit::{FrontDoor, Prepared, Ticket, request_key, unreachable};
+use crate::submit::{FrontDoor, Prepared, Ticket, plain_digest, request_key, unreachable};
 use prost::Message;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::{MAX_BRANCHES, MAX_GROUP, total};
@@ -18,7 +18,7 @@ use queuebridge_proto::v1::submit_request::Expiry;
 use queuebridge_proto::v1::{
     GatherPlan, GatherRule, Group, Membership, PlannedBranch, State, SubmitRequest, TraceContext,
 };
-use queuebridge_proto::{JobId, UnixMillis};
+use queuebridge_proto::{JobId, MethodName, UnixMillis};
 use queuebridge_store::{Accepted, NewSubmission};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -47,7 +47,8 @@ impl Members {
     /// A job that fails may end the group, and one under the number of another keeps that
     /// from running: to add to what others have begun is to cancel it.
     fn may_be_joined(&self, caller: &Identity) -> Result<(), Status> {
-        if self.belongs_to(caller) {
+        // One that an earlier version has begun is nobody's.
+        if self.belongs_to(caller) || self.plan.owner.is_empty() {
             return Ok(());
         }
         let granted = caller.may_with(Verb::Cancel, &self.id);
@@ -134,8 +135,7 @@ impl FrontDoor {
         let id = match job.request_id.take() {
             None => id,
             Some(request_id) => {
-                let digest = digest(group, &plan);
-                self.begin_once(caller, id, &job, &request_id, digest).await?
+                self.begin_once(caller, id, &job.method, &request_id, group, &plan).await?
             }
         };
         let opened = self.gathers.gathers.open(&id, &plan, now).await;
@@ -150,19 +150,26 @@ impl FrontDoor {
         &self,
         caller: &Identity,
         id: JobId,
-        job: &Submission,
+        method: &MethodName,
         request_id: &str,
-        digest: [u8; 32],
+        group: &Group,
+        plan: &GatherPlan,
     ) -> Result<JobId, Status> {
         // No method contains a blank: groups and jobs have their ids apart.
-        let method = format!("group {}", job.method);
+        let method = format!("group {method}");
         let key = request_key(&caller.tenant, &method, request_id);
-        let owner = caller.owner();
+        let (digest, owner) = (digest(group, plan), caller.owner());
         let submission = NewSubmission { job: &id, digest: &digest, owner: &owner };
         let accepted = self.submissions.accept(&key, submission, self.clock.now()).await;
         match accepted.map_err(unreachable)? {
             Accepted::New => Ok(id),
             Accepted::Existing { job, digest: known, .. } if known == digest => Ok(job),
+            // By an earlier version, which remembered no more of a group.
+            Accepted::Existing { job, digest: known, owner: None, .. }
+                if known == plain_digest(&method, &total(plan).to_be_bytes()) =>
+            {
+                Ok(job)
+            }
             Accepted::Existing { .. } => {
                 let rule = "was used with another group of this method";
                 let (code, reason) = (Code::AlreadyExists, reason::REQUEST_ID_REUSED);
