@@ -60,7 +60,7 @@ impl Lookup {
             known: None,
         });
         let most = self.max_response_bytes / 2;
-        let branches = self.standing(reading, listed.collect(), most).await?;
+        let branches = self.standing(reading, listed.collect(), most, false).await?;
         let mut job = view::accepted(id, plan.method.clone());
         if branches.iter().any(|branch| branch.state() != State::Accepted) {
             job.set_state(State::Running);
@@ -134,7 +134,7 @@ impl Lookup {
         });
         let listed: Vec<Listed> = listed.collect();
         let ids: Vec<JobId> = listed.iter().map(|branch| branch.id).collect();
-        let jobs = self.standing(reading, listed, self.max_response_bytes).await?;
+        let jobs = self.standing(reading, listed, self.max_response_bytes, false).await?;
         let branch = |((index, id), mut job): ((u32, JobId), Job)| {
             let planned = usize::try_from(index).ok().and_then(|index| plan.branches.get(index));
             let name = planned.map_or_else(|| index.to_string(), |branch| branch.name.clone());

@@ -120,6 +120,14 @@ impl CallRoom {
         if self.try_take(bytes) { Ok(()) } else { self.wait(bytes, true).await }
     }
 
+    /// As [`Self::take_next`], at once or not at all: whoever has loaded something to see how
+    /// much it is lets it go before it waits.
+    #[must_use]
+    pub fn try_next(&self, bytes: usize) -> bool {
+        self.held().pass();
+        self.try_take(bytes)
+    }
+
     /// Room for so many bytes more at once, or `false`, and nothing is taken.
     #[must_use]
     pub fn try_take(&self, bytes: usize) -> bool {
@@ -200,8 +208,13 @@ impl Held {
         Ok(())
     }
 
+    /// Of what was handed on before the last item, everything is in frames by now, but for
+    /// what became less on the way (compressed, or left out).
     fn pass(&mut self) {
-        self.passed += std::mem::take(&mut self.kept);
+        if self.kept > 0 {
+            self.passed = std::mem::take(&mut self.kept);
+            self.settle();
+        }
     }
 
     fn give_back(&mut self, bytes: usize) {

@@ -12,6 +12,7 @@ use crate::view::{self, Methods};
 use bytes::Bytes;
 use prost::Message;
 use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::gather::LIST_TYPE;
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{Job, PayloadRef, State};
@@ -147,19 +148,32 @@ impl Lookup {
     /// # Errors
     /// As [`Lookup::job`].
     pub async fn show(&self, job: &Reading, found: Found) -> Result<Job, Status> {
-        let (reading, id) = (job, job.id());
-        let mut record = match found {
-            Found::Pending => return Ok(view::accepted(id, self.methods.of(id))),
-            Found::Purged => return Err(purged()),
-            // In a list it would be a list of its own.
-            Found::Gathering(_) if reading.is_item() => return self.outline(id, found),
-            Found::Gathering(_) => return self.gathering(reading).await,
-            Found::Underway(record) | Found::Finished(record) => record,
+        let (reading, id, mut found, mut held) = (job, job.id(), found, 0);
+        let (mut record, fetched, is_whole) = loop {
+            let record = match found {
+                Found::Pending => return Ok(view::accepted(id, self.methods.of(id))),
+                Found::Purged => return Err(purged()),
+                // In a list it would be a list of its own.
+                Found::Gathering(_) if reading.is_item() => return self.outline(id, found),
+                Found::Gathering(_) => return self.gathering(reading).await,
+                Found::Underway(record) | Found::Finished(record) => record,
+            };
+            let (own, fetched) = self.weight(&record);
+            // What is fetched is there twice at times: in pieces and as a whole, and then
+            // once more as the message that it goes into.
+            let loading = own + 2 * fetched;
+            if loading <= held || reading.has_room(own + fetched, loading) {
+                break (record, fetched, true);
+            }
+            if reading.is_item() {
+                break (record, fetched, false);
+            }
+            // Whoever waits for room holds nothing of what it is for.
+            drop(record);
+            reading.room().take_next(loading).await?;
+            held = loading;
+            found = self.find(id).await?;
         };
-        let (own, fetched) = self.weight(&record);
-        // What is fetched is there twice at times: in pieces and as a whole, and then once
-        // more as the message that it goes into.
-        let is_whole = reading.may_load(own + 2 * fetched).await?;
         if is_whole {
             self.fetch_response(id, &mut record).await?;
             reading.room().give_back(fetched);
@@ -295,7 +309,10 @@ impl Lookup {
             _ => 0,
         };
         let fetched = if elsewhere > self.max_response_bytes { 0 } else { elsewhere };
-        (progress + outcome.encoded_len(), fetched)
+        let own = outcome.encoded_len();
+        // The list of the branches may be the answer as well, and is then there twice.
+        let list = if outcome.response_type == LIST_TYPE { own } else { 0 };
+        (progress + own + list, fetched)
     }
 
     async fn fetch_response(&self, id: &JobId, record: &mut Record) -> Result<(), Status> {

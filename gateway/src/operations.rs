@@ -110,7 +110,7 @@ impl Operations for JobsService {
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
         let id = self.job_named(&request, Verb::Cancel, &request.get_ref().name)?;
-        self.cancel_for(&request, &id).await?;
+        self.cancel_for(&Identity::of(&request)?, &id).await?;
         Ok(Response::new(()))
     }
 

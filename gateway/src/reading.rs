@@ -4,7 +4,7 @@
 
 mod list;
 
-pub(crate) use list::List;
+pub(crate) use list::{Item, List};
 
 use crate::auth::Verb;
 use crate::group::Members;
@@ -26,7 +26,7 @@ pub struct Reading {
     right: Right,
     room: CallRoom,
     /// Where it is one of several items of a reply.
-    list: Option<List>,
+    item: Option<Item>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,12 +86,12 @@ impl Reading {
     }
 
     fn new(caller: &Identity, id: &JobId, right: Right, room: CallRoom) -> Self {
-        Self { id: *id, tenant: caller.tenant.clone(), right, room, list: None }
+        Self { id: *id, tenant: caller.tenant.clone(), right, room, item: None }
     }
 
     /// As one of several items of a reply.
-    pub(crate) fn within(self, list: &List) -> Self {
-        Self { list: Some(list.clone()), ..self }
+    pub(crate) fn within(self, item: &Item) -> Self {
+        Self { item: Some(item.clone()), ..self }
     }
 
     /// The job.
@@ -111,32 +111,21 @@ impl Reading {
     }
 
     pub(crate) fn is_item(&self) -> bool {
-        self.list.is_some()
+        self.item.is_some()
     }
 
     /// A turn to look the job up: the items of a reply are not all loaded at once.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.list.as_ref()?.look().await
+        self.item.as_ref()?.look().await
     }
 
-    /// Whether so many bytes may be loaded to be shown. An item for which there is no room
-    /// is shown without what it says.
-    ///
-    /// # Errors
-    /// `RESOURCE_EXHAUSTED`/`OVERLOADED`, where the job is all that the reply shows.
-    pub(crate) async fn may_load(&self, bytes: usize) -> Result<bool, Status> {
-        let Some(list) = &self.list else {
-            // Of those who follow a job every reply is one of its own.
-            return self.room.take_next(bytes).await.map(|()| true);
-        };
-        if !list.take(bytes) {
-            return Ok(false);
+    /// Room for `bytes` that are shown, which take `loading` on the way there, if there is
+    /// any at once. Of those who follow a job every reply is one of its own.
+    pub(crate) fn has_room(&self, bytes: usize, loading: usize) -> bool {
+        match &self.item {
+            Some(item) => item.take(bytes) && self.room.try_take(loading),
+            None => self.room.try_next(loading),
         }
-        let taken = self.room.try_take(bytes);
-        if !taken {
-            list.give_back(bytes);
-        }
-        Ok(taken)
     }
 
     /// Whether what is known of the job may be shown of this one of its branches, which may

@@ -295,7 +295,10 @@ impl Place {
                 }
             };
         }
-        self.waiter.0.lookup.show(job, found).await
+        let lookup = self.waiter.0.lookup.clone();
+        // With its place it would keep what it has heard.
+        drop(self);
+        lookup.show(job, found).await
     }
 
     /// The next that is known of the job; `None` after `until`, and when the gateway

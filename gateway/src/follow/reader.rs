@@ -79,14 +79,26 @@ impl Reader {
             noted.map_err(|error| unreachable(&error))?;
             self.unnoted = 0;
         }
-        let chunk = self.lookup.streams.read(&self.id, lane, self.next, wait).await;
-        let Some(chunk) = chunk.map_err(|error| unreachable(&error))? else { return Ok(Ok(None)) };
-        // The messages before it were handed on.
-        let stored = chunk.stored.as_ref().map(|at| usize::try_from(at.size).unwrap_or(usize::MAX));
-        let bytes = stored.unwrap_or_else(|| chunk.encoded_len());
-        if let Err(status) = self.room.take_next(bytes).await {
-            return Ok(Err(status));
-        }
+        let mut held = 0;
+        let chunk = loop {
+            let chunk = self.lookup.streams.read(&self.id, lane, self.next, wait).await;
+            let chunk = chunk.map_err(|error| unreachable(&error))?;
+            let Some(chunk) = chunk else { return Ok(Ok(None)) };
+            let bytes = chunk
+                .stored
+                .as_ref()
+                .map_or(chunk.encoded_len(), |at| usize::try_from(at.size).unwrap_or(usize::MAX));
+            // The messages before it were handed on.
+            if bytes <= held || self.room.try_next(bytes) {
+                break chunk;
+            }
+            // Whoever waits for room holds nothing of what it is for.
+            drop(chunk);
+            if let Err(status) = self.room.take_next(bytes).await {
+                return Ok(Err(status));
+            }
+            held = bytes;
+        };
         let chunk = match stream::fetched(chunk, self.lookup.payloads.as_ref()).await {
             Ok(chunk) => chunk,
             Err(error @ PayloadError::Unavailable(_)) => {

@@ -31,7 +31,7 @@ impl Lookup {
             let known = (!keeps || then.is_terminal()).then_some(then);
             Listed { id, method, known }
         });
-        let branches = self.standing(reading, listed.collect(), most).await?;
+        let branches = self.standing(reading, listed.collect(), most, true).await?;
         Ok(shown(reading, &plan, report, branches, most))
     }
 

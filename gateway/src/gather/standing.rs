@@ -12,9 +12,6 @@ use queuebridge_proto::v1::Job;
 use queuebridge_store::{RECORD_BYTES, Record};
 use tonic::Status;
 
-/// What is loaded at once, beyond what is kept.
-const TURN: usize = LOOKS * RECORD_BYTES;
-
 /// A branch of which a list is made.
 pub(super) struct Listed {
     pub(super) id: JobId,
@@ -25,16 +22,24 @@ pub(super) struct Listed {
 
 impl Lookup {
     /// The branches in their order, at most `most` bytes of them: what is large is left out
-    /// from the end of the list on.
+    /// from the end of the list on. Whoever `shows` something already does not wait for room.
     pub(super) async fn standing(
         &self,
         reading: &Reading,
         branches: Vec<Listed>,
         most: usize,
+        shows: bool,
     ) -> Result<Vec<Job>, Status> {
         let looks = branches.iter().filter(|branch| branch.known.is_none()).count();
+        // What is kept, and what is loaded at once beyond that.
+        let loading = most.min(looks * RECORD_BYTES) + looks.min(LOOKS) * RECORD_BYTES;
         if looks > 0 {
-            reading.room().take_next(TURN + most).await?;
+            let room = reading.room();
+            if shows {
+                room.take(loading).await?
+            } else {
+                room.take_next(loading).await?
+            }
             self.quotas.have_read(reading.tenant(), looks);
         }
         let look = |Listed { id, method, known }: Listed| async move {
@@ -57,7 +62,7 @@ impl Lookup {
         view::shorten(&mut jobs, most);
         if looks > 0 {
             let kept: usize = jobs.iter().map(Job::encoded_len).sum();
-            reading.room().give_back((TURN + most).saturating_sub(kept));
+            reading.room().give_back(loading.saturating_sub(kept));
         }
         Ok(jobs)
     }

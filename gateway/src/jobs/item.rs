@@ -5,7 +5,7 @@ use crate::admission::Place as Admitted;
 use crate::group::Members;
 use crate::identity::Identity;
 use crate::leaving::CallRoom;
-use crate::reading::{List, Reading};
+use crate::reading::{Item, List, Reading};
 use crate::view;
 use prost::Message;
 use queuebridge_proto::outcome::to_rpc_status;
@@ -61,28 +61,31 @@ impl Items {
         door.admission.wait(request.encoded_len()).await
     }
 
-    /// Submits it, if it was admitted.
+    /// Submits it, if it was admitted. The item is to be dropped when its result is handed
+    /// on.
     pub(super) async fn submit(
         &self,
         index: u64,
         admitted: Result<Admitted, Status>,
         request: SubmitRequest,
         group: Option<&Members>,
-    ) -> SubmitResult {
+    ) -> (SubmitResult, Item) {
+        let item = self.list.item();
         let result = match admitted {
-            Ok(admitted) => self.try_submit(index, admitted, request, group).await,
+            Ok(admitted) => self.try_submit(index, &item, admitted, request, group).await,
             Err(status) => Err(status),
         };
         let result = match result {
             Ok(job) => ItemResult::Job(job),
             Err(status) => ItemResult::Error(to_rpc_status(&status)),
         };
-        SubmitResult { index, result: Some(result) }
+        (SubmitResult { index, result: Some(result) }, item)
     }
 
     async fn try_submit(
         &self,
         index: u64,
+        item: &Item,
         admitted: Admitted,
         request: SubmitRequest,
         group: Option<&Members>,
@@ -98,7 +101,7 @@ impl Items {
         let prepared = door.prepare(caller, request)?;
         let ticket = service.accept(caller, prepared, trace, admitted).await?;
         let reading = Reading::submitted(caller, &ticket, self.room.clone());
-        let reading = reading.map(|reading| reading.within(&self.list));
+        let reading = reading.map(|reading| reading.within(item));
         service.job_of(reading, ticket, None, Duration::ZERO).await
     }
 

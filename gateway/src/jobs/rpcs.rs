@@ -82,8 +82,9 @@ impl Jobs for JobsService {
                 }
             })
             .buffered(ITEMS_AT_ONCE)
-            .collect()
+            .collect::<Vec<_>>()
             .await;
+        let results = results.into_iter().map(|(result, _)| result).collect();
         let group = match group {
             Some(group) => Some(items.group(&group).await),
             None => None,
@@ -120,9 +121,11 @@ impl Jobs for JobsService {
             })
             .map(move |(index, admitted, job)| {
                 let items = items.clone();
-                async move { Ok(items.submit(index as u64, admitted, job, None).await) }
+                async move { items.submit(index as u64, admitted, job, None).await }
             })
-            .buffer_unordered(ITEMS_AT_ONCE);
+            .buffer_unordered(ITEMS_AT_ONCE)
+            // From here on it is in the answer.
+            .map(|(result, _item)| Ok(result));
         let last = stream::once(async move {
             let message = "the gateway is shutting down; what was not acknowledged was not taken";
             let status = || error::status(Code::Unavailable, reason::DRAINING, message);
@@ -202,7 +205,19 @@ impl Jobs for JobsService {
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Job>, Status> {
         let id = self.verify(&request, Verb::Cancel, "id", &request.get_ref().id)?;
-        Ok(Response::new(self.cancel_for(&request, &id).await?))
+        let (caller, room) = (Identity::of(&request)?, CallRoom::of(&request));
+        let found = self.cancel_for(&caller, &id).await?;
+        let shown = match Reading::granted(&caller, Verb::Read, &id, room) {
+            Ok(reading) => self.0.lookup.show(&reading, found.clone()).await,
+            Err(_) => return Ok(Response::new(self.0.lookup.outline(&id, found)?)),
+        };
+        Ok(Response::new(match shown {
+            // It is cancelled, whether there is room for what it says or not.
+            Err(status) if status.code() == Code::ResourceExhausted => {
+                self.0.lookup.outline(&id, found)?
+            }
+            shown => shown?,
+        }))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<()>, Status> {

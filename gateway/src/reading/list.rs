@@ -1,4 +1,4 @@
-//! What the items of one reply may show together.
+//! What the items of one reply may show together, while they are not handed on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,20 +23,59 @@ impl List {
         Self(Arc::new(Shared { left: AtomicUsize::new(most), looks: Semaphore::new(LOOKS) }))
     }
 
+    /// One of the items.
+    pub(crate) fn item(&self) -> Item {
+        Item(Arc::new(Part { list: self.clone(), taken: AtomicUsize::new(0) }))
+    }
+}
+
+/// One item, and what it takes of the list until its last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Item(Arc<Part>);
+
+#[derive(Debug)]
+struct Part {
+    list: List,
+    taken: AtomicUsize,
+}
+
+impl Item {
     /// A place for one look, until it is dropped.
     pub(super) async fn look(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
-        self.0.looks.acquire().await.ok()
+        self.0.list.0.looks.acquire().await.ok()
     }
 
     /// Takes so many bytes of what is left, or nothing.
     pub(super) fn take(&self, bytes: usize) -> bool {
-        let (order, left) = (Ordering::Relaxed, &self.0.left);
-        left.fetch_update(order, order, |left| left.checked_sub(bytes)).is_ok()
+        let (order, left) = (Ordering::Relaxed, &self.0.list.0.left);
+        let taken = left.fetch_update(order, order, |left| left.checked_sub(bytes)).is_ok();
+        if taken {
+            self.0.taken.fetch_add(bytes, order);
+        }
+        taken
     }
+}
 
-    /// Gives back what was taken in vain.
-    pub(super) fn give_back(&self, bytes: usize) {
-        self.0.left.fetch_add(bytes, Ordering::Relaxed);
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.list.0.left.fetch_add(*self.taken.get_mut(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_gives_back_what_it_took_when_it_is_handed_on() {
+        let list = List::new(10);
+        let (one, two) = (list.item(), list.item());
+        assert!(one.take(6) && !two.take(6) && two.take(4));
+        let shown = one.clone();
+        drop(one);
+        assert!(!two.take(1));
+        drop(shown);
+        assert!(two.take(6) && !two.take(1));
     }
 }

@@ -2,8 +2,12 @@
 
 use crate::fixture::{Job, START, Worker, append, reading, sleep_for};
 use bytes::Bytes;
+use queuebridge_gateway::auth::Verb;
+use queuebridge_gateway::identity::Identity;
+use queuebridge_gateway::leaving::CallRoom;
 use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::quota::Quotas;
+use queuebridge_gateway::reading::Reading;
 use queuebridge_gateway::replies::Replies;
 use queuebridge_gateway::view::Methods;
 use queuebridge_gateway::waiter::{Interest, Waiter};
@@ -197,6 +201,31 @@ async fn a_result_can_be_read_until_its_retention_ends_and_is_purged_after() {
     }
     worker.run(&delivery).await;
     assert_eq!(worker.executions("x"), 1, "a late duplicate is not run again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_room_holds_nothing_and_looks_again_when_there_is_some() {
+    let worker = Worker::new();
+    let gateway = gateway(&worker);
+    let (id, delivery) = worker.job("Append", &append("x"), &Job::default());
+    worker.run(&delivery).await;
+    let room = CallRoom::of(&tonic::Request::new(()));
+    // All that one tenant of several may have, and what is free.
+    let all = 192 * 1024 * 1024 + 8 * 1024;
+    room.take(all).await.unwrap();
+    let caller = Identity::trusted("t");
+    let job = Reading::granted(&caller, Verb::Read, &id, room.clone()).unwrap();
+    let begun = Instant::now();
+    let refused = gateway.lookup.job(&job).await.unwrap_err();
+    assert_eq!((refused.code(), begun.elapsed()), (Code::ResourceExhausted, secs(10)));
+    let changes = async {
+        sleep(secs(1)).await;
+        gateway.lookup.delete(&id, "t").await.unwrap();
+        room.give_back(all);
+    };
+    let (shown, ()) = tokio::join!(gateway.lookup.job(&job), changes);
+    let status = shown.unwrap_err();
+    assert_eq!(status.get_error_details().error_info().unwrap().reason, "RESULT_PURGED");
 }
 
 #[tokio::test(start_paused = true)]
