@@ -2,6 +2,7 @@
 
 mod item;
 mod rpcs;
+mod stream;
 mod time;
 
 pub(crate) use time::{MAX_WAIT, deadline_of};
@@ -222,6 +223,11 @@ impl JobsService {
     /// What goes on after its caller has gone away: it can be waited for.
     pub(crate) fn background(&self) -> &TaskTracker {
         &self.1
+    }
+
+    /// Fires when the gateway shuts down.
+    pub(crate) fn draining(&self) -> &CancellationToken {
+        &self.0.draining
     }
 
     /// Fires when the shutdown is about to end what is in hand.

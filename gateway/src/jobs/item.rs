@@ -26,7 +26,7 @@ pub(super) enum Pace {
 /// What all submissions of one call have in common. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Items {
-    service: JobsService,
+    pub(super) service: JobsService,
     pub(super) caller: Identity,
     trace: Option<TraceContext>,
     room: CallRoom,

@@ -1,13 +1,13 @@
 //! The RPCs of `Jobs`.
 
 use super::item::Pace;
+use super::stream;
 use super::time::cap;
 use super::{JobsService, deadline_of, trace_of};
 use crate::auth::Verb;
 use crate::download;
 use crate::identity::Identity;
 use crate::leaving::CallRoom;
-use crate::oversize;
 use crate::read_stream;
 use crate::reading::Reading;
 use crate::submission::duration;
@@ -15,8 +15,8 @@ use crate::version::Version;
 use crate::waiter::Interest;
 use crate::watch;
 use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
-use queuebridge_proto::error::{self, reason};
+use futures_util::stream::{BoxStream, iter};
+use queuebridge_proto::error;
 use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::{
     CancelRequest, DeleteRequest, DownloadResultRequest, DownloadResultResponse, GetResultRequest,
@@ -24,13 +24,11 @@ use queuebridge_proto::v1::{
     SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, SubmitResult, WatchResultRequest,
     WatchResultResponse,
 };
-use std::future::ready;
-use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 const MAX_BATCH: usize = 1_000;
-/// Submissions of one batch or stream that are under way at once: enough to fill
+/// Submissions of one batch that are under way at once: enough to fill
 /// several queue requests, little enough that one caller leaves room for others.
 const ITEMS_AT_ONCE: usize = 256;
 
@@ -73,7 +71,7 @@ impl Jobs for JobsService {
             Some(group) => Some(self.0.door.group(caller, group, &jobs).await?),
             None => None,
         };
-        let results = stream::iter((0..).zip(jobs))
+        let results = iter((0..).zip(jobs))
             .map(|(index, job)| {
                 let (items, group) = (&items, group.as_ref());
                 async move {
@@ -99,42 +97,7 @@ impl Jobs for JobsService {
         request: Request<Streaming<SubmitRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
         let items = self.items(&request)?;
-        let admitting = items.clone();
-        let drained = self.0.draining.clone();
-        let draining = self.0.draining.clone();
-        let broken = Arc::new(OnceLock::new());
-        let seen = broken.clone();
-        let acks = request
-            .into_inner()
-            // On shutdown no further submission is read; those in hand are
-            // acknowledged first.
-            .take_until(async move { draining.cancelled().await })
-            // Nor after a message that cannot be read.
-            .scan((), move |(), job| {
-                ready(job.map_err(|status| seen.set(oversize::of_message(status))).ok())
-            })
-            .enumerate()
-            // One waits to be admitted, and the rest is not read meanwhile.
-            .then(move |(index, job)| {
-                let items = admitting.clone();
-                async move { (index, items.admit(Pace::Slowed, &job).await, job) }
-            })
-            .map(move |(index, admitted, job)| {
-                let items = items.clone();
-                async move { items.submit(index as u64, admitted, job, None).await }
-            })
-            .buffer_unordered(ITEMS_AT_ONCE)
-            // From here on it is in the answer.
-            .map(|(result, _item)| Ok(result));
-        let last = stream::once(async move {
-            let message = "the gateway is shutting down; what was not acknowledged was not taken";
-            let status = || error::status(Code::Unavailable, reason::DRAINING, message);
-            match broken.get() {
-                Some(status) => Some(Err(status.clone())),
-                None => drained.is_cancelled().then(|| Err(status())),
-            }
-        });
-        Ok(Response::new(acks.chain(last.filter_map(ready)).boxed()))
+        Ok(Response::new(stream::acknowledged(items, request.into_inner())))
     }
 
     async fn get_result(
