@@ -351,13 +351,20 @@ class Abuse(Secured):
         self.addCleanup(channel.close)
         honest = health_pb2_grpc.HealthStub(channel)
         check = lambda: honest.Check(request, timeout=PATIENCE).status
-        watch = lambda: next(honest.Watch(request, timeout=PATIENCE)).status
+        watches = []
+
+        def watch():
+            watches.append(honest.Watch(request, timeout=PATIENCE))
+            return next(watches[-1]).status
+
         serving = health_pb2.HealthCheckResponse.SERVING
         crowd = [taken_on(WATCH, 1000) for _ in range(30)]
         self.assertEqual({taken for taken, _ in crowd}, {8})
         crowd += [taken_on(WATCH, 8) for _ in range(110)]
-        self.assertEqual(sum(taken for taken, _ in crowd), 1024)
+        # 128 have 8 each, and 12 have one.
+        self.assertEqual(sum(taken for taken, _ in crowd), 1024 + 12)
         self.assertEqual(check(), serving)
+        self.assertEqual(watch(), serving, "each connection has one")
         with self.assertRaises(grpc.RpcError) as raised:
             watch()
         self.assertEqual(raised.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)

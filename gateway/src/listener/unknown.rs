@@ -11,7 +11,8 @@ use tonic::Status;
 
 /// Watches of one connection. A client watches what it calls: few services, once each.
 const WATCHES: usize = 8;
-/// Those of the gateway. Each costs 9 KiB, for as long as its peer likes.
+/// Those of the gateway: beyond these each connection has one more, so that nobody takes the
+/// watches of others. Each costs 9 KiB, for as long as its peer likes.
 const ALL_WATCHES: usize = 1024;
 /// Other calls of one connection. They are answered at once: a client has as many open as
 /// it begins at the same time.
@@ -65,7 +66,7 @@ impl UnknownCalls {
         // Gives back what was taken, too, if it may not stay.
         let call = UnknownCall { calls: self.clone(), lasting };
         let fits = match lasting {
-            Lasting::Watch => here < WATCHES && all < ALL_WATCHES,
+            Lasting::Watch => here < if all < ALL_WATCHES { WATCHES } else { 1 },
             Lasting::Brief => here < if all < ALL_BRIEF { BRIEF } else { 1 },
         };
         if fits { Ok(call) } else { Err(overloaded()) }
@@ -109,9 +110,12 @@ mod tests {
         assert!(refused.metadata().contains_key("grpc-retry-pushback-ms"));
         let others: Vec<_> = (0..200).map(|_| port.of_another_connection()).collect();
         let mut all: Vec<_> = others.iter().flat_map(|of| fill(of, Lasting::Watch)).collect();
-        assert_eq!(held.len() + all.len(), ALL_WATCHES);
-        all.pop();
-        assert!(port.of_another_connection().enter(Lasting::Watch).is_ok(), "one was given back");
+        // The first 127 of the others have as many, and 73 have one.
+        assert_eq!(held.len() + all.len(), ALL_WATCHES + 73);
+        let honest = port.of_another_connection();
+        assert_eq!(fill(&honest, Lasting::Watch).len(), 1, "whatever others do");
+        all.truncate(all.len() - 73 - 7);
+        assert_eq!(fill(&honest, Lasting::Watch).len(), 7, "some were given back");
         drop((held, all));
         assert_eq!(fill(&first, Lasting::Watch).len(), WATCHES, "nothing is left over");
     }
@@ -122,7 +126,7 @@ mod tests {
         let others: Vec<_> = (0..200).map(|_| port.of_another_connection()).collect();
         let watches: Vec<_> = others.iter().flat_map(|of| fill(of, Lasting::Watch)).collect();
         let unread: Vec<_> = others.iter().flat_map(|of| fill(of, Lasting::Brief)).collect();
-        assert_eq!((watches.len(), unread.len()), (ALL_WATCHES, ALL_BRIEF + 200 - 32));
+        assert_eq!((watches.len(), unread.len()), (ALL_WATCHES + 200 - 128, ALL_BRIEF + 200 - 32));
         let honest = port.of_another_connection();
         assert_eq!(fill(&honest, Lasting::Brief).len(), 1);
         drop(unread);
