@@ -16,7 +16,8 @@
 mod body;
 
 use crate::room::{ALL, Budget, FREE, LARGEST, Room, TURN};
-use body::{LeavingBody, LeavingFrame};
+use crate::until_end::keep_with;
+use body::{LeavingBody, PartOfRoom};
 use bytes::Bytes;
 use http::{Request, Response};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -177,7 +178,7 @@ impl CallRoom {
     /// A piece of the answer, with its part of the room.
     fn leave(&self, data: Bytes) -> Bytes {
         let bytes = self.held().leave(data.len());
-        if bytes == 0 { data } else { Bytes::from_owner(LeavingFrame::new(data, bytes, self)) }
+        if bytes == 0 { data } else { keep_with(data, PartOfRoom { bytes, room: self.clone() }) }
     }
 
     /// The answer has no more pieces.

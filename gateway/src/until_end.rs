@@ -1,9 +1,15 @@
 //! What a call holds until the last byte of its answer.
+//!
+//! The end of a body would be too early: a server of HTTP/2 takes a piece as soon as there is
+//! room for its first byte, keeps the rest, and is done with the body when it has the last
+//! piece. So what is held goes along with the pieces, and each keeps it until its buffer is
+//! freed: when it is sent, or the call is reset, or the connection is gone.
 
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tonic::body::Body;
 
@@ -11,24 +17,25 @@ use tonic::body::Body;
 /// without a body waits for nobody.
 pub(crate) fn keep_until_the_end<T>(held: T, response: Response<Body>) -> Response<Body>
 where
-    T: Send + Unpin + 'static,
+    T: Send + Sync + 'static,
 {
     if response.body().is_end_stream() {
         return response;
     }
-    response.map(|body| Body::new(UntilEnd { body, last: Bytes::new(), _held: held }))
+    response.map(|body| Body::new(UntilEnd { body, held: Arc::new(held) }))
+}
+
+/// The same bytes, which keep `held` until the last of their owners drops them.
+pub(crate) fn keep_with(data: Bytes, held: impl Send + 'static) -> Bytes {
+    Bytes::from_owner(Piece { data, _held: held })
 }
 
 struct UntilEnd<T> {
     body: Body,
-    /// The last byte of a piece, which is one by itself: a server of HTTP/2 takes a piece as
-    /// soon as there is room for its first byte, keeps the rest, and asks for what follows.
-    /// So it does not get to the end before there was room for all.
-    last: Bytes,
-    _held: T,
+    held: Arc<T>,
 }
 
-impl<T: Unpin> HttpBody for UntilEnd<T> {
+impl<T: Send + Sync + 'static> HttpBody for UntilEnd<T> {
     type Data = <Body as HttpBody>::Data;
     type Error = <Body as HttpBody>::Error;
 
@@ -36,33 +43,29 @@ impl<T: Unpin> HttpBody for UntilEnd<T> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = &mut *self;
-        if !this.last.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.last)))));
-        }
-        let polled = ready!(Pin::new(&mut this.body).poll_frame(context));
-        Poll::Ready(polled.map(|frame| {
-            Ok(frame?.map_data(|mut piece| {
-                if piece.len() > 1 {
-                    this.last = piece.split_off(piece.len() - 1);
-                }
-                piece
-            }))
-        }))
+        let polled = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let with_held = |data| keep_with(data, self.held.clone());
+        Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(with_held))))
     }
 
-    /// Never before it was asked for more: a server drops a body as soon as that says so, with
-    /// its last bytes still waiting.
     fn is_end_stream(&self) -> bool {
-        false
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (rest, last) = (self.body.size_hint(), self.last.len() as u64);
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + last);
-        rest.upper().into_iter().for_each(|upper| hint.set_upper(upper + last));
-        hint
+        self.body.size_hint()
+    }
+}
+
+/// In this order they are dropped.
+struct Piece<T> {
+    data: Bytes,
+    _held: T,
+}
+
+impl<T> AsRef<[u8]> for Piece<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
     }
 }
 
@@ -70,21 +73,36 @@ impl<T: Unpin> HttpBody for UntilEnd<T> {
 mod tests {
     use super::*;
     use http_body_util::{BodyExt, Full};
-    use std::sync::Arc;
 
     #[tokio::test]
-    async fn the_last_piece_is_not_the_end() {
+    async fn what_is_held_goes_along_with_whole_pieces() {
         let held = Arc::new(());
+        let is_held = || Arc::strong_count(&held) == 2;
         let answer = Response::new(Body::new(Full::new(Bytes::from_static(b"answer"))));
         let mut answer = keep_until_the_end(held.clone(), answer);
         assert_eq!(answer.body().size_hint().exact(), Some(6));
-        for (piece, rest) in [(&b"answe"[..], 1), (b"r", 0)] {
-            let frame = answer.body_mut().frame().await.unwrap().unwrap();
-            assert_eq!(frame.into_data().unwrap(), piece);
-            assert_eq!(answer.body().size_hint().exact(), Some(rest));
-            assert!(!answer.body().is_end_stream() && Arc::strong_count(&held) == 2);
+        let frame = answer.body_mut().frame().await.unwrap().unwrap();
+        let mut piece = frame.into_data().unwrap();
+        assert_eq!(piece, b"answer"[..]);
+        // As a server does that has all of it, and a peer that takes it byte by byte.
+        assert!(answer.body().is_end_stream());
+        drop(answer);
+        for _ in 0..5 {
+            drop(piece.split_to(1));
+            assert!(is_held());
         }
-        assert!(answer.body_mut().frame().await.is_none());
+        drop(piece);
+        assert!(!is_held());
+    }
+
+    #[test]
+    fn without_pieces_it_is_held_until_the_end_of_the_body() {
+        let held = Arc::new(());
+        let silent = http_body_util::StreamBody::new(futures_util::stream::pending::<
+            Result<Frame<Bytes>, tonic::Status>,
+        >());
+        let answer = keep_until_the_end(held.clone(), Response::new(Body::new(silent)));
+        assert_eq!(Arc::strong_count(&held), 2);
         drop(answer);
         assert_eq!(Arc::strong_count(&held), 1);
         let empty = keep_until_the_end(held.clone(), Response::new(Body::empty()));

@@ -56,29 +56,14 @@ impl Drop for LeavingBody {
     }
 }
 
-/// A piece of an answer, which gives its room back when the last of its owners drops it: of
-/// HTTP/2 or HTTP/1 when it is sent, or the call is reset, or the connection is gone.
-pub(super) struct LeavingFrame {
-    data: Bytes,
-    bytes: usize,
-    room: CallRoom,
+/// The part of the room that a piece of the answer has taken along.
+pub(super) struct PartOfRoom {
+    pub(super) bytes: usize,
+    pub(super) room: CallRoom,
 }
 
-impl LeavingFrame {
-    pub(super) fn new(data: Bytes, bytes: usize, room: &CallRoom) -> Self {
-        Self { data, bytes, room: room.clone() }
-    }
-}
-
-impl AsRef<[u8]> for LeavingFrame {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
-    }
-}
-
-impl Drop for LeavingFrame {
+impl Drop for PartOfRoom {
     fn drop(&mut self) {
-        self.data = Bytes::new();
         self.room.left(self.bytes);
     }
 }
