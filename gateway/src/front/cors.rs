@@ -1,10 +1,10 @@
 //! Calls from pages of other origins.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderName,
-    HeaderValue,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS,
+    CONTENT_TYPE, HeaderName, HeaderValue,
 };
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::time::Duration;
 use tonic::body::Body;
@@ -14,6 +14,10 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 /// How long a browser may remember that it may call. Browsers cut it to their own
 /// limits, the longest of which is a day and the most common two hours.
 const MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// The names of headers that a page may ask for, in bytes. They come back in the head of the
+/// answer, which takes memory until the peer takes it.
+const ASKED_HEADERS: usize = 2048;
 
 /// What a call may end with, whether or not this one did.
 const STATUS: [&str; 3] = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
@@ -50,6 +54,11 @@ impl Cors {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
         let preflight = request.method() == Method::OPTIONS;
+        if preflight && asked_headers(request.headers()) > ASKED_HEADERS {
+            let mut refusal = Response::new(Body::empty());
+            *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return refusal;
+        }
         let answered = self.0.layer(service).oneshot(request).await;
         let mut response = answered.unwrap_or_else(|never| match never {});
         if !preflight && response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -57,6 +66,10 @@ impl Cors {
         }
         response
     }
+}
+
+fn asked_headers(headers: &HeaderMap) -> usize {
+    headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().map(HeaderValue::len).sum()
 }
 
 /// Lets the page see the status and all metadata, whose names nobody knows before;

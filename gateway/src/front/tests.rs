@@ -112,6 +112,20 @@ async fn a_preflight_lets_the_page_send_what_it_asks_for() {
 }
 
 #[tokio::test]
+async fn a_preflight_that_asks_for_much_gets_none_of_it_back() {
+    for (bytes, status) in
+        [(2048, StatusCode::OK), (2049, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)]
+    {
+        let names = "x".repeat(bytes);
+        let asked = [PAGE, ("access-control-request-headers", &names)];
+        let answer = send(&["*"], request(Method::OPTIONS, Version::HTTP_2, &asked)).await;
+        assert_eq!(answer.status(), status);
+        let head: usize = answer.headers().values().map(HeaderValue::len).sum();
+        assert!(head < 2048 + 512 && (status == StatusCode::OK || head == 0), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_shows_the_page_its_status_and_all_metadata() {
     for (origins, visible) in
         [(&["https://a.com"][..], true), (&["*"], true), (&["https://b.com"], false), (&[], false)]
