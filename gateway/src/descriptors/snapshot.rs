@@ -1,6 +1,6 @@
 //! The descriptors of one moment.
 
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, ServiceDescriptor};
 use queuebridge_web::Descriptors;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ impl Snapshot {
         others: Vec<DescriptorPool>,
         routed: Option<&(dyn Fn(&str) -> bool + Send + Sync)>,
     ) -> Self {
-        let name = |service: prost_reflect::ServiceDescriptor| service.full_name().to_owned();
+        let name = |service: ServiceDescriptor| service.full_name().to_owned();
         let own_services = own.services().map(name);
-        let is_routed = |service: &prost_reflect::ServiceDescriptor| {
+        let is_routed = |service: &ServiceDescriptor| {
             let path = |method: &str| format!("/{}/{method}", service.full_name());
             routed.is_none_or(|routed| service.methods().any(|method| routed(&path(method.name()))))
         };
@@ -37,5 +37,10 @@ impl Snapshot {
     #[must_use]
     pub fn services(&self) -> &BTreeSet<String> {
         &self.services
+    }
+
+    /// All services beside the gateway's own, whether a route takes them or not.
+    pub(crate) fn declared(&self) -> impl Iterator<Item = ServiceDescriptor> {
+        self.pools.iter().skip(1).flat_map(DescriptorPool::services)
     }
 }

@@ -3,12 +3,22 @@
 use super::*;
 use crate::auth::{Grant, Rights, Verb};
 use crate::descriptors::tests::{registry, set};
-use prost::Message;
+use crate::leaving::Leaving;
+use futures_util::future::ready;
+use futures_util::{StreamExt, TryStreamExt};
+use http::Request as HttpRequest;
 use prost_types::FileDescriptorProto;
+use tonic::body::Body;
 use tonic_reflection::pb::v1::ExtensionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tower::service_fn;
+
+fn views(registry: &Arc<DescriptorRegistry>) -> Arc<Views> {
+    Arc::new(Views::new(registry.clone()))
+}
 
 fn conversation(registry: &Arc<DescriptorRegistry>) -> Conversation {
-    Conversation::new(registry.clone(), Identity::trusted("shop"))
+    Conversation::new(views(registry), Identity::trusted("shop"))
 }
 
 fn ask(conversation: &mut Conversation, question: Question) -> Answer {
@@ -80,8 +90,8 @@ fn what_grants_do_not_reach_is_as_if_it_did_not_exist() {
     };
     let rights = |role: &str| Rights::of(&[role.to_owned()], std::slice::from_ref(&grant));
     let caller = |role: &str| Identity::new("shop", role, rights(role));
-    let mut clerk = Conversation::new(registry.clone(), caller("clerk"));
-    let mut other = Conversation::new(registry.clone(), caller("other"));
+    let mut clerk = Conversation::new(views(&registry), caller("clerk"));
+    let mut other = Conversation::new(views(&registry), caller("other"));
     assert_eq!(list(&mut clerk), ["b.Service", "grpc.health.v1.Health"]);
     assert_eq!(list(&mut other), ["grpc.health.v1.Health"]);
     let error = |conversation: &mut Conversation, question: Question| {
@@ -124,4 +134,66 @@ fn what_is_not_known_is_an_answer_and_does_not_end_the_stream() {
     let answer = ask(&mut one, Question::AllExtensionNumbersOfType(of.clone()));
     let expected = ExtensionNumberResponse { base_type_name: of, extension_number: vec![] };
     assert_eq!(answer, Answer::AllExtensionNumbersResponse(expected));
+}
+
+fn file_of(symbol: &str) -> ServerReflectionRequest {
+    let message_request = Some(Question::FileContainingSymbol(symbol.to_owned()));
+    ServerReflectionRequest { host: String::new(), message_request }
+}
+
+/// What the services answer to these questions, with the room that there is left.
+async fn answers(
+    registry: &Arc<DescriptorRegistry>,
+    leaving: Leaving,
+    questions: impl Stream<Item = ServerReflectionRequest> + Send + 'static,
+) -> Result<Streaming<ServerReflectionResponse>, Status> {
+    let (service, _) = services(registry);
+    let server = service_fn(move |mut request: HttpRequest<Body>| {
+        request.extensions_mut().insert(Identity::trusted("shop"));
+        leaving.enter(&"shop".into(), &mut request);
+        tower::Service::call(&mut service.clone(), request)
+    });
+    let answers = ServerReflectionClient::new(server).server_reflection_info(questions).await?;
+    Ok(answers.into_inner())
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_take_room_and_questions_are_short() {
+    let registry = Arc::new(registry());
+    let questions = |symbol: String| stream::iter(vec![file_of(&symbol); 100]);
+    let service = "grpc.health.v1.Health".to_owned();
+    let all = answers(&registry, Leaving::default(), questions(service.clone())).await.unwrap();
+    assert_eq!(all.try_collect::<Vec<_>>().await.unwrap().len(), 100);
+    // Somebody else has the room.
+    let leaving = Leaving::new(1, true);
+    let other = leaving.call(&"other".into());
+    assert!(other.try_take(256 * 1024 * 1024));
+    let few = answers(&registry, leaving, questions(service)).await.unwrap();
+    let few: Vec<_> = few.collect().await;
+    assert_eq!(few.last().unwrap().as_ref().unwrap_err().code(), Code::ResourceExhausted);
+    assert!((2..50).contains(&few.len()), "what is small comes through: {}", few.len());
+    // A name comes back with each answer that says that it is not known.
+    let long = answers(&registry, Leaving::default(), questions("x".repeat(QUESTION_BYTES)));
+    let refused = match long.await {
+        Ok(mut answers) => answers.message().await.unwrap_err(),
+        Err(status) => status,
+    };
+    assert_eq!(refused.code(), Code::OutOfRange);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_idle_conversation_has_seen_is_not_kept() {
+    let registry = Arc::new(registry());
+    registry.replace("one", &set("a")).unwrap();
+    let seen = Arc::downgrade(&registry.current());
+    let ask = stream::once(ready(file_of("a.Service"))).chain(stream::pending());
+    let mut idle = answers(&registry, Leaving::default(), ask).await.unwrap();
+    assert!(idle.message().await.unwrap().is_some());
+    registry.forget("one");
+    let mut other = conversation(&registry);
+    assert_eq!(list(&mut other), ["grpc.health.v1.Health"]);
+    assert!(seen.upgrade().is_some(), "its files belong together while it asks");
+    let _ = timeout(2 * IDLE, idle.message()).await;
+    // The services keep views of one moment, of which they have seen nothing yet.
+    assert_eq!(seen.strong_count(), 1);
 }
