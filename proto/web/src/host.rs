@@ -57,6 +57,12 @@ impl Host {
         is_name(text).then(|| Self::Name(text.to_ascii_lowercase()))
     }
 
+    /// Whether it is the address of a machine. The unspecified ones are of none, and lead to
+    /// this one: browsers say nothing of the pages that use them.
+    pub(crate) fn is_address(&self) -> bool {
+        matches!(self, Self::Address(address) if !address.to_canonical().is_unspecified())
+    }
+
     /// Whether it leads to this machine, whoever answers for DNS: no such name can be
     /// registered, and browsers do not ask for it.
     pub(crate) fn is_local(&self) -> bool {

@@ -7,7 +7,7 @@
 //! not let a page choose: the host, `Origin` and `Sec-Fetch-Site`.
 
 use crate::host::{Authority, Host, HostPattern};
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use queuebridge_proto::error::{self, reason};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,8 +61,12 @@ impl Pages {
         let hosts = self.hosts_of(request)?;
         let mut origins = request.headers().get_all(header::ORIGIN).iter().peekable();
         let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
-        let cross_site = site.is_some_and(|site| site.eq_ignore_ascii_case(b"cross-site"));
-        if cross_site && origins.peek().is_none() && !self.all_origins() {
+        let is_site = |named: &[u8]| site.is_some_and(|site| site.eq_ignore_ascii_case(named));
+        // Only what is asked for without side effects comes from a page without its origin.
+        let is_loaded = request.method() == Method::GET
+            && (is_site(b"same-site") || site.is_none() && is_blind(request, &hosts));
+        if (is_site(b"cross-site") || is_loaded) && origins.peek().is_none() && !self.all_origins()
+        {
             return Err(TurnedAway::Site);
         }
         match origins.find(|origin| !self.is_origin(origin.as_bytes(), &hosts)) {
@@ -72,7 +76,8 @@ impl Pages {
     }
 
     /// The hosts that the request names, in its target and its header. All of them must be
-    /// right: which one decides is another matter for each who reads them.
+    /// right: which one decides is another matter for each who reads them. Browsers name one;
+    /// a client that names none, as some health checks do, is no page.
     fn hosts_of<B>(&self, request: &Request<B>) -> Result<Vec<Host>, TurnedAway> {
         let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
         let headers = request.headers().get_all(header::HOST);
@@ -81,14 +86,11 @@ impl Pages {
             Some(authority) if self.is_host(&authority) => Ok(authority.host),
             _ => Err(TurnedAway::Host(shown(text))),
         });
-        let hosts: Vec<Host> = hosts.collect::<Result<_, _>>()?;
-        if hosts.is_empty() { Err(TurnedAway::Host(String::new())) } else { Ok(hosts) }
+        hosts.collect()
     }
 
     fn is_host(&self, authority: &Authority) -> bool {
-        matches!(authority.host, Host::Address(_))
-            || authority.host.is_local()
-            || self.named(authority)
+        authority.host.is_address() || authority.host.is_local() || self.named(authority)
     }
 
     fn named(&self, authority: &Authority) -> bool {
@@ -116,6 +118,14 @@ impl Pages {
             tracing::warn!(reason = %turned_away, "a request was turned away that a page may have sent");
         }
     }
+}
+
+/// Whether a browser may have asked without a word of where the page is from: to plain HTTP
+/// beyond this machine it sends no `Sec-Fetch-Site`, and without CORS no `Origin`. What it calls
+/// itself the page cannot change then.
+fn is_blind<B>(request: &Request<B>, hosts: &[Host]) -> bool {
+    let agent = request.headers().get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    agent.is_some_and(|agent| agent.starts_with(b"Mozilla/")) && !hosts.iter().all(Host::is_local)
 }
 
 /// The host of `scheme://host[:port]`.
@@ -209,6 +219,8 @@ mod tests {
         }
         // The authority of HTTP/2 stands in the target.
         assert_eq!(judge(&pages(&[]), "http://[::1]:50051/a.B/C", &[]), Ok(()));
+        // Some health checks of HTTP/1.0 name none, and every browser does.
+        assert_eq!(judge(&pages(&[]), "/healthz", &[]), Ok(()));
     }
 
     #[test]
@@ -224,6 +236,11 @@ mod tests {
             "localhost, evil.example",
             "queuebridge.evil.example",
             "internal",
+            // Systems take them for this machine, and browsers do not tell pages that use them.
+            "0.0.0.0:50051",
+            "[::]:50051",
+            "::",
+            "[::ffff:0.0.0.0]",
             "",
         ] {
             let turned_away = judge(&pages(&[]), "/a.B/C", &[("host", host)]).unwrap_err();
@@ -235,7 +252,6 @@ mod tests {
         assert_eq!(judge(&pages(&[]), "http://evil.example/a.B/C", &[OWN]), evil);
         assert_eq!(judge(&pages(&[]), "http://localhost/", &[("host", "evil.example")]), evil);
         assert_eq!(judge(&pages(&[]), "/a.B/C", &[OWN, ("host", "evil.example")]), evil);
-        assert_eq!(judge(&pages(&[]), "/a.B/C", &[]), Err(TurnedAway::Host(String::new())));
         // CORS is for pages that say who they are.
         assert_eq!(judge(&pages(&["*"]), "/a.B/C", &[("host", "evil.example")]), evil);
     }
@@ -287,9 +303,35 @@ mod tests {
         assert_eq!(judge(&["https://shop.example"], &[cross, page]), Ok(()));
         assert_eq!(judge(&[], &[cross, ("origin", "http://localhost:3000")]), Ok(()));
         assert_eq!(judge(&["*"], &[cross]), Ok(()));
-        for site in ["none", "same-origin", "same-site"] {
+        for site in ["none", "same-origin"] {
             assert_eq!(judge(&[], &[("sec-fetch-site", site)]), Ok(()), "{site}");
         }
+        // Of another port of this machine, or another name below the same domain.
+        let same = ("sec-fetch-site", "same-site");
+        assert_eq!(judge(&[], &[same]), Err(TurnedAway::Site));
+        assert_eq!(judge(&[], &[same, ("origin", "http://localhost:3000")]), Ok(()));
+        assert_eq!(judge(&["*"], &[same]), Ok(()));
+    }
+
+    #[test]
+    fn a_browser_that_does_not_say_where_a_page_is_from_loads_nothing() {
+        let browser = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");
+        let (lan, name) = (("host", "10.0.0.9:50051"), ("host", "queuebridge"));
+        let get = |headers: &[(&str, &str)]| judge(&pages(&[]), "/a.B/C", headers);
+        for host in [lan, name] {
+            assert_eq!(get(&[host, browser]), Err(TurnedAway::Site));
+            assert_eq!(get(&[host, ("user-agent", "curl/8.0")]), Ok(()));
+            assert_eq!(get(&[host]), Ok(()));
+        }
+        assert_eq!(get(&[OWN, browser]), Ok(()), "to this machine they say it");
+        assert_eq!(get(&[lan, browser, ("sec-fetch-site", "none")]), Ok(()));
+        assert_eq!(get(&[lan, browser, ("origin", "http://10.0.0.9:50051")]), Ok(()));
+        let post = Request::post("/a.B/C").header(lan.0, lan.1).header(browser.0, browser.1);
+        assert_eq!(
+            pages(&[]).judge(&post.body(()).unwrap()),
+            Ok(()),
+            "with an origin, if a page's"
+        );
     }
 
     #[test]
