@@ -43,7 +43,7 @@ pub struct Protocols {
     /// Tells the kinds of methods, and their messages for JSON.
     pub descriptors: Arc<DescriptorRegistry>,
     /// Turns away what a page may have sent, where nobody is asked for credentials. `None`:
-    /// no page has any.
+    /// no page has any, but a certificate that its browser has.
     pub pages: Option<Pages>,
     /// Which pages of other origins may call. `None`: browsers let none.
     pub cors: Option<Cors>,
@@ -186,7 +186,7 @@ impl Protocols {
             }
             // Whoever shows good credentials has a watch among its own calls.
             Some(auth) if lasting == Lasting::Watch && !auth.is_open() => {
-                auth.identify(request).await.ok()
+                auth.recognize(request).await
             }
             _ => None,
         };

@@ -178,7 +178,7 @@ impl Native {
         if lasting(request.uri().path()) == Lasting::Brief || self.auth.is_open() {
             return self.call_of_unknown(request);
         }
-        match self.auth.known(&request) {
+        match self.auth.recognized(&request) {
             Known::Now(Ok(caller)) => self.call_as(caller, true, request),
             Known::Now(Err(_)) => self.call_of_unknown(request),
             Known::Later(token) => {

@@ -51,6 +51,14 @@ impl Strangers {
     }
 }
 
+#[cfg(test)]
+impl Strangers {
+    /// Whether anybody was refused.
+    pub(crate) fn have_come(&self) -> bool {
+        !lock(&self.0).reasons.is_empty()
+    }
+}
+
 impl Drop for Strangers {
     /// What was counted when the gateway ends is said as well.
     fn drop(&mut self) {

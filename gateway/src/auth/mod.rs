@@ -57,8 +57,15 @@ pub(crate) enum Known {
 /// A token whose signature is to be checked.
 pub(crate) struct Token {
     text: String,
-    /// From where the call came.
+    from: Origin,
+}
+
+/// From where a call came.
+#[derive(Clone, Copy)]
+struct Origin {
     address: Option<IpAddr>,
+    /// Whether its refusal is noted.
+    noted: bool,
 }
 
 /// Why an authenticator cannot be made.
@@ -117,32 +124,53 @@ impl Authenticator {
         &self,
         request: &Request<B>,
     ) -> impl Future<Output = Result<Identity, Status>> + Send + use<'_, B> {
-        let known = self.known(request);
-        async move {
-            match known {
-                Known::Now(known) => known,
-                Known::Later(token) => self.of_token(token).await,
-            }
+        self.when_known(self.known(request))
+    }
+
+    /// Who calls what is answered to everybody, if that can be said. Nobody is refused, so that
+    /// nothing is noted in the audit log.
+    pub(crate) fn recognize<B>(
+        &self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Option<Identity>> + Send + use<'_, B> {
+        let known = self.when_known(self.recognized(request));
+        async move { known.await.ok() }
+    }
+
+    async fn when_known(&self, known: Known) -> Result<Identity, Status> {
+        match known {
+            Known::Now(known) => known,
+            Known::Later(token) => self.of_token(token).await,
         }
     }
 
     /// Who calls, if that can be said at once.
     pub(crate) fn known<B>(&self, request: &Request<B>) -> Known {
+        self.ask(request, true)
+    }
+
+    /// As [`Self::recognize`], if that can be said at once.
+    pub(crate) fn recognized<B>(&self, request: &Request<B>) -> Known {
+        self.ask(request, false)
+    }
+
+    fn ask<B>(&self, request: &Request<B>, noted: bool) -> Known {
         let callers = match &self.0 {
             Kind::Open(identity) => return Known::Now(Ok(identity.clone())),
             Kind::Callers(callers) => callers,
         };
         let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+        let from = Origin { address, noted };
         let known = match Credential::of(request.headers()) {
             Ok(Some(Credential::ApiKey(key))) => callers.of_key(key),
             Ok(Some(Credential::Token(token))) => match callers.issuers.seen(token) {
                 Some(identity) => Ok(identity),
-                None => return Known::Later(Token { text: token.to_owned(), address }),
+                None => return Known::Later(Token { text: token.to_owned(), from }),
             },
             Ok(None) => callers.of_connection(request),
             Err(refused) => Err(refused),
         };
-        Known::Now(callers.or_refused(known, address))
+        Known::Now(callers.or_refused(known, from))
     }
 
     /// The caller who has a token.
@@ -151,7 +179,7 @@ impl Authenticator {
             Kind::Open(identity) => Ok(identity.clone()),
             Kind::Callers(callers) => {
                 let known = callers.issuers.identify(&token.text).await;
-                callers.or_refused(known, token.address)
+                callers.or_refused(known, token.from)
             }
         }
     }
@@ -170,11 +198,11 @@ impl Callers {
     fn or_refused(
         &self,
         known: Result<Identity, Refused>,
-        address: Option<IpAddr>,
+        from: Origin,
     ) -> Result<Identity, Status> {
         known.map_err(|refused| {
-            if refused.reason != reason::AUTH_UNAVAILABLE {
-                self.strangers.refused(&refused, address);
+            if from.noted && refused.reason != reason::AUTH_UNAVAILABLE {
+                self.strangers.refused(&refused, from.address);
             }
             refused.status
         })
@@ -190,5 +218,28 @@ impl Callers {
     /// The caller that the connection's certificate names.
     fn of_connection<B>(&self, request: &Request<B>) -> Result<Identity, Refused> {
         certificates::identify(request.extensions(), &self.config.certificates, &self.config.grants)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_served_as_everybody_is_was_not_refused() {
+        let config = AuthConfig::Callers(CallersConfig::default());
+        let auth = Authenticator::new(&config, "t").unwrap();
+        let Kind::Callers(callers) = &auth.0 else { panic!("open") };
+        for header in [None, Some("Bearer no.good.token")] {
+            let mut request = Request::builder();
+            if let Some(value) = header {
+                request = request.header("authorization", value);
+            }
+            let request = request.body(()).unwrap();
+            assert!(auth.recognize(&request).await.is_none());
+            assert!(!callers.strangers.have_come());
+        }
+        assert!(auth.identify(&Request::new(())).await.is_err());
+        assert!(callers.strangers.have_come());
     }
 }
