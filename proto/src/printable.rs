@@ -84,6 +84,7 @@ fn is_visible(c: char) -> bool {
         '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' => false,
         '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => false,
         '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => false,
+        '\u{16fe4}' | '\u{1d159}' => false,
         c if c.is_whitespace() => !c.is_control(),
         c => {
             // What the standard library escapes is not printable. A mark it escapes only
@@ -109,6 +110,7 @@ mod tests {
             .chain([0xad..=0xad, 0x61c..=0x61c, 0x180b..=0x180f, 0x2060..=0x2064, 0x3164..=0x3164])
             .chain([0xfe00..=0xfe0f, 0xfeff..=0xfeff, 0xe0001..=0xe0001, 0xe0020..=0xe007f])
             .chain([0xe0100..=0xe01ef, 0xe000..=0xe000, 0x10_ffff..=0x10_ffff])
+            .chain([0x16fe4..=0x16fe4, 0x1d159..=0x1d159])
             .flatten()
             .map(|number: u32| char::from_u32(number).unwrap())
             .collect()

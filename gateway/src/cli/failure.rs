@@ -53,7 +53,7 @@ impl fmt::Display for Failure {
                 while let Some(error) = cause {
                     let text = error.to_string();
                     if text != said {
-                        write!(f, ": {text}")?;
+                        write!(f, ": {}", Printable(&text))?;
                     }
                     said = text;
                     cause = error.source();
@@ -62,7 +62,9 @@ impl fmt::Display for Failure {
             }
             Self::Call(status) => call(f, status),
             Self::Config(errors) => errors.fmt(f),
-            Self::Usage(words) | Self::Other(words) => f.write_str(words),
+            Self::Usage(words) => f.write_str(words),
+            // Others have a say in it.
+            Self::Other(words) => Printable(words).fmt(f),
         }
     }
 }
@@ -88,6 +90,11 @@ mod tests {
     use super::*;
     use queuebridge_proto::error::{reason, status_with};
     use tonic::Code;
+
+    #[test]
+    fn what_others_say_begins_no_line() {
+        assert_eq!(Failure::Other("no\nOK".to_owned()).to_string(), "no\\nOK");
+    }
 
     #[test]
     fn a_failed_call_shows_code_reason_message_and_facts() {
