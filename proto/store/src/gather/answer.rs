@@ -3,7 +3,7 @@
 
 use super::Gathers;
 use crate::payload::{self, PayloadError};
-use crate::record::Token;
+use crate::record::{Record, Token};
 use crate::result::StoreError;
 use bytes::{Bytes, BytesMut};
 use queuebridge_proto::JobId;
@@ -49,11 +49,11 @@ impl Gathers {
         plan: &GatherPlan,
         branches: &[FinishedJob],
     ) -> Result<Answered, StoreError> {
-        let parts = match parts(plan, branches) {
+        let (parts, size) = match parts(plan, branches) {
             Ok(parts) => parts,
             Err(status) => return Ok(Err(status)),
         };
-        let mut all = BytesMut::new();
+        let mut all = BytesMut::with_capacity(size);
         let mut response_type = String::new();
         for (part, part_type) in parts {
             match part {
@@ -81,6 +81,20 @@ impl Gathers {
         Ok(Ok(Outcome { result: Some(result), response_type, ..Outcome::default() }))
     }
 
+    /// Forgets the merged answer of a verdict that was not written, because another was.
+    /// Only a merge makes an object, each under a key of its own: that of a primary branch
+    /// is the branch's.
+    pub(super) async fn forget_merged(&self, unwritten: &Record, known: Option<&Record>) {
+        let (Some(at), Some(payloads)) = (merged_at(unwritten), &self.payloads) else { return };
+        // A write that was repeated on its way is found to be done already.
+        if known.and_then(merged_at).is_some_and(|known| known.key == at.key) {
+            return;
+        }
+        if let Err(error) = payloads.delete(&at.key).await {
+            tracing::warn!(%error, "a merged answer that nobody reads was not deleted");
+        }
+    }
+
     async fn fetch(&self, at: &PayloadRef) -> Result<Result<Bytes, Status>, StoreError> {
         let lost = || {
             let message =
@@ -101,12 +115,11 @@ enum Part<'a> {
     Stored(&'a PayloadRef),
 }
 
-/// What is to be merged, with its type. Before anything is fetched it is known whether it
-/// fits.
-fn parts<'a>(
-    plan: &GatherPlan,
-    branches: &'a [FinishedJob],
-) -> Result<Vec<(Part<'a>, &'a str)>, Status> {
+type Parts<'a> = Vec<(Part<'a>, &'a str)>;
+
+/// What is to be merged, with its type, and how many bytes that is together. Before anything
+/// is fetched it is known whether it fits.
+fn parts<'a>(plan: &GatherPlan, branches: &'a [FinishedJob]) -> Result<(Parts<'a>, usize), Status> {
     let (mut parts, mut size) = (Vec::new(), 0);
     for (index, branch) in branches.iter().enumerate() {
         if branch.state() != State::Succeeded {
@@ -132,7 +145,16 @@ fn parts<'a>(
         let (code, reason) = (Code::ResourceExhausted, reason::RESPONSE_TOO_LARGE);
         return Err(error::status(code, reason, message));
     }
-    Ok(parts)
+    Ok((parts, usize::try_from(size).unwrap_or(0)))
+}
+
+fn merged_at(verdict: &Record) -> Option<&PayloadRef> {
+    let outcome = verdict.outcome.as_ref()?;
+    let rule = outcome.gather.as_ref()?.plan.as_ref()?.rule.as_ref()?;
+    match (&rule.answer, &outcome.result) {
+        (Some(Answer::Merge(true)), Some(Kind::ResponseRef(at))) => Some(at),
+        _ => None,
+    }
 }
 
 fn purged(branch: &str) -> Status {

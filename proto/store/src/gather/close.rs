@@ -105,10 +105,10 @@ impl Gathers {
             };
             (sum, vec![one])
         } else {
+            let mut records = self.branches(id, &plan, now).await?;
             if cause == Cause::Deadline {
-                self.expire_branches(id, &plan, now).await?;
+                self.expire_branches(id, &plan, &mut records, now).await?;
             }
-            let records = self.branches(id, &plan, now).await?;
             let standing = self.standing(id, &plan, &records, now).await?;
             let at_deadline = |record: Record| at_deadline(record, id);
             (standing, records.into_iter().map(|record| record.map(at_deadline)).collect())
@@ -141,11 +141,13 @@ impl Gathers {
             self.cancel_rest(id, &stored, now).await?;
         }
         let end = End::new(state, outcome);
-        match self.results.complete(id, &method, author, end, now).await? {
-            Completed::Stored => Ok(Some(stored)),
-            Completed::AlreadyFinished => self.results.get(id, now).await,
-            Completed::Lost | Completed::PastExpiry => Ok(None),
-        }
+        let known = match self.results.complete(id, &method, author, end, now).await? {
+            Completed::Stored => return Ok(Some(stored)),
+            Completed::AlreadyFinished => self.results.get(id, now).await?,
+            Completed::Lost | Completed::PastExpiry => None,
+        };
+        self.forget_merged(&stored, known.as_ref()).await;
+        Ok(known)
     }
 
     /// Cancels the branches that had not ended at the verdict, where the rule wants it.
@@ -229,26 +231,43 @@ impl Gathers {
         ids.map(read).buffered(READS).try_collect().await
     }
 
-    /// Past their work expiry all branches have ended, and are stored as that.
+    /// Past their work expiry all branches have ended. Of those that nobody has claimed
+    /// nothing is written: nothing else can be said of them any more. Those that somebody
+    /// has claimed may still be finished by a clock that is behind, unless their end is
+    /// stored.
     async fn expire_branches(
         &self,
         id: &JobId,
         plan: &GatherPlan,
+        records: &mut [Option<Record>],
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         if now < UnixMillis(plan.expires_at).plus(CLOCK_SKEW) {
             return Ok(());
         }
-        let records = self.branches(id, plan, now).await?;
-        let each = plan.branches.iter().zip(branch_ids(id, plan)).zip(records);
-        let open = each.filter(|(_, record)| record.as_ref().is_none_or(|r| !r.is_terminal()));
-        let open: Vec<(String, JobId)> =
-            open.map(|((branch, id), _)| (branch.method.clone(), id)).collect();
-        let expire = |(method, id): (String, JobId)| async move {
+        let ids = branch_ids(id, plan);
+        let claimed = |record: &Option<Record>| record.as_ref().is_some_and(|r| !r.is_terminal());
+        let open = ids.iter().enumerate().filter(|(at, _)| claimed(&records[*at]));
+        let open: Vec<(usize, JobId)> = open.map(|(at, id)| (at, *id)).collect();
+        let expire = |(at, id): (usize, JobId)| async move {
             let end = End::new(State::Expired, outcomes::expired());
-            self.results.complete(&id, &method, Author::Expiry, end, now).await
+            let method = &plan.branches[at].method;
+            self.results.complete(&id, method, Author::Expiry, end, now).await?;
+            Ok::<_, StoreError>((at, self.results.get(&id, now).await?))
         };
-        let ends = stream::iter(open).map(expire).buffer_unordered(READS);
-        ends.try_for_each(|_| ready(Ok(()))).await
+        let ends: Vec<_> =
+            stream::iter(open).map(expire).buffer_unordered(READS).try_collect().await?;
+        for (at, record) in ends {
+            records[at] = record;
+        }
+        for ((record, id), branch) in records.iter_mut().zip(ids).zip(&plan.branches) {
+            record.get_or_insert_with(|| Record {
+                state: State::Expired,
+                completed_at: Some(id.expires_at()),
+                outcome: Some(outcomes::expired()),
+                ..Record::new(&branch.method)
+            });
+        }
+        Ok(())
     }
 }

@@ -1,15 +1,22 @@
 //! Answers whose parts are gone.
 
 use super::subject::*;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::join_all;
 use queuebridge_proto::error::reason;
 use queuebridge_proto::gather::MAX_MERGED_BYTES;
 use queuebridge_proto::v1::gather_rule::Answer;
+use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{GatherPlan, GatherRule, PayloadRef, State};
 use queuebridge_store::gather::{Cause, branch_ids};
-use queuebridge_store::memory::MemoryResultStore;
+use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_store::testing::{Fault, Faulty};
-use queuebridge_store::{GatherStore, Gathers, PayloadStore, Record, ResultStore};
+use queuebridge_store::{
+    GatherStore, Gathers, PayloadError, PayloadStore, PayloadStream, Record, ResultStore,
+};
 use std::sync::Arc;
+use tokio::sync::Barrier;
 use tonic::Code;
 
 fn rule(answer: Answer) -> GatherRule {
@@ -108,4 +115,46 @@ async fn the_verdict_says_what_it_repeats() {
     let gathers = Gathers::new(fresh, None);
     let verdict = gathers.close(&s.id, Cause::Cancelled, after(1)).await.unwrap().unwrap();
     assert_eq!(verdict.outcome.unwrap().retry_of, "old");
+}
+
+/// Objects are there when as many were put as are awaited.
+struct Together(Arc<MemoryPayloadStore>, Barrier);
+
+#[async_trait]
+impl PayloadStore for Together {
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<PayloadRef, PayloadError> {
+        let stored = self.0.put(key, bytes).await;
+        self.1.wait().await;
+        stored
+    }
+
+    async fn get(&self, payload: &PayloadRef) -> Result<Bytes, PayloadError> {
+        self.0.get(payload).await
+    }
+
+    async fn open(&self, payload: &PayloadRef, offset: u64) -> Result<PayloadStream, PayloadError> {
+        self.0.open(payload, offset).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PayloadError> {
+        self.0.delete(key).await
+    }
+}
+
+/// Only one verdict is written, and nobody knows the keys of the others' answers.
+#[tokio::test]
+async fn merges_that_come_too_late_leave_nothing_behind() {
+    let s = Subject::new(2, rule(Answer::Merge(true)), HOUR).await;
+    s.store_end(0, End::Ok(vec![1; 9_000]), after(1)).await;
+    s.store_end(1, End::Ok(vec![2; 9_000]), after(1)).await;
+    let together = Together(s.payloads.clone(), Barrier::new(8));
+    let gathers = Gathers { payloads: Some(Arc::new(together)), ..s.gathers.clone() };
+    let close = || gathers.close(&s.id, Cause::Branch(0), after(2));
+    let ended = join_all((0..8).map(|_| close())).await;
+    let verdicts: Vec<Record> = ended.into_iter().map(|ended| ended.unwrap().unwrap()).collect();
+    assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]));
+    assert_eq!(s.payloads.object_count(), 1);
+    let result = &verdicts[0].outcome.as_ref().unwrap().result;
+    let Some(Kind::ResponseRef(at)) = result else { panic!("{result:?}") };
+    assert_eq!(s.payloads.get(at).await.unwrap().len(), 18_000);
 }

@@ -7,7 +7,7 @@ use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::{GatherRule, State};
 use queuebridge_store::gather::{Cause, branch_ids};
 use queuebridge_store::testing::{Fault, Faulty};
-use queuebridge_store::{Gathers, Record, ResultStore};
+use queuebridge_store::{ClaimRequest, Gathers, Lapsed, Record, ResultStore, Token};
 use std::sync::Arc;
 use tonic::Code;
 
@@ -33,6 +33,29 @@ async fn what_expires_with_its_gather_has_ended_and_is_not_the_reason() {
     assert_eq!(refusal(&verdict).1, reason::JOB_EXPIRED);
     assert_eq!(states(&verdict), [State::Expired, State::Succeeded]);
     assert_eq!((report(&verdict).succeeded, report(&verdict).failed), (1, 1));
+}
+
+/// To look at a gather writes its verdict, and the end of what somebody holds: of jobs that
+/// were never sent there may be many.
+#[tokio::test]
+async fn past_their_work_expiry_those_that_nobody_has_claimed_are_not_written() {
+    let s = Subject::new(256, all(), HOUR).await;
+    s.store_end(1, ok(1), after(1)).await;
+    let ids = branch_ids(&s.id, &s.plan);
+    let until = s.id.expires_at();
+    let request = ClaimRequest::new("/a.B/M2", Token::random(), until, Lapsed::Take);
+    s.store.claim(&ids[2], request, after(1)).await.unwrap();
+    let (before, now) = (s.store.record_count(), s.id.expires_at().plus(CLOCK_SKEW));
+    let verdict = s.close(Cause::Deadline, now).await.unwrap();
+    assert_eq!(s.store.record_count(), before + 1);
+    let expired = State::Expired;
+    assert_eq!(states(&verdict)[..4], [expired, State::Succeeded, expired, expired]);
+    assert_eq!((report(&verdict).succeeded, report(&verdict).failed), (1, 255));
+    // They are reported alike.
+    let expired = &report(&verdict).branches;
+    let said = |at: usize| (expired[at].completed_at, expired[at].outcome.clone());
+    assert_eq!(said(2), said(3));
+    assert_eq!(s.store.get(&ids[2], now).await.unwrap().unwrap().state, State::Expired);
 }
 
 /// Whatever is lost on the way: once there is a verdict, the rest is cancelled.

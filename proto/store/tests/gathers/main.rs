@@ -12,8 +12,8 @@ use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::gather_rule::Answer;
 use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{GatherRule, State};
-use queuebridge_store::gather::{Cause, branch_ids};
-use queuebridge_store::{PayloadStore, ResultStore};
+use queuebridge_store::PayloadStore;
+use queuebridge_store::gather::Cause;
 use subject::*;
 use tonic::Code;
 
@@ -129,17 +129,6 @@ async fn at_its_deadline_a_gather_expires_and_says_how_far_it_was() {
     assert_eq!((verdict.state, verdict.completed_at), (State::Expired, Some(s.id.expires_at())));
     assert_eq!(states(&verdict), [State::Succeeded, State::Accepted, State::Accepted]);
     assert_eq!(report(&verdict).decided_by, 0);
-}
-
-#[tokio::test]
-async fn past_their_work_expiry_the_branches_are_expired_with_it() {
-    let s = Subject::new(2, all(), HOUR).await;
-    s.end(1, ok(1), after(1)).await;
-    let now = s.id.expires_at().plus(CLOCK_SKEW);
-    let verdict = s.close(Cause::Deadline, now).await.unwrap();
-    assert_eq!(states(&verdict), [State::Expired, State::Succeeded]);
-    let id = branch_ids(&s.id, &s.plan)[0];
-    assert_eq!(s.store.get(&id, now).await.unwrap().unwrap().state, State::Expired);
 }
 
 #[tokio::test]
