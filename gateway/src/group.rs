@@ -51,8 +51,7 @@ impl Members {
         if self.belongs_to(caller) || self.plan.owner.is_empty() {
             return Ok(());
         }
-        let granted = caller.may_with(Verb::Cancel, &self.id);
-        granted.inspect_err(|status| audit::refused(caller, &self.plan.method, status))
+        may_add(caller, &self.id, &self.plan.method)
     }
 }
 
@@ -130,12 +129,12 @@ impl FrontDoor {
             return Err(error::invalid_field("group.rule.deadline", rule));
         }
         let timed = deadline_of(&rule).is_some() || job.callback.is_some();
-        let plan = plan(caller, &job, rule, size);
+        let mut plan = plan(caller, &job, rule, size);
         let id = self.new_gather(caller, &job, now.plus(deadline), now);
         let id = match job.request_id.take() {
             None => id,
             Some(request_id) => {
-                self.begin_once(caller, id, &job.method, &request_id, group, &plan).await?
+                self.begin_once(caller, id, &job.method, &request_id, group, &mut plan).await?
             }
         };
         let opened = self.gathers.gathers.open(&id, &plan, now).await;
@@ -145,7 +144,8 @@ impl FrontDoor {
         Ok(members)
     }
 
-    /// The same `request_id` leads to the same group.
+    /// The same `request_id` leads to the same group, which belongs to whoever was first,
+    /// also where its plan is written by another.
     async fn begin_once(
         &self,
         caller: &Identity,
@@ -153,7 +153,7 @@ impl FrontDoor {
         method: &MethodName,
         request_id: &str,
         group: &Group,
-        plan: &GatherPlan,
+        plan: &mut GatherPlan,
     ) -> Result<JobId, Status> {
         // No method contains a blank: groups and jobs have their ids apart.
         let method = format!("group {method}");
@@ -163,7 +163,13 @@ impl FrontDoor {
         let accepted = self.submissions.accept(&key, submission, self.clock.now()).await;
         match accepted.map_err(unreachable)? {
             Accepted::New => Ok(id),
-            Accepted::Existing { job, digest: known, .. } if known == digest => Ok(job),
+            Accepted::Existing { job, digest: known, owner, .. } if known == digest => {
+                if let Some(owner) = owner.filter(|owner| *owner != caller.owner()) {
+                    may_add(caller, &job, &plan.method)?;
+                    plan.owner = owner.to_vec().into();
+                }
+                Ok(job)
+            }
             // By an earlier version, which remembered no more of a group.
             Accepted::Existing { job, digest: known, owner: None, .. }
                 if known == plain_digest(&method, &total(plan).to_be_bytes()) =>
@@ -274,6 +280,12 @@ fn digest(group: &Group, plan: &GatherPlan) -> [u8; 32] {
         .chain_update(times.encode_length_delimited_to_vec())
         .finalize()
         .into()
+}
+
+/// To add to what another has begun.
+fn may_add(caller: &Identity, group: &JobId, method: &str) -> Result<(), Status> {
+    let granted = caller.may_with(Verb::Cancel, group);
+    granted.inspect_err(|status| audit::refused(caller, method, status))
 }
 
 fn branched() -> Status {

@@ -4,15 +4,20 @@ use super::groups::{accepted, batch, jobs, submit, work_all, world};
 use super::scripted::Act;
 use super::world::{METHOD, Plan, Way, World};
 use super::*;
+use queuebridge_gateway::auth::{Grant, Rights, Verb};
+use queuebridge_gateway::config::MethodPattern;
+use queuebridge_gateway::identity::Identity;
+use queuebridge_proto::JobId;
 use queuebridge_proto::envelope;
 use queuebridge_proto::error::reason;
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::jobs_server::Jobs;
 use queuebridge_proto::v1::{Group, SubmitBatchRequest, SubmitBatchResponse, submit_result};
+use queuebridge_store::GatherStore;
 use queuebridge_store::testing::Fault;
 use std::time::Duration;
 use tokio::time::advance;
-use tonic::Status;
+use tonic::{Request, Status};
 
 fn seconds(seconds: i64) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds, nanos: 0 })
@@ -188,4 +193,30 @@ async fn a_large_request_does_not_replace_that_of_an_accepted_job() {
     // What is forgotten with the job is its own request.
     world.delete(&accepted(&response)[0]).await.unwrap();
     assert_eq!(world.payloads.object_count(), 1);
+}
+
+/// Its request id was recorded, and its plan was not written: it belongs to whoever was first.
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_beginner_was_interrupted_is_not_open_to_who_guesses_its_request_id() {
+    let world = world();
+    let begin = async |subject: &str, verbs: &[Verb]| {
+        let (methods, verbs) = (vec![MethodPattern::All], verbs.to_vec());
+        let rights = Rights::of(&[], &[Grant { roles: Vec::new(), methods, verbs }]);
+        let group = Group { request_id: "guessed".into(), ..Group::default() };
+        let mut request = Request::new(SubmitBatchRequest { jobs: jobs(2), group: Some(group) });
+        request.extensions_mut().insert(Identity::new("t", subject, rights));
+        let response = world.service.submit_batch(request).await?;
+        Ok::<_, Status>(response.into_inner().group.unwrap().id)
+    };
+    world.store.script([Fault::None, Fault::LoseRequest]);
+    let lost = begin("first", &[Verb::Submit]).await.unwrap_err();
+    assert_eq!(lost.code(), Code::Unavailable);
+    let refused = begin("second", &[Verb::Submit]).await.unwrap_err();
+    assert_eq!(told(&refused), (Code::PermissionDenied, reason::NOT_GRANTED.into()));
+    assert_eq!(world.store.inner().gather_count(), 0);
+    let id = begin("third", &[Verb::Submit, Verb::Cancel]).await.unwrap();
+    assert_eq!(begin("first", &[Verb::Submit]).await.unwrap(), id);
+    let gather = JobId::verify(&id, "t", &world.keys).unwrap();
+    let plan = world.store.plan(&gather, world.clock.now()).await.unwrap().unwrap();
+    assert_eq!(plan.owner[..], Identity::new("t", "first", Rights::all()).owner());
 }
