@@ -1,8 +1,11 @@
 //! Looking at jobs with branches.
 
+mod closes;
 mod ending;
 mod report;
 mod standing;
+
+pub use closes::Closes;
 
 use crate::lookup::{Found, Lookup, purged, unreachable};
 use crate::reading::Reading;
@@ -30,7 +33,19 @@ impl Lookup {
         id: &JobId,
         now: UnixMillis,
     ) -> Result<Option<Record>, Status> {
-        self.gathers.close(id, Cause::Deadline, now).await.map_err(|e| unreachable(&e))
+        self.decide(id, Cause::Deadline, now).await
+    }
+
+    /// In turn with all others who would. Whoever has waited finds what they have written
+    /// before anything else is read.
+    async fn decide(
+        &self,
+        id: &JobId,
+        cause: Cause,
+        now: UnixMillis,
+    ) -> Result<Option<Record>, Status> {
+        let _turn = self.closes.turn(id).await;
+        self.gathers.close(id, cause, now).await.map_err(|e| unreachable(&e))
     }
 
     /// About how many branches have ended: those of the first tally, and of large groups
@@ -80,6 +95,7 @@ impl Lookup {
     ) -> Result<Job, Status> {
         let id = reading.id();
         let tallies = usize::try_from(plan.total.div_ceil(TALLY)).unwrap_or(usize::MAX);
+        self.quotas.may_read(reading.tenant())?;
         self.quotas.have_read(reading.tenant(), tallies);
         let sum = self.gathers.sum(id, plan.total, now).await.map_err(|e| unreachable(&e))?;
         let mut job = view::accepted(id, plan.method.clone());
@@ -115,7 +131,6 @@ impl Lookup {
             size @ 1..=MAX_PAGE => size,
             _ => return Err(error::invalid_field("page_size", "from 1 to 256")),
         };
-        self.quotas.may_read(reading.tenant())?;
         if matches!(self.find(id).await?, Found::Purged) {
             return Err(purged());
         }

@@ -14,6 +14,7 @@ use crate::gather;
 use crate::identity::Identity;
 use crate::leaving::CallRoom;
 use crate::lookup::{Found, Lookup, bad_id};
+use crate::quota;
 use crate::reading::Reading;
 use crate::submit::{FrontDoor, Prepared, Ticket};
 use crate::view;
@@ -113,14 +114,21 @@ impl JobsService {
             // Who has attached to another's job by its request id sees nothing by that.
             return Ok(view::accepted(&ticket.id, ticket.method));
         };
-        let mut job = if let Some(place) = place.filter(|_| !wait.is_zero() && !ticket.attached) {
+        let shown = if let Some(place) = place.filter(|_| !wait.is_zero() && !ticket.attached) {
             // Whatever happens to a new job, the place hears of it.
-            place.finished(&reading, Found::Pending, wait).await?
+            Some(place.finished(&reading, Found::Pending, wait).await)
         } else if !wait.is_zero() {
-            self.0.waiter.wait(&reading, wait).await?
+            Some(self.0.waiter.wait(&reading, wait).await)
         } else if ticket.attached {
             // The job may be anywhere by now.
-            self.0.lookup.job(&reading).await?
+            Some(self.0.lookup.job(&reading).await)
+        } else {
+            None
+        };
+        // The submission has its part of the quota, whatever is left for a look.
+        let shown = shown.filter(|shown| !shown.as_ref().is_err_and(quota::is_exceeded));
+        let mut job = if let Some(shown) = shown {
+            shown?
         } else if let Some(plan) = &ticket.plan {
             gather::accepted(&ticket.id, plan, &self.0.lookup)
         } else {
@@ -191,16 +199,30 @@ impl JobsService {
 
     /// Cancels a job for somebody who has asked for it.
     pub(crate) async fn cancel_for(&self, caller: &Identity, id: &JobId) -> Result<Found, Status> {
-        let cancelled = self.cancel_job(id).await;
+        let cancelled = match self.may_end(caller, id) {
+            Ok(()) => self.cancel_job(id).await,
+            Err(status) => Err(status),
+        };
         audit::act(caller, "cancel", id, &cancelled);
         cancelled
     }
 
     /// Forgets the result of a job for somebody who has asked for it.
     pub(crate) async fn delete_for(&self, caller: &Identity, id: &JobId) -> Result<(), Status> {
-        let deleted = self.0.lookup.delete(id, &caller.tenant).await;
+        let deleted = match self.may_end(caller, id) {
+            Ok(()) => self.0.lookup.delete(id, &caller.tenant).await,
+            Err(status) => Err(status),
+        };
         audit::act(caller, "delete", id, &deleted);
         deleted
+    }
+
+    /// The end of a gather is one for each of its branches.
+    fn may_end(&self, caller: &Identity, id: &JobId) -> Result<(), Status> {
+        if !id.is_gather() {
+            return Ok(());
+        }
+        self.0.lookup.quotas.may_read(&caller.tenant)
     }
 
     /// Cancels a job that nobody waits for any more, with some patience: its caller is

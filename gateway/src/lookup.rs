@@ -6,6 +6,7 @@
 
 mod streams;
 
+pub use crate::gather::Closes;
 use crate::quota::Quotas;
 use crate::reading::Reading;
 use crate::view::{self, Methods};
@@ -32,6 +33,8 @@ pub struct Lookup {
     pub store: Arc<dyn ResultStore>,
     /// What is known about their branches.
     pub gathers: Gathers,
+    /// Who decides those whose deadline has passed.
+    pub closes: Closes,
     /// The messages of streams.
     pub streams: Arc<dyn StreamStore>,
     /// Where large answers are.

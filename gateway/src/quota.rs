@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tonic::body::Body;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 /// When a caller should come back whose tenant has too many calls in hand: nobody knows
 /// when one of them ends.
@@ -84,14 +85,14 @@ impl Quotas {
         }
     }
 
-    /// Whether a look-up that reads many records may begin. What it has read is counted
-    /// by [`Quotas::have_read`].
+    /// Whether something may begin that reads or writes many records. What it has done is
+    /// counted by [`Quotas::have_read`] and [`Quotas::have_written`].
     ///
     /// # Errors
     /// As [`Quotas::submit`].
     pub(crate) fn may_read(&self, tenant: &Arc<str>) -> Result<(), Status> {
         let has_one = self.with_jobs(tenant, Bucket::has_one).unwrap_or(Ok(()));
-        let message = "the tenant has read more of its groups than it may submit jobs meanwhile";
+        let message = "the tenant has done more with its groups than it may submit jobs meanwhile";
         has_one.map_err(|wait| exceeded(message, wait))
     }
 
@@ -99,6 +100,12 @@ impl Quotas {
     pub(crate) fn have_read(&self, tenant: &Arc<str>, records: usize) {
         let jobs = u32::try_from(records.div_ceil(READS_OF_A_JOB)).unwrap_or(u32::MAX);
         self.with_jobs(tenant, |bucket, rate, now| bucket.owe(jobs, rate, now));
+    }
+
+    /// Counts the records of branches that ending their gather may write: each as a job,
+    /// which writes about as many.
+    pub(crate) fn have_written(&self, tenant: &Arc<str>, records: usize) {
+        self.have_read(tenant, records.saturating_mul(READS_OF_A_JOB));
     }
 
     fn take(&self, tenant: &Arc<str>) -> Result<(), Duration> {
@@ -155,6 +162,13 @@ impl Drop for Call {
     }
 }
 
+/// Whether this is why something was refused.
+pub(crate) fn is_exceeded(status: &Status) -> bool {
+    let why = status.get_details_error_info();
+    status.code() == Code::ResourceExhausted
+        && why.is_some_and(|why| why.reason == reason::QUOTA_EXCEEDED)
+}
+
 fn exceeded(message: &str, wait: Duration) -> Status {
     retry_after(Code::ResourceExhausted, reason::QUOTA_EXCEEDED, message, wait)
 }
@@ -162,7 +176,6 @@ fn exceeded(message: &str, wait: Duration) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tonic_types::StatusExt;
 
     fn quotas(allowance: Allowance) -> Quotas {
         Quotas::new(&QuotaConfig { each: allowance, tenants: HashMap::new() })
@@ -219,6 +232,12 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1_900)).await;
         assert!(quotas.may_read(&tenant).is_err());
         tokio::time::advance(Duration::from_millis(200)).await;
+        assert!(quotas.submit(&tenant).is_ok());
+        // Nor do many together, for longer than two bursts last.
+        for _ in 0..100 {
+            quotas.have_read(&tenant, usize::MAX);
+        }
+        tokio::time::advance(Duration::from_millis(2_100)).await;
         assert!(quotas.submit(&tenant).is_ok());
     }
 

@@ -10,6 +10,7 @@ use crate::descriptors::{DescriptorRegistry, upstreams};
 use crate::jobs::{JobsService, Parts};
 use crate::listener::Listener;
 use crate::listener::tls::{Tls, TlsMistake};
+use crate::lookup::Closes;
 use crate::lookup::Lookup;
 use crate::open_files;
 use crate::publish::Publisher;
@@ -138,6 +139,7 @@ impl Gateway {
         let lookup = Arc::new(Lookup {
             store: results,
             gathers: gathers.clone(),
+            closes: Closes::default(),
             streams,
             payloads: payloads.clone(),
             clock,

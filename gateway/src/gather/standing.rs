@@ -34,6 +34,7 @@ impl Lookup {
         // What is kept, and what is loaded at once beyond that.
         let loading = most.min(looks * RECORD_BYTES) + looks.min(LOOKS) * RECORD_BYTES;
         if looks > 0 {
+            self.quotas.may_read(reading.tenant())?;
             let room = reading.room();
             if shows {
                 room.take(loading).await?

@@ -29,11 +29,14 @@ impl Bucket {
         }
     }
 
-    /// Takes so many that were used already: whoever comes next waits for them as well.
+    /// Takes so many that were used already: whoever comes next waits for them as well. At
+    /// most two bursts are owed, however many calls have used them: some may be made with
+    /// fewer rights than those have who then wait.
     pub(super) fn owe(&mut self, count: u32, rate: Rate, now: Instant) {
         let each = Duration::from_secs(1) / rate.per_second.max(1);
-        let more = each * count.min(rate.burst.max(1));
-        self.0 = Some(self.0.map_or(now, |full| full.max(now)) + more);
+        let burst = each * rate.burst.max(1);
+        let full = self.0.map_or(now, |full| full.max(now)) + burst.min(each * count);
+        self.0 = Some(full.min(now + 2 * burst));
     }
 
     /// Whether there is one to take.

@@ -10,6 +10,7 @@ use queuebridge_demo::v1;
 use queuebridge_gateway::admission::Admission;
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::jobs::{JobsService, Parts};
+use queuebridge_gateway::lookup::Closes;
 use queuebridge_gateway::lookup::Lookup;
 use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::replies::Replies;
@@ -52,6 +53,7 @@ fn gateway(worker: &Worker) -> JobsService {
     let lookup = Arc::new(Lookup {
         store: worker.store.clone(),
         gathers: gathers.clone(),
+        closes: Closes::default(),
         streams: worker.store.clone(),
         quotas: Quotas::default(),
         job_id_keys: worker.keys.clone(),

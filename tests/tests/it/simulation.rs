@@ -10,6 +10,7 @@ use queuebridge_gateway::admission::Admission;
 use queuebridge_gateway::callback::Callbacks;
 use queuebridge_gateway::config::{CallbackConfig, Destination, MethodPattern, RouteConfig};
 use queuebridge_gateway::identity::Identity;
+use queuebridge_gateway::lookup::Closes;
 use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::publish::batcher::Batcher;
 use queuebridge_gateway::quota::Quotas;
@@ -115,6 +116,7 @@ impl World {
         let lookup = Lookup {
             store: store.clone(),
             gathers: Gathers::new(store.clone(), None),
+            closes: Closes::default(),
             streams: store.clone(),
             quotas: Quotas::default(),
             job_id_keys: keys,

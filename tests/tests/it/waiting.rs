@@ -5,6 +5,7 @@ use bytes::Bytes;
 use queuebridge_gateway::auth::Verb;
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::leaving::CallRoom;
+use queuebridge_gateway::lookup::Closes;
 use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::quota::Quotas;
 use queuebridge_gateway::reading::Reading;
@@ -41,6 +42,7 @@ pub(crate) fn gateway_with(worker: &Worker, replies: Replies) -> Gateway {
     let lookup = Arc::new(Lookup {
         store: worker.store.clone(),
         gathers: Gathers::new(worker.store.clone(), None),
+        closes: Closes::default(),
         streams: worker.store.clone(),
         quotas: Quotas::default(),
         job_id_keys: worker.keys.clone(),

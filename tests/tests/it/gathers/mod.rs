@@ -1,5 +1,6 @@
 //! Jobs with branches: over a topic and over queues of their own, the same promises.
 
+mod costs;
 mod ends;
 mod groups;
 mod late;

@@ -9,6 +9,7 @@ use queuebridge_gateway::config::{
 };
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::jobs::{JobsService, Parts};
+use queuebridge_gateway::lookup::Closes;
 use queuebridge_gateway::lookup::Lookup;
 use queuebridge_gateway::publish::Publisher;
 use queuebridge_gateway::publish::batcher::Batcher;
@@ -84,6 +85,7 @@ pub(crate) struct Plan {
     pub(crate) payloads: bool,
     /// The queue of this branch takes small messages only.
     pub(crate) tight: Option<&'static str>,
+    pub(crate) quotas: Quotas,
     /// Stands between the gateway and its queues or topic.
     pub(crate) between: Between,
     /// Stands between the workers and the queues that they send to.
@@ -101,6 +103,7 @@ impl Plan {
             fifo: false,
             payloads: true,
             tight: None,
+            quotas: Quotas::default(),
             outbox: Box::new(|outbox| Arc::new(outbox)),
             between: Box::new(|_, publisher| publisher),
         }
@@ -191,12 +194,13 @@ impl World {
         let lookup = Arc::new(Lookup {
             store: store.clone(),
             gathers: gathers.clone(),
+            closes: Closes::default(),
             streams: store.clone(),
             payloads: kept.clone(),
             clock,
             methods: Methods::default(),
             max_response_bytes: 1 << 20,
-            quotas: Quotas::default(),
+            quotas: plan.quotas.clone(),
             job_id_keys: keys.clone(),
         });
         let (replies, draining) = (Arc::new(Replies::in_process()), CancellationToken::new());
@@ -220,7 +224,7 @@ impl World {
             }),
             clock,
             admission: Admission::new(1000),
-            quotas: Quotas::default(),
+            quotas: plan.quotas,
         };
         let waiter = Waiter::new(lookup.clone(), replies, draining.clone());
         let service = JobsService::new(Parts {

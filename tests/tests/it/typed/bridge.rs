@@ -10,6 +10,7 @@ use queuebridge_gateway::admission::Admission;
 use queuebridge_gateway::config::{CallConfig, Destination, MethodPattern, Mode, RouteConfig};
 use queuebridge_gateway::identity::Identity;
 use queuebridge_gateway::jobs::{JobsService, Parts};
+use queuebridge_gateway::lookup::Closes;
 use queuebridge_gateway::lookup::{Found, Lookup};
 use queuebridge_gateway::publish::{Limits, Message as QueueMessage, PublishError, Publisher};
 use queuebridge_gateway::quota::Quotas;
@@ -121,6 +122,7 @@ impl Bridge {
         let lookup = Arc::new(Lookup {
             store: store.clone(),
             gathers: Gathers::new(store.clone(), None),
+            closes: Closes::default(),
             streams: store.clone(),
             quotas: Quotas::default(),
             job_id_keys: keys.clone(),
