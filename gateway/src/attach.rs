@@ -13,7 +13,7 @@ use crate::submit::{FrontDoor, Ticket, digest, request_key, unreachable};
 use queuebridge_proto::time::CLOCK_SKEW;
 use queuebridge_proto::v1::{State, TraceContext};
 use queuebridge_proto::{JobId, UnixMillis};
-use queuebridge_store::{Accepted, NewSubmission, Owner, RequestKey};
+use queuebridge_store::{Accepted, Owner, RequestKey};
 use std::time::Duration;
 use tonic::Status;
 
@@ -69,9 +69,7 @@ impl FrontDoor {
         }
         for number in 0..MOST {
             let key = calls.key(window, number);
-            let submission = NewSubmission { job: &id, digest: &digest, owner: &owner };
-            let accepted = self.submissions.accept(&key, submission, now).await;
-            let accepted = accepted.map_err(unreachable)?;
+            let accepted = self.record(caller, &key, &id, &digest).await?;
             if self.may_attach(&accepted, now).await? {
                 return self.submit_as(caller, &key, (id, accepted), job, trace).await;
             }
@@ -88,7 +86,7 @@ impl FrontDoor {
     ) -> Result<Option<(RequestKey, (JobId, Accepted))>, Status> {
         for number in 0..MOST {
             let key = calls.key(window, number);
-            let found = self.submissions.find(&key, now).await.map_err(unreachable)?;
+            let found = self.recorded(calls.caller, &key).await?;
             let Some(Accepted::Existing { job, .. }) = &found else { return Ok(None) };
             let (job, found) = (*job, found.unwrap_or(Accepted::New));
             let in_time = job.submitted_at().until(now) < calls.within;

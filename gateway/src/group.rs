@@ -9,7 +9,7 @@ use crate::fan_out::{check_rule, deadline_of};
 use crate::identity::Identity;
 use crate::scatter::membership;
 use crate::submission::Submission;
-use crate::submit::{FrontDoor, Prepared, Ticket, plain_digest, request_key, unreachable};
+use crate::submit::{FrontDoor, Prepared, Ticket, not_authentic, request_key, unreachable};
 use prost::Message;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::{MAX_BRANCHES, MAX_GROUP, total};
@@ -19,7 +19,7 @@ use queuebridge_proto::v1::{
     GatherPlan, GatherRule, Group, Membership, PlannedBranch, State, SubmitRequest, TraceContext,
 };
 use queuebridge_proto::{JobId, MethodName, UnixMillis};
-use queuebridge_store::{Accepted, NewSubmission};
+use queuebridge_store::Accepted;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -47,8 +47,7 @@ impl Members {
     /// A job that fails may end the group, and one under the number of another keeps that
     /// from running: to add to what others have begun is to cancel it.
     fn may_be_joined(&self, caller: &Identity) -> Result<(), Status> {
-        // One that an earlier version has begun is nobody's.
-        if self.belongs_to(caller) || self.plan.owner.is_empty() {
+        if self.belongs_to(caller) {
             return Ok(());
         }
         may_add(caller, &self.id, &self.plan.method)
@@ -137,8 +136,7 @@ impl FrontDoor {
                 self.begin_once(caller, id, &job.method, &request_id, group, &mut plan).await?
             }
         };
-        let opened = self.gathers.gathers.open(&id, &plan, now).await;
-        let members = Members { id, plan: opened.map_err(unreachable)?, first: group.first };
+        let members = Members { id, plan: self.open_plan(&id, plan).await?, first: group.first };
         members.may_be_joined(caller)?;
         self.start_timer(caller, &id, &job, timed).await?;
         Ok(members)
@@ -158,22 +156,16 @@ impl FrontDoor {
         // No method contains a blank: groups and jobs have their ids apart.
         let method = format!("group {method}");
         let key = request_key(&caller.tenant, &method, request_id);
-        let (digest, owner) = (digest(group, plan), caller.owner());
-        let submission = NewSubmission { job: &id, digest: &digest, owner: &owner };
-        let accepted = self.submissions.accept(&key, submission, self.clock.now()).await;
-        match accepted.map_err(unreachable)? {
+        let digest = digest(group, plan);
+        match self.record(caller, &key, &id, &digest).await? {
             Accepted::New => Ok(id),
+            // The plan of an earlier version would not do either.
+            Accepted::Existing { mac, .. } if mac.is_empty() => Err(not_authentic("request id")),
             Accepted::Existing { job, digest: known, owner, .. } if known == digest => {
                 if let Some(owner) = owner.filter(|owner| *owner != caller.owner()) {
                     may_add(caller, &job, &plan.method)?;
                     plan.owner = owner.to_vec().into();
                 }
-                Ok(job)
-            }
-            // By an earlier version, which remembered no more of a group.
-            Accepted::Existing { job, digest: known, owner: None, .. }
-                if known == plain_digest(&method, &total(plan).to_be_bytes()) =>
-            {
                 Ok(job)
             }
             Accepted::Existing { .. } => {
@@ -192,7 +184,7 @@ impl FrontDoor {
     ) -> Result<Members, Status> {
         let id = JobId::verify(&group.id, &caller.tenant, &self.job_id_keys);
         let id = id.map_err(|error| crate::lookup::bad_id("group.id", error))?;
-        let plan = self.gathers.gathers.plan(&id, self.clock.now()).await.map_err(unreachable)?;
+        let plan = self.plan_of(&id).await?;
         let unknown = || error::invalid_field("group.id", "not the id of a group");
         let plan = plan.filter(|plan| plan.group).ok_or_else(unknown)?;
         let members = Members { id, plan, first: group.first };

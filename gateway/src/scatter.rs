@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::message;
 use crate::publish::PublishError;
 use crate::submission::Submission;
-use crate::submit::{FrontDoor, unreachable};
+use crate::submit::FrontDoor;
 use futures_util::future::join_all;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::{code, is_success, total};
@@ -72,8 +72,7 @@ impl FrontDoor {
             _ => String::new(),
         };
         let plan = GatherPlan { retry_of, request_key, ..plan };
-        let written = self.gathers.gathers.open(id, &plan, self.clock.now()).await;
-        written.map_err(unreachable)
+        self.open_plan(id, plan).await
     }
 
     /// Sends the job to all branches of its plan; the numbers of those whose queues have
@@ -204,9 +203,13 @@ impl FrontDoor {
 
     /// Enqueues the callback of a gather that was decided here, if it has one.
     pub(crate) async fn tell(&self, id: &JobId) -> Result<(), Status> {
-        let now = self.clock.now();
-        let plan = self.gathers.gathers.plan(id, now).await.map_err(unreachable)?;
-        let (Some(callbacks), Some(plan)) = (&self.callbacks, plan) else { return Ok(()) };
+        let Some(callbacks) = &self.callbacks else { return Ok(()) };
+        let plan = match self.plan_of(id).await {
+            // Its timer, which is sealed, tells.
+            Err(status) if status.code() == Code::DataLoss => return Ok(()),
+            plan => plan?,
+        };
+        let Some(plan) = plan else { return Ok(()) };
         let Some(callback) = plan.callback else { return Ok(()) };
         let told = CallbackMessage {
             method: plan.method,

@@ -59,6 +59,8 @@ pub struct Submission {
     pub shape: CallShape,
     /// What the caller has said of these, before the route's defaults.
     pub given: Given,
+    /// It attaches to the job of another subject.
+    pub(crate) foreign: bool,
     request_sha256: OnceLock<[u8; 32]>,
 }
 
@@ -168,6 +170,7 @@ impl Submission {
             member: None,
             shape: CallShape { stream: request.request_stream, ..CallShape::default() },
             given,
+            foreign: false,
             request_sha256: OnceLock::new(),
             route,
         })

@@ -3,11 +3,14 @@
 mod digest;
 mod names;
 mod refusals;
+mod stored;
 
 pub(crate) use digest::digest;
-pub(crate) use names::{plain_digest, request_key};
-use refusals::unavailable;
+use names::plain_digest;
+pub(crate) use names::request_key;
 pub(crate) use refusals::unreachable;
+use refusals::{unavailable, unknown};
+pub(crate) use stored::not_authentic;
 
 use crate::admission::Admission;
 use crate::callback::{self, Callbacks};
@@ -28,8 +31,7 @@ use queuebridge_proto::v1::{
 };
 use queuebridge_proto::{JobId, Keyring};
 use queuebridge_store::{
-    Accepted, Clock, Gathers, NewSubmission, PayloadStore, RequestKey, Seal, SubmissionStore,
-    payload,
+    Accepted, Clock, Gathers, PayloadStore, RequestKey, Seal, SubmissionStore, payload,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,10 +185,8 @@ impl FrontDoor {
     ) -> Result<Ticket, Status> {
         self.check_size(caller, &id, &job, trace.as_ref())?;
         let key = request_key(&caller.tenant, job.method.as_str(), request_id);
-        let (digest, owner) = (digest(&job), caller.owner());
-        let new = NewSubmission { job: &id, digest: &digest, owner: &owner };
-        let accepted = self.submissions.accept(&key, new, self.clock.now()).await;
-        let accepted = accepted.map_err(unreachable)?;
+        let digest = digest(&job);
+        let accepted = self.record(caller, &key, &id, &digest).await?;
         if !digest::is_same(&accepted, &job, &digest) {
             let rule = "was used with another submission of this method";
             let (code, reason) = (Code::AlreadyExists, reason::REQUEST_ID_REUSED);
@@ -217,16 +217,21 @@ impl FrontDoor {
         caller: &Identity,
         key: &RequestKey,
         (id, accepted): (JobId, Accepted),
-        job: Submission,
+        mut job: Submission,
         trace: Option<TraceContext>,
     ) -> Result<Ticket, Status> {
         let (id, attached, own) = match accepted {
             Accepted::New => (id, job.is_again(), true),
-            Accepted::Existing { job: known, owner, published, .. } => {
+            Accepted::Existing { job: known, owner, published, mac, .. } => {
                 let own = owner == Some(caller.owner());
                 if published {
                     return Ok(Ticket { own, ..ticket(known, &job, true) });
                 }
+                if mac.is_empty() {
+                    // Nobody knows that a gateway has given this submission that id.
+                    return Err(unknown(&known, None));
+                }
+                job.foreign = !own;
                 // Whoever accepted it may have died before publishing it.
                 (known, true, own)
             }

@@ -108,6 +108,9 @@ pub mod reason {
     pub const TOO_FEW_BRANCHES: &str = "TOO_FEW_BRANCHES";
     /// So many branches have failed that the gather cannot be met any more.
     pub const GATHER_FAILED: &str = "GATHER_FAILED";
+    /// What a gateway has written into the store was altered, or an earlier version has
+    /// written it.
+    pub const RECORD_NOT_AUTHENTIC: &str = "RECORD_NOT_AUTHENTIC";
     /// A group takes no further jobs.
     pub const GROUP_OVER: &str = "GROUP_OVER";
     /// The call came without credentials.

@@ -26,6 +26,7 @@ pub mod raw;
 pub mod redaction;
 pub mod reply;
 pub mod resubmit;
+pub mod stored;
 pub mod tenant;
 pub mod time;
 

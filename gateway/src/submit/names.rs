@@ -53,7 +53,7 @@ impl FrontDoor {
 
     /// The right to submit a job once more that may not be in its queue. Jobs of groups are
     /// known by their numbers and need none; nobody can say the rest of an open request
-    /// again.
+    /// again; and the job of another subject is not the caller's to submit.
     pub(super) fn resubmit_token(
         &self,
         caller: &Identity,
@@ -61,7 +61,7 @@ impl FrontDoor {
         job: &Submission,
     ) -> Option<String> {
         let of_a_group = job.member.is_some() || id.is_gather() != job.fan_out.is_some();
-        if of_a_group || job.shape.open {
+        if of_a_group || job.shape.open || job.foreign {
             return None;
         }
         let (owner, digest) = (caller.owner(), digest(job));
@@ -113,7 +113,7 @@ pub(crate) fn request_key(tenant: &str, method: &str, request_id: &str) -> Reque
         .into()
 }
 
-/// The digest of a group's size, and of what earlier versions have compared of submissions.
-pub(crate) fn plain_digest(method: &str, request: &[u8]) -> [u8; 32] {
+/// The digest of what earlier versions have compared of submissions.
+pub(super) fn plain_digest(method: &str, request: &[u8]) -> [u8; 32] {
     Sha256::new_with_prefix(method).chain_update([0]).chain_update(request).finalize().into()
 }

@@ -38,7 +38,7 @@ impl FrontDoor {
     }
 }
 
-fn unknown(id: &JobId, token: Option<String>) -> Status {
+pub(super) fn unknown(id: &JobId, token: Option<String>) -> Status {
     let (code, reason) = (Code::Unavailable, reason::PUBLISH_OUTCOME_UNKNOWN);
     let id = ("job_id", id.to_string());
     error::do_not_retry(match token {

@@ -21,6 +21,8 @@ pub struct NewSubmission<'a> {
     pub digest: &'a [u8; 32],
     /// Who submits it.
     pub owner: &'a Owner,
+    /// The gateway's MAC over all of it, which the store only keeps.
+    pub mac: &'a [u8],
 }
 
 /// Remembers idempotent submissions. All methods are safe to repeat.
@@ -62,5 +64,7 @@ pub enum Accepted {
         owner: Option<Owner>,
         /// Whether it is known to be in its queue.
         published: bool,
+        /// The MAC that was recorded; empty where an earlier version has recorded it.
+        mac: Vec<u8>,
     },
 }

@@ -106,7 +106,7 @@ async fn memory_stays_flat_over_many_jobs() {
         let (token, key) = (Token::random(), *Token::random().as_bytes());
         let mut request_key = [0; 32];
         request_key[..16].copy_from_slice(&key);
-        let submission = NewSubmission { job: &job, digest: &[0; 32], owner: &[0; 16] };
+        let submission = NewSubmission { job: &job, digest: &[0; 32], owner: &[0; 16], mac: &[] };
         let accepted = store.accept(&request_key, submission, now).await.unwrap();
         assert_eq!(accepted, Accepted::New);
         let request = ClaimRequest::new("/a.B/C", token, now.plus(SECOND), Lapsed::Take);

@@ -120,8 +120,10 @@ fn what_tells_users_apart_counts_also_where_a_proxy_has_added_it() {
 fn what_an_earlier_version_has_recorded_is_compared_as_it_was() {
     let (job, other) =
         (checked(base()), checked(SubmitRequest { request: "two".into(), ..base() }));
-    let recorded =
-        |digest, owner| Accepted::Existing { job: job_id(), digest, owner, published: true };
+    let recorded = |digest, owner| {
+        let (job, mac) = (job_id(), Vec::new());
+        Accepted::Existing { job, digest, owner, published: true, mac }
+    };
     let earlier = recorded(plain_digest("/a.B/C", b"one"), None);
     assert!(is_same(&earlier, &job, &digest(&job)));
     assert!(!is_same(&earlier, &other, &digest(&other)));

@@ -20,7 +20,7 @@ impl SubmissionStore for DynamoResultStore {
         submission: NewSubmission<'_>,
         now: UnixMillis,
     ) -> Result<Accepted, StoreError> {
-        let NewSubmission { job, digest, owner } = submission;
+        let NewSubmission { job, digest, owner, mac } = submission;
         let until = rules::request_key_until(job, self.copies_survive);
         // (no item) | over, and not yet deleted ──▶ this job's
         let first = Arrow::new("attribute_not_exists(pk) OR #until <= :now")
@@ -28,6 +28,7 @@ impl SubmissionStore for DynamoResultStore {
             .set("job", AttributeValue::S(job.to_string()))
             .set("digest", item::bytes(digest))
             .set("owner", item::bytes(owner))
+            .set("mac", item::bytes(mac))
             .set("published", item::flag(false))
             .set("until", item::time(until))
             .set("ttl", item::number(until.ceil_secs()));
@@ -68,6 +69,7 @@ fn existing(item: &Item) -> Result<Accepted, StoreError> {
         digest: digest.ok_or_else(|| foreign("digest"))?,
         owner: owner.map_err(|_| foreign("owner"))?,
         published: item::find_flag(item, "published")?,
+        mac: item::find_bytes(item, "mac")?.map(Into::into).unwrap_or_default(),
     })
 }
 

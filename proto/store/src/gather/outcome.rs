@@ -58,7 +58,7 @@ impl Gathers {
         let expired = u32::try_from(expired).unwrap_or(u32::MAX);
         let retry_of = plan.retry_of.clone();
         let report = GatherReport {
-            plan: Some(plan),
+            plan: Some(GatherPlan { mac: Bytes::new(), ..plan }),
             decided_by,
             branches,
             succeeded: standing.succeeded,

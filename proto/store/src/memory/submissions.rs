@@ -23,13 +23,14 @@ struct Submission {
     digest: [u8; 32],
     owner: Owner,
     published: bool,
+    mac: Vec<u8>,
     until: UnixMillis,
 }
 
 impl Submission {
     fn existing(&self) -> Accepted {
         let Self { job, digest, owner, published, .. } = *self;
-        Accepted::Existing { job, digest, owner: Some(owner), published }
+        Accepted::Existing { job, digest, owner: Some(owner), published, mac: self.mac.clone() }
     }
 }
 
@@ -70,11 +71,11 @@ impl SubmissionStore for MemoryResultStore {
         if let Some(known) = submissions.get(key).filter(|known| known.until > now) {
             return Ok(known.existing());
         }
-        let NewSubmission { job, digest, owner } = submission;
+        let NewSubmission { job, digest, owner, mac } = submission;
         let until = rules::request_key_until(job, self.copies_survive);
         agenda.add(until, *key);
-        let (job, digest, owner) = (*job, *digest, *owner);
-        submissions.insert(*key, Submission { job, digest, owner, published: false, until });
+        let (job, digest, owner, mac) = (*job, *digest, *owner, mac.to_vec());
+        submissions.insert(*key, Submission { job, digest, owner, published: false, mac, until });
         Ok(Accepted::New)
     }
 

@@ -11,6 +11,7 @@ mod resubmit;
 mod rules;
 mod scripted;
 mod simulation;
+mod tampering;
 mod telling;
 mod transport;
 mod world;

@@ -10,7 +10,7 @@ pub(super) fn key() -> RequestKey {
 }
 
 fn existing(job: JobId, published: bool) -> Accepted {
-    Accepted::Existing { job, digest: [1; 32], owner: Some(OWNER), published }
+    Accepted::Existing { job, digest: [1; 32], owner: Some(OWNER), published, mac: MAC.into() }
 }
 
 pub(super) async fn the_first_submission_wins(s: Subject) {
@@ -28,7 +28,7 @@ pub(super) async fn the_first_submission_wins(s: Subject) {
 pub(super) async fn the_owner_is_that_of_the_first_submission(s: Subject) {
     let (key, first) = (key(), job());
     s.accept(&key, &first, &[1; 32], at(0)).await;
-    let again = NewSubmission { job: &job(), digest: &[1; 32], owner: &[8; 16] };
+    let again = NewSubmission { job: &job(), digest: &[1; 32], owner: &[8; 16], mac: b"another" };
     let accepted = s.submissions.accept(&key, again, at(1)).await.unwrap();
     assert_eq!(accepted, existing(first, false));
 }

@@ -163,6 +163,7 @@ const RETENTION: Duration = Duration::from_secs(3600);
 const EXPIRES: UnixMillis = at(60_000);
 const METHOD: &str = "/suite.Service/Method";
 const OWNER: Owner = [9; 16];
+const MAC: &[u8] = b"mac";
 
 /// The store under test.
 #[derive(Clone)]
@@ -198,7 +199,7 @@ impl Subject {
         digest: &[u8; 32],
         now: UnixMillis,
     ) -> Accepted {
-        let submission = NewSubmission { job, digest, owner: &OWNER };
+        let submission = NewSubmission { job, digest, owner: &OWNER, mac: MAC };
         self.submissions.accept(key, submission, now).await.unwrap()
     }
 

@@ -113,7 +113,7 @@ pub(super) async fn one_of_many_submissions_is_the_first(s: Subject) {
     let answers = all((0..MANY).map(call)).await;
     let winners: Vec<_> = answers.iter().filter(|(_, a)| *a == Accepted::New).collect();
     assert_eq!(winners.len(), 1);
-    let (job, digest, owner) = (winners[0].0, [1; 32], Some(OWNER));
-    let lost = Accepted::Existing { job, digest, owner, published: false };
+    let (job, digest, owner, mac) = (winners[0].0, [1; 32], Some(OWNER), MAC.into());
+    let lost = Accepted::Existing { job, digest, owner, published: false, mac };
     assert_eq!(answers.iter().filter(|(_, a)| *a == lost).count(), MANY - 1);
 }

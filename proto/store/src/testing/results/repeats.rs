@@ -38,11 +38,11 @@ pub(super) async fn a_submission_with_a_lost_response_owns_its_key(s: Subject) {
     let faulty = Faulty::new(s.submissions.clone());
     faulty.script([Fault::LoseResponse]);
     let (key, job) = (key(), job());
-    let submission = NewSubmission { job: &job, digest: &[1; 32], owner: &OWNER };
+    let submission = NewSubmission { job: &job, digest: &[1; 32], owner: &OWNER, mac: MAC };
     assert!(faulty.accept(&key, submission, at(0)).await.is_err());
     let again = faulty.accept(&key, submission, at(1)).await.unwrap();
-    let (digest, owner) = ([1; 32], Some(OWNER));
-    assert_eq!(again, Accepted::Existing { job, digest, owner, published: false });
+    let (digest, owner, mac) = ([1; 32], Some(OWNER), MAC.into());
+    assert_eq!(again, Accepted::Existing { job, digest, owner, published: false, mac });
 }
 
 pub(super) async fn a_cancellation_with_a_lost_response_stands(s: Subject) {
