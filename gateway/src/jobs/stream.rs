@@ -50,6 +50,8 @@ async fn take(items: Items, mut requests: Streaming<SubmitRequest>, tell: Unboun
             Some(Ok((place, request, admitted)))
         };
         let next = tokio::select! {
+            // Whoever has gone leaves places for others, which are not to be taken.
+            biased;
             () = tell.closed() => return,
             () = draining.cancelled() => break drained(),
             next = next => next,

@@ -7,7 +7,7 @@ use crate::leaving::Leaving;
 use futures_util::future::ready;
 use futures_util::{StreamExt, TryStreamExt};
 use http::Request as HttpRequest;
-use prost_types::FileDescriptorProto;
+use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 use tonic::body::Body;
 use tonic_reflection::pb::v1::ExtensionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -168,10 +168,19 @@ async fn answers_take_room_and_questions_are_short() {
     let leaving = Leaving::new(1, true);
     let other = leaving.call(&"other".into());
     assert!(other.try_take(256 * 1024 * 1024));
-    let few = answers(&registry, leaving, questions(service)).await.unwrap();
-    let few: Vec<_> = few.collect().await;
-    assert_eq!(few.last().unwrap().as_ref().unwrap_err().code(), Code::ResourceExhausted);
-    assert!((2..50).contains(&few.len()), "what is small comes through: {}", few.len());
+    let mut large = FileDescriptorSet::decode(&set("a")[..]).unwrap();
+    let message = large.file[0].message_type[0].clone();
+    large.file[0].message_type.extend((0..2_000).map(|number| DescriptorProto {
+        name: Some(format!("Message{number}")),
+        ..message.clone()
+    }));
+    registry.replace("large", &large.encode_to_vec()).unwrap();
+    let asked = [service, "a.Service".to_owned()].map(|symbol| file_of(&symbol));
+    let answered = answers(&registry, leaving, stream::iter(asked)).await.unwrap();
+    let answered: Vec<_> = answered.collect().await;
+    assert_eq!(answered.len(), 2);
+    assert!(answered[0].is_ok(), "what is small comes through");
+    assert_eq!(answered[1].as_ref().unwrap_err().code(), Code::ResourceExhausted);
     // A name comes back with each answer that says that it is not known.
     let long = answers(&registry, Leaving::default(), questions("x".repeat(QUESTION_BYTES)));
     let refused = match long.await {

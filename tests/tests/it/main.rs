@@ -27,6 +27,7 @@ mod replies;
 mod runtime_api;
 mod simulation;
 mod store;
+mod submissions;
 mod typed;
 mod upstreams;
 mod verdicts;

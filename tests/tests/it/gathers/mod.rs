@@ -16,10 +16,12 @@ mod telling;
 mod transport;
 mod world;
 
+pub(crate) use groups::world as one_queue;
 use queuebridge_proto::v1::job::Outcome;
 use queuebridge_proto::v1::{Branch, GatherRule, Job, State, SubmitRequest};
 use tonic::Code;
 use tonic_types::StatusExt;
+pub(crate) use world::METHOD;
 use world::Way;
 
 const WAYS: [Way; 2] = [Way::Topic, Way::Queues];
