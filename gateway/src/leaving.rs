@@ -10,7 +10,7 @@
 //! one byte of it, asks for the next, and is done with the body when the last one is handed
 //! over, with all of it unsent in the buffer of `h2`. HTTP/1 buffers a whole frame likewise.
 //!
-//! What is not counted: up to [`FREE`] bytes of each call, and what a call to an upstream
+//! What is not counted: up to 8 KiB of each call, and what a call to an upstream
 //! passes on, which flow control bounds.
 
 mod body;

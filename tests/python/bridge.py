@@ -61,7 +61,7 @@ def deadline(seconds):
 
 def in_time(call):
     """What a call says that the gateway ends shortly before its deadline. Where a busy machine
-    stops the gateway for longer than its margin of 100 ms, the call is late, and made again."""
+    stops the gateway for longer than its margin, the call is late, and made again."""
     for _ in range(5):
         try:
             return call()
