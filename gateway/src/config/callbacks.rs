@@ -1,10 +1,9 @@
 //! What the configuration says about callbacks.
 
-use super::auth::{TENANT, tenant};
 use super::read::{is_queue_url, names, yes_or_no};
 use super::reader::Reader;
 use super::show::{line, list, quoted};
-use super::tables::tables;
+use super::tables::of_tenants;
 use super::values::text;
 use http::Uri;
 use queuebridge_proto::v1::Callback;
@@ -85,19 +84,11 @@ pub(super) fn read(reader: &mut Reader) -> Option<CallbackConfig> {
     reader.set("callbacks.allow", &mut callbacks.allow, urls);
     reader.set("callbacks.allow_http", &mut callbacks.allow_http, yes_or_no);
     reader.set("callbacks.targets", &mut callbacks.targets, targets);
-    let named = tables(reader, "callbacks.tenant", |inner, before: &[(String, _)]| {
-        if !inner.has("name") {
-            inner.missing("name", TENANT);
-        }
-        let name = inner.read("name", tenant());
-        if before.iter().any(|(other, _)| Some(other) == name.as_ref()) {
-            let problem = "the tenant is there already";
-            inner.complain(inner.at("name"), problem, "one table for each tenant");
-        }
+    let named = of_tenants(reader, "callbacks.tenant", |inner| {
         let mut own = TenantCallbacks::default();
         inner.set("allow", &mut own.allow, urls);
         inner.set("targets", &mut own.targets, targets);
-        Some((name?, own))
+        own
     });
     callbacks.tenants = named.into_iter().collect();
     queue.map(|_| callbacks)

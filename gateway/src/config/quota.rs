@@ -1,9 +1,8 @@
 //! What one tenant may use at this gateway.
 
-use super::auth::{TENANT, tenant};
 use super::reader::Reader;
 use super::show::{line, quoted};
-use super::tables::tables;
+use super::tables::of_tenants;
 use super::values::whole;
 use crate::quota::Rate;
 use std::collections::HashMap;
@@ -74,21 +73,10 @@ pub(super) fn read(reader: &mut Reader) -> QuotaConfig {
         let problem = "there is no rate";
         reader.complain("quota.jobs_burst", problem, "no such key, or jobs_per_second");
     }
-    let named = tables(reader, "quota.tenant", |inner, before: &[(String, Allowance)]| {
-        if !inner.has("name") {
-            inner.missing("name", TENANT);
-        }
-        let name = inner.read("name", tenant());
-        if before.iter().any(|(other, _)| Some(other) == name.as_ref()) {
-            let problem = "the tenant is there already";
-            inner.complain(inner.at("name"), problem, "one table for each tenant");
-        }
-        let allowance = Allowance {
-            jobs_per_second: inner.read("jobs_per_second", whole(1..=1_000_000)),
-            jobs_burst: inner.read("jobs_burst", whole(1..=1_000_000)),
-            calls_in_flight: inner.read("calls_in_flight", whole(1..=1_000_000)),
-        };
-        Some((name?, allowance))
+    let named = of_tenants(reader, "quota.tenant", |inner| Allowance {
+        jobs_per_second: inner.read("jobs_per_second", whole(1..=1_000_000)),
+        jobs_burst: inner.read("jobs_burst", whole(1..=1_000_000)),
+        calls_in_flight: inner.read("calls_in_flight", whole(1..=1_000_000)),
     });
     QuotaConfig { each, tenants: named.into_iter().collect() }
 }

@@ -1,5 +1,6 @@
 //! Lists of tables.
 
+use super::auth::{TENANT, tenant};
 use super::reader::{Found, Reader, found};
 use toml::Value;
 
@@ -15,6 +16,27 @@ pub(super) fn tables<T>(
         return Vec::new();
     };
     each_of(reader, &place, list, each)
+}
+
+/// Reads the list of tables at `path`, one for each tenant that has something of its own,
+/// which `each` reads beside the `name`.
+pub(super) fn of_tenants<T>(
+    reader: &mut Reader,
+    path: &'static str,
+    each: impl Fn(&mut Reader) -> T,
+) -> Vec<(String, T)> {
+    tables(reader, path, |inner, before: &[(String, T)]| {
+        if !inner.has("name") {
+            inner.missing("name", TENANT);
+        }
+        let name = inner.read("name", tenant());
+        if before.iter().any(|(other, _)| Some(other) == name.as_ref()) {
+            let problem = "the tenant is there already";
+            inner.complain(inner.at("name"), problem, "one table for each tenant");
+        }
+        let own = each(inner);
+        Some((name?, own))
+    })
 }
 
 /// Reads the tables of a list, each by `each`, which sees those before it and leaves out
