@@ -108,6 +108,11 @@ pub mod reason {
     pub const TOO_FEW_BRANCHES: &str = "TOO_FEW_BRANCHES";
     /// So many branches have failed that the gather cannot be met any more.
     pub const GATHER_FAILED: &str = "GATHER_FAILED";
+    /// A call of a method whose jobs go to several branches, and whose rule makes no answer of
+    /// the method's own type: it names neither a primary branch nor a merge.
+    pub const NO_SINGLE_ANSWER: &str = "NO_SINGLE_ANSWER";
+    /// The answers of branches have types that cannot be merged.
+    pub const ANSWER_TYPES_DIFFER: &str = "ANSWER_TYPES_DIFFER";
     /// What a gateway has written into the store was altered, or an earlier version has
     /// written it.
     pub const RECORD_NOT_AUTHENTIC: &str = "RECORD_NOT_AUTHENTIC";

@@ -13,6 +13,7 @@ import boto3
 import botocore.config
 import functions
 import grpc
+import routed
 from google.protobuf import duration_pb2
 from queuebridge.demo.v1 import images_pb2, probe_pb2
 from queuebridge.v1 import job_pb2, jobs_pb2, jobs_pb2_grpc
@@ -167,6 +168,9 @@ class Deployed(unittest.TestCase):
         picture = images_pb2.AnalyzeRequest(image=(FIXTURES / "shapes.png").read_bytes())
         job = self.finished(IMAGES + "Analyze", picture)
         self.assertEqual(job.gather.succeeded, 3)
+
+    def test_each_routed_method_answers_its_own_stub(self):
+        routed.check_each(self, self.gateway.address)
 
     def test_a_dead_letter_is_parked(self):
         self.sqs.send_message(QueueUrl=self.url("probe-dead"), MessageBody="nonsense")

@@ -12,9 +12,11 @@ import unittest
 import stubs
 import grpc
 from processes import BINARIES, PATIENCE, Process, until
-from queuebridge.demo.v1 import images_pb2, probe_pb2
+from google.protobuf import duration_pb2
+from queuebridge.demo.v1 import images_pb2, probe_pb2, probe_pb2_grpc
 from queuebridge.v1 import callback_pb2, jobs_pb2, jobs_pb2_grpc
 from receivers import Webhook
+import routed
 import thumbnail
 
 ENDPOINT = os.environ["QB_TEST_ENDPOINT"]
@@ -97,6 +99,24 @@ class Local(unittest.TestCase):
         wait = ["--wait", "300s", *arguments]
         done = self.json("submit", "--method", method, "--file", str(path), *wait, code=code)
         return done["state"], {b["name"]: b["job"]["state"] for b in done["gather"]["branches"]}
+
+    def test_each_routed_method_answers_its_own_stub(self):
+        routed.check_each(self, self.address)
+
+    def test_a_call_may_go_on_without_its_caller(self):
+        with grpc.insecure_channel(self.address) as channel:
+            request = probe_pb2.EchoRequest(payload=b"hello")
+            call = probe_pb2_grpc.ProbeStub(channel).Echo.with_call
+            _, accepted = call(request, metadata=[("qb-mode", "async")], timeout=PATIENCE)
+            operation = dict(accepted.initial_metadata())["qb-operation"]
+            jobs = jobs_pb2_grpc.JobsStub(channel)
+            wait = duration_pb2.Duration(seconds=20)
+            found = lambda: jobs.GetResult(
+                jobs_pb2.GetResultRequest(id=operation.removeprefix("operations/"), wait=wait)
+            )
+            done = until(lambda: (job := found()).HasField("response") and job, "the answer")
+            answer = probe_pb2.EchoResponse.FromString(done.response.message)
+            self.assertEqual(answer.payload, b"hello")
 
     def test_a_picture_goes_to_three_workers(self):
         done = "STATE_SUCCEEDED"

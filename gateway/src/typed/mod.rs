@@ -30,6 +30,7 @@ use later::Later;
 use queuebridge_proto::metadata::from_metadata_map;
 use queuebridge_proto::raw::RawCodec;
 use queuebridge_proto::time::duration_to_proto;
+use queuebridge_proto::v1::gather_rule::Answer as Answered;
 use queuebridge_proto::v1::{Metadatum, SubmitRequest};
 use queuebridge_proto::{JobId, MethodName};
 use std::future::Future;
@@ -125,6 +126,9 @@ impl Call {
         let earlier = |time: Duration| time - (time / 10).min(EARLIER);
         let deadline = deadline_of(&metadata).map(|time| self.begun + earlier(time));
         let controls = Controls::take(&mut metadata, &self.route.config)?;
+        if controls.mode != Mode::Async && !self.has_single_answer() {
+            return Err(refusal::no_single_answer());
+        }
         let may_open = self.may_open(&controls);
         let admission = &self.jobs.door().admission;
         let mut held = admission.hold();
@@ -238,6 +242,14 @@ impl Call {
     /// Whether a later call may lead to the job of this one.
     fn is_shared(&self, controls: &Controls) -> bool {
         !controls.request_id.is_empty() || self.route.config.calls.attach_within.is_some()
+    }
+
+    /// Whether a job of the route answers with one message of the method's type.
+    fn has_single_answer(&self) -> bool {
+        let rule = self.route.config.fan_out.as_ref().map(|fan_out| &fan_out.rule);
+        rule.is_none_or(|rule| {
+            matches!(rule.answer, Some(Answered::Primary(_) | Answered::Merge(true)))
+        })
     }
 
     /// Whether the request may be sent before it is complete. An open one cannot be told

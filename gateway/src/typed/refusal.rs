@@ -15,6 +15,14 @@ pub(crate) fn no_route() -> Status {
     error::status(Code::Unimplemented, reason::NO_ROUTE, "no route takes this method")
 }
 
+/// A route with branches whose rule makes a list of them: no message of the method's type.
+pub(super) fn no_single_answer() -> Status {
+    let message = "jobs of this method go to several branches and answer with the list of them, \
+                   not with a message of the method's type; submit it by Jobs.Submit, or give its \
+                   route `gather.primary` or `gather.merge`";
+    error::status(Code::FailedPrecondition, reason::NO_SINGLE_ANSWER, message)
+}
+
 /// The caller's time is over.
 pub(super) fn too_late() -> Status {
     let message = "the caller's deadline has passed";

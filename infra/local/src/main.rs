@@ -1,10 +1,10 @@
 //! `queuebridge-local`: the whole bridge in one process, with the demo services.
 
 use clap::Parser;
-use queuebridge_gateway::config::{BranchConfig, FanOut};
+use queuebridge_gateway::config::{BranchConfig, CallConfig, FanOut, Mode};
 use queuebridge_local::{Branches, HostPattern, Over, Stack};
-use queuebridge_proto::MethodName;
 use queuebridge_proto::v1::GatherRule;
+use queuebridge_proto::v1::gather_rule::Answer;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use tracing_subscriber::filter::Targets;
@@ -88,6 +88,11 @@ fn stack(options: &Options) -> Stack {
         concurrency: usize::from(options.concurrency),
         descriptor_sets: vec![queuebridge_demo::FILE_DESCRIPTOR_SET],
         branches: analyze(options).into_iter().collect(),
+        // All modes can be tried here.
+        calls: CallConfig {
+            modes: vec![Mode::Sync, Mode::Auto, Mode::Async],
+            ..CallConfig::default()
+        },
         ..Stack::default()
     };
     if let Some(keep) = options.keep {
@@ -99,21 +104,22 @@ fn stack(options: &Options) -> Stack {
     stack
 }
 
-/// A picture goes to three workers, each of which calls its own method on it.
+/// A picture goes to three workers, each of which fills its part of the answer.
 fn analyze(options: &Options) -> Option<Branches> {
     let images = |method| format!("/queuebridge.demo.v1.Images/{method}");
-    let branch = |(name, method)| BranchConfig {
-        method: MethodName::parse(&images(method)).ok(),
-        ..BranchConfig::new(name, None)
-    };
-    let branches = [("thumbnail", "Thumbnail"), ("describe", "Describe"), ("assess", "Assess")];
+    let branch = |name| BranchConfig::new(name, None);
+    let branches = ["thumbnail", "describe", "assess"];
+    let answer = Some(Answer::Merge(true));
     Some(Branches {
         methods: images("Analyze").parse().ok()?,
         over: match options.branches {
             Way::Topic => Over::Topic,
             Way::Queues => Over::Queues,
         },
-        fan_out: FanOut { rule: GatherRule::default(), branches: branches.map(branch).into() },
+        fan_out: FanOut {
+            rule: GatherRule { answer, ..GatherRule::default() },
+            branches: branches.map(branch).into(),
+        },
         without: options.without.clone(),
     })
 }

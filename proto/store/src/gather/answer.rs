@@ -63,7 +63,6 @@ impl Gathers {
                     Err(status) => return Ok(Err(status)),
                 },
             }
-            // A worker without descriptors does not know it.
             if response_type.is_empty() {
                 part_type.clone_into(&mut response_type);
             }
@@ -138,7 +137,15 @@ fn parts<'a>(plan: &GatherPlan, branches: &'a [FinishedJob]) -> Result<(Parts<'a
             Part::Here(bytes) => bytes.len() as u64,
             Part::Stored(at) => at.size,
         };
-        parts.push((part, outcome.response_type.as_str()));
+        let part_type = outcome.response_type.as_str();
+        // A worker without descriptors does not know its type.
+        if let Some((_, first)) = parts.iter().find(|(_, known): &&(_, &str)| !known.is_empty())
+            && !part_type.is_empty()
+            && part_type != *first
+        {
+            return Err(types_differ(first, part_type));
+        }
+        parts.push((part, part_type));
     }
     if size > MAX_MERGED_BYTES {
         let message = format!("the answers of the branches have {size} bytes together");
@@ -155,6 +162,14 @@ fn merged_at(verdict: &Record) -> Option<&PayloadRef> {
         (Some(Answer::Merge(true)), Some(Kind::ResponseRef(at))) => Some(at),
         _ => None,
     }
+}
+
+fn types_differ(first: &str, other: &str) -> Status {
+    let message = format!(
+        "the rule merges the answers of the branches, which are a {first} and a {other}: \
+         only messages of one type can be merged"
+    );
+    error::status(Code::FailedPrecondition, reason::ANSWER_TYPES_DIFFER, message)
 }
 
 fn purged(branch: &str) -> Status {

@@ -89,10 +89,20 @@ async fn what_is_too_large_to_be_merged_is_not_even_fetched() {
 
 #[tokio::test]
 async fn a_merged_answer_has_the_first_type_that_is_known() {
-    let s = Subject::new(2, rule(Answer::Merge(true)), HOUR).await;
-    s.store_end(1, ok(2), after(1)).await;
-    let verdict = s.end(0, ok(1), after(2)).await.unwrap();
-    assert_eq!(verdict.outcome.as_ref().unwrap().response_type, "a.R0");
+    let s = Subject::new(3, rule(Answer::Merge(true)), HOUR).await;
+    s.store_end(2, End::Typed("a.R"), after(1)).await;
+    s.store_end(1, End::Typed("a.R"), after(1)).await;
+    let verdict = s.end(0, End::Typed(""), after(2)).await.unwrap();
+    assert_eq!(verdict.outcome.as_ref().unwrap().response_type, "a.R");
+}
+
+#[tokio::test]
+async fn answers_of_several_types_are_not_merged() {
+    let s = Subject::new(3, rule(Answer::Merge(true)), HOUR).await;
+    s.store_end(0, End::Typed(""), after(1)).await;
+    s.store_end(1, End::Typed("a.R"), after(1)).await;
+    let verdict = s.end(2, End::Typed("a.Other"), after(2)).await.unwrap();
+    failed_with(&verdict, Code::FailedPrecondition, reason::ANSWER_TYPES_DIFFER);
 }
 
 #[tokio::test]

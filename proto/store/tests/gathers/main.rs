@@ -74,7 +74,7 @@ async fn the_primary_answer_is_the_answer() {
     assert_eq!(s.end(0, ok(1), after(1)).await, None);
     let verdict = s.end(1, ok(2), after(2)).await.unwrap();
     assert_eq!(response(&verdict), [2]);
-    assert_eq!(verdict.outcome.as_ref().unwrap().response_type, "a.R1");
+    assert_eq!(verdict.outcome.as_ref().unwrap().response_type, "a.R");
     let lost = GatherRule { need: 1, answer: Some(Answer::Primary("b1".into())), ..all() };
     let s = Subject::new(3, lost, HOUR).await;
     assert_eq!(s.end(0, ok(1), after(1)).await, None);
@@ -217,7 +217,7 @@ proptest! {
             let first = eager.close(Cause::Deadline, late).await.unwrap();
             let second = lazy.close(Cause::Deadline, late).await.unwrap();
             let in_time = |want: bool| branches.iter().filter(|b| b.at < 3_600).filter(|b| match &b.end {
-                End::Ok(_) => want,
+                End::Ok(_) | End::Typed(_) => want,
                 End::Code(Code::NotFound) => want != rule.success_codes.is_empty(),
                 End::Stored(_) | End::Code(_) => !want,
             }).count();

@@ -1,5 +1,6 @@
 //! A gather over memory stores, whose branches end as a test says.
 
+use bytes::Bytes;
 use queuebridge_proto::error;
 use queuebridge_proto::job_id::Claims;
 use queuebridge_proto::outcome::{failure, from_rpc_status};
@@ -33,6 +34,8 @@ pub(crate) struct Subject {
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     Ok(Vec<u8>),
+    /// With an empty answer of this type.
+    Typed(&'static str),
     /// With an answer in the payload store, if it is there.
     Stored(PayloadRef),
     Code(Code),
@@ -80,8 +83,9 @@ impl Subject {
 
     pub(crate) async fn store_end(&self, branch: usize, end: End, at: UnixMillis) {
         let (state, outcome) = match end {
-            End::Ok(message) => succeeded(branch, Kind::Response(message.into())),
-            End::Stored(at) => succeeded(branch, Kind::ResponseRef(at)),
+            End::Ok(message) => succeeded("a.R", Kind::Response(message.into())),
+            End::Typed(name) => succeeded(name, Kind::Response(Bytes::new())),
+            End::Stored(at) => succeeded("a.R", Kind::ResponseRef(at)),
             End::Code(code) => {
                 let status = error::status(code, "WHY", format!("branch {branch} says no"));
                 (State::Failed, failure(&status, &MetadataMap::new()))
@@ -98,8 +102,8 @@ impl Subject {
     }
 }
 
-fn succeeded(branch: usize, result: Kind) -> (State, Outcome) {
-    let response_type = format!("a.R{branch}");
+fn succeeded(response_type: &str, result: Kind) -> (State, Outcome) {
+    let response_type = response_type.to_owned();
     (State::Succeeded, Outcome { result: Some(result), response_type, ..Outcome::default() })
 }
 

@@ -4,7 +4,7 @@ use super::world::{PATIENCE, RUN, Script, World, messages, one, reason};
 use bytes::Bytes;
 use queuebridge_demo::v1::probe_client::ProbeClient;
 use queuebridge_demo::v1::{EchoRequest, FailRequest, PanicRequest};
-use queuebridge_gateway::config::{BranchConfig, CallConfig, FanOut};
+use queuebridge_gateway::config::{BranchConfig, CallConfig, FanOut, Mode};
 use queuebridge_local::{Branches, Over, Stack};
 use queuebridge_proto::v1::GatherRule;
 use queuebridge_proto::v1::gather_rule::Answer;
@@ -100,22 +100,51 @@ async fn what_is_not_routed_or_not_grpc_is_refused_in_the_words_of_the_protocol(
     assert_eq!(reason(&status), "RESPONSE_TOO_LARGE");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fanned_out_method_answers_with_its_own_type() {
+/// A stack in which `Echo` goes to two branches.
+fn two_branches(rule: GatherRule) -> Stack {
     let branch = |name| BranchConfig::new(name, None);
-    let rule = GatherRule { answer: Some(Answer::Primary("one".into())), ..GatherRule::default() };
-    let stack = Stack {
+    Stack {
         branches: vec![Branches {
             methods: "/queuebridge.demo.v1.Probe/Echo".parse().unwrap(),
             over: Over::Topic,
             fan_out: FanOut { rule, branches: vec![branch("one"), branch("other")] },
             without: Vec::new(),
         }],
+        calls: CallConfig {
+            modes: vec![Mode::Sync, Mode::Auto, Mode::Async],
+            ..CallConfig::default()
+        },
         ..Stack::default()
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_a_method_with_branches_answers_with_the_methods_type() {
+    let primary = Answer::Primary("one".into());
+    for answer in [primary, Answer::Merge(true)] {
+        let rule = GatherRule { answer: Some(answer), ..GatherRule::default() };
+        let world = World::with(queuebridge_demo::routes(), two_branches(rule)).await;
+        let mut client = ProbeClient::new(world.channel.clone());
+        let echo = EchoRequest { payload: Bytes::from_static(b"hello"), ..EchoRequest::default() };
+        let answer = timeout(PATIENCE, client.echo(echo)).await.unwrap().unwrap();
+        assert_eq!(answer.into_inner().payload, "hello");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_would_answer_with_the_list_of_its_branches_is_refused() {
+    let stack = two_branches(GatherRule::default());
     let world = World::with(queuebridge_demo::routes(), stack).await;
     let mut client = ProbeClient::new(world.channel.clone());
-    let echo = EchoRequest { payload: Bytes::from_static(b"hello"), ..EchoRequest::default() };
-    let answer = timeout(PATIENCE, client.echo(echo)).await.unwrap().unwrap();
-    assert_eq!(answer.into_inner().payload, "hello");
+    for mode in ["sync", "auto"] {
+        let mut request = Request::new(EchoRequest::default());
+        request.metadata_mut().insert("qb-mode", mode.parse().unwrap());
+        let status = client.echo(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "NO_SINGLE_ANSWER");
+    }
+    let mut request = Request::new(EchoRequest::default());
+    request.metadata_mut().insert("qb-mode", "async".parse().unwrap());
+    let accepted = client.echo(request).await.unwrap();
+    assert!(accepted.metadata().contains_key("qb-operation"), "{accepted:?}");
 }

@@ -8,6 +8,7 @@ pub mod error;
 pub mod format;
 pub mod hash;
 mod outline;
+mod part;
 pub mod shrink;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub mod thumbnail;
 use crate::v1;
 use crate::v1::images_server;
 use error::PictureError;
+use part::Part;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
@@ -97,14 +99,15 @@ impl images_server::Images for Images {
         &self,
         request: Request<v1::AnalyzeRequest>,
     ) -> Result<Response<v1::AnalyzeResponse>, Status> {
+        let part = Part::of(&request);
         let image = request.into_inner().image;
         let small = v1::ThumbnailRequest { image: image.clone(), ..Default::default() };
         let wish = thumbnail::Wish::of(&small)?;
         self.run(move || {
             Ok(v1::AnalyzeResponse {
-                thumbnail: Some(thumbnail::make(&image, wish)?),
-                description: Some(describe::make(&image)?),
-                assessment: Some(assess::make(&image)?),
+                thumbnail: part.make(Part::Thumbnail, || thumbnail::make(&image, wish))?,
+                description: part.make(Part::Describe, || describe::make(&image))?,
+                assessment: part.make(Part::Assess, || assess::make(&image))?,
             })
         })
         .await
