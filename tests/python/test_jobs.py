@@ -1,10 +1,11 @@
 """Submitting and getting results, over gateway, queue, worker and stores."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from bridge import FIXTURES, IMAGES, Bridge, deadline, in_time, reason, seconds
+from bridge import FIXTURES, IMAGES, PROBE, Bridge, deadline, in_time, reason, seconds
 from processes import PATIENCE, until
 from queuebridge.demo.v1 import images_pb2, probe_pb2
 from queuebridge.v1 import job_pb2, jobs_pb2
@@ -139,6 +140,33 @@ class Jobs(Bridge):
         request = probe_pb2.FlakyRequest(key="e2e", failures=2)
         job = self.finished(self.submit("Flaky", request).id)
         self.assertEqual((job.state, job.attempt), (job_pb2.STATE_SUCCEEDED, 3))
+
+    def lines(self, job):
+        """What the worker's log says of a job, one JSON object a line."""
+        whole, _, _ = self.worker.log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("spans", [{}])[-1].get("job") == job.id]
+
+    def test_a_final_failure_is_one_warning_with_code_reason_and_message(self):
+        for retried, code in [(False, "NOT_FOUND"), (True, "UNAVAILABLE")]:
+            number = getattr(grpc.StatusCode, code).value[0]
+            fail = probe_pb2.FailRequest(code=number, message="x" * 2000, reason="NO_WAY")
+            job = self.finished(self.submit("Fail", fail).id)
+            self.assertEqual(job.state, job_pb2.STATE_FAILED)
+            found = lambda: [line for line in self.lines(job) if line["level"] == "WARN"]
+            (line,) = until(found, "the warning")
+            fields = line["fields"]
+            self.assertEqual((fields["code"], fields["reason"]), (code, "NO_WAY"))
+            self.assertEqual(fields["message"], "a job has failed")
+            self.assertEqual(fields["error"], "x" * 1024)
+            self.assertEqual(line["spans"][-1]["method"], PROBE + "Fail")
+            self.assertEqual(line["spans"][-1]["attempt"], job.attempt)
+            self.assertIn(line["spans"][0]["queue"], self.queue)
+            told = [line for line in self.lines(job) if line["level"] == "INFO"]
+            self.assertEqual(len(told), job.attempt - 1, "a line for each repeated attempt")
+            for line in told:
+                self.assertEqual((line["fields"]["code"], line["fields"]["reason"]), (code, "NO_WAY"))
+            self.assertEqual(len(told) > 0, retried)
 
     def test_a_panic_shows_nothing_of_itself(self):
         job = self.finished(self.submit("Panic", probe_pb2.PanicRequest(message="secret")).id)

@@ -22,7 +22,7 @@ class Leases(Parking):
         job = self.submit("Append", request, jobs=self.connect(gateway))
         until(lambda: self.executions(policy) == 1, "the start")
         worker.stop(signal.SIGKILL)
-        self.new_worker(**environment)
+        self.worker_after = self.new_worker(**environment)
         return job.id, gateway
 
     def replayed(self, id, gateway, policy, why):
@@ -30,6 +30,14 @@ class Leases(Parking):
         lines, _ = self.replay("--reason", why, gateway=gateway)
         self.assertEqual([line["job"] for line in lines], [id])
         self.ran(lines[0], policy, times=2)
+
+    def test_retry_runs_it_again_and_says_that_a_worker_was_lost(self):
+        id, _ = self.lost("retry")
+        job = self.finished(id)
+        self.assertEqual((job.state, job.attempt), (job_pb2.STATE_SUCCEEDED, 2))
+        told = [line for line in self.worker_after.log.read_text().splitlines() if id in line]
+        lapsed = [line for line in told if "lease of an earlier attempt ran out" in line]
+        self.assertEqual(len(lapsed), 1, told)
 
     def test_fail_ends_the_job_and_parks_its_message(self):
         id, gateway = self.lost("fail")

@@ -273,6 +273,17 @@ async fn run_body(
             }
         }
     };
+    let life = async {
+        let verdict = life.await;
+        match &verdict {
+            // The line of the attempt says it.
+            Verdict::Redeliver { reason: Reason::Retry | Reason::Panicked, .. } | Verdict::Ack => {}
+            Verdict::Redeliver { after, reason } => {
+                tracing::info!(?after, %reason, "a message is redelivered");
+            }
+        }
+        verdict
+    };
     life.instrument(span).await
 }
 

@@ -4,6 +4,7 @@ use crate::batch::Limits;
 use crate::finish::{self, Ending};
 use crate::handle::Handled;
 use crate::job::Job;
+use crate::journal;
 use crate::park;
 use crate::runner::random;
 use crate::verdict::{Reason, Verdict, backoff};
@@ -36,6 +37,9 @@ pub(crate) async fn take(job: &mut Job<'_>, limits: &Limits) -> Result<(), Verdi
     let request = ClaimRequest::new(job.method.as_str(), token, until, lapsed);
     let claimed = job.runner.store.claim(&job.id, request.with_origin(job.origin()), now).await;
     let claim = claimed.map(|claimed| {
+        if let (Claim::Granted { attempt }, true) = (&claimed.claim, claimed.took_over) {
+            journal::lapsed(*attempt);
+        }
         job.adopt(claimed.origin);
         claimed.claim
     });

@@ -5,6 +5,7 @@ use crate::claim;
 use crate::dispatch::Answer;
 use crate::ended;
 use crate::job::Job;
+use crate::journal;
 use crate::runner::random;
 use crate::verdict::{Reason, Verdict, backoff};
 use bytes::Bytes;
@@ -78,6 +79,7 @@ async fn complete(job: &Job<'_>, author: Author, state: State, outcome: Outcome)
         match store.complete(&job.id, method, author, end, now).await {
             Ok(Completed::Stored) => {
                 job.seen.finished(state);
+                journal::ended(state, &outcome);
                 return ended::stored(job, state, outcome, now).await;
             }
             Ok(Completed::AlreadyFinished) => {

@@ -9,6 +9,7 @@
 use crate::announce;
 use crate::callback;
 use crate::job::Job;
+use crate::journal;
 use crate::runner::random;
 use crate::verdict::{Reason, Verdict, backoff};
 use queuebridge_proto::gather::{Standing, code, decide, is_success};
@@ -133,8 +134,7 @@ async fn tell(job: &Job<'_>, id: &JobId, verdict: Result<Option<Record>, StoreEr
     match verdict {
         Ok(None) => Verdict::Ack,
         Ok(Some(verdict)) => {
-            let state = verdict.state.as_str_name();
-            tracing::info!(gather = %id, job = %job.id, state, "a gather was decided");
+            journal::decided(id, &verdict);
             let finished = verdict.outcome.is_some().then(|| verdict.clone().into_finished());
             announce::announce(job, id, finished).await;
             if let Err(error) = job.runner.gathers.cancel_rest(id, &verdict, job.now()).await {

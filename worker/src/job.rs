@@ -6,6 +6,7 @@ use crate::delivery::Delivery;
 use crate::ended;
 use crate::finish::{self, Ending};
 use crate::handle::{Handled, handle};
+use crate::journal;
 use crate::next::Next;
 use crate::park;
 use crate::progress::Reports;
@@ -280,6 +281,7 @@ impl<'a> Job<'a> {
         if self.attempt >= self.max_attempts() {
             return self.give_up(last).await;
         }
+        journal::retry(reason, &last, pause);
         self.release(Lease::Release, pause, reason).await
     }
 

@@ -31,6 +31,7 @@ mod gather;
 mod handle;
 pub mod host;
 mod job;
+mod journal;
 pub mod next;
 pub mod outbox;
 mod park;

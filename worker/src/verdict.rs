@@ -77,7 +77,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// The handler answered a status that its route retries.
-    #[error("the handler asked for another attempt")]
+    #[error("the handler answered a status that is tried again, or asked for another attempt")]
     Retry,
     /// The handler panicked.
     #[error("the handler panicked")]

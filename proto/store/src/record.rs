@@ -48,6 +48,8 @@ pub struct Record {
     pub attempt: u32,
     /// The live claim, if there is one.
     pub token: Option<Token>,
+    /// Whether the latest claim took over from one whose lease had run out.
+    pub took_over: bool,
     /// Until when the claim holds; meaningless without a token.
     pub lease_until: UnixMillis,
     /// When the latest claim was granted.
@@ -76,6 +78,7 @@ impl Record {
             state: State::Accepted,
             attempt: 0,
             token: None,
+            took_over: false,
             lease_until: UnixMillis(0),
             started_at: None,
             completed_at: None,

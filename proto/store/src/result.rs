@@ -106,6 +106,9 @@ pub struct Claimed {
     pub claim: Claim,
     /// The origin that stands, whoever asks; `None` while none is stored.
     pub origin: Option<Origin>,
+    /// A granted claim took over from one whose lease had run out: the worker that held it
+    /// was lost, or could not reach the store.
+    pub took_over: bool,
 }
 
 /// The end of a job.

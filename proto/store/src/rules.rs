@@ -31,6 +31,7 @@ pub(crate) fn claim(record: &mut Record, request: &ClaimRequest<'_>, now: UnixMi
         if record.token.is_some() && lapsed == Lapsed::Leave {
             return Claim::Lapsed;
         }
+        record.took_over = record.token.is_some();
         record.attempt = record.attempt.saturating_add(1);
         record.started_at = Some(now);
     }

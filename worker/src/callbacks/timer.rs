@@ -4,6 +4,7 @@
 
 use super::{BACKOFF, Work};
 use crate::gather;
+use crate::journal;
 use crate::verdict::{Reason, Verdict};
 use queuebridge_proto::outcome;
 use queuebridge_proto::time::CLOCK_SKEW;
@@ -53,6 +54,7 @@ async fn find(work: &Work<'_>) -> Result<Found, StoreError> {
     let end = End::new(State::Expired, outcome::expired());
     match store.complete(&work.id, &work.message.method, Author::Expiry, end, now).await? {
         Completed::Stored => {
+            journal::expired(&work.id, &work.message.method);
             announce(work).await;
             Ok(Found::Expired)
         }
@@ -79,6 +81,7 @@ async fn find_gather(work: &Work<'_>) -> Result<Found, StoreError> {
     if gather::decided_by(&record).is_some_and(|branch| branch > 0) {
         return Ok(Found::Ended);
     }
+    journal::decided(&work.id, &record);
     gathers.cancel_rest(&work.id, &record, now).await?;
     tell(work, record.outcome.is_some().then(|| record.into_finished())).await;
     Ok(Found::Expired)

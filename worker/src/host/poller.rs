@@ -155,7 +155,7 @@ impl<S: Source> Poller<S> {
             match verdict {
                 Verdict::Ack => finished.push(receipt),
                 Verdict::Redeliver { after, reason } => {
-                    tracing::info!(?after, %reason, "a message is redelivered");
+                    tracing::debug!(?after, %reason, "a message is redelivered");
                     later.push((receipt, after));
                 }
             }

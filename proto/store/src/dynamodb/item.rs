@@ -38,6 +38,11 @@ pub(super) fn token(token: Token) -> AttributeValue {
     bytes(token.as_bytes())
 }
 
+/// In place of the token of a former claim where there was none.
+pub(super) fn unheld() -> AttributeValue {
+    flag(false)
+}
+
 pub(super) fn message(message: &impl Message) -> AttributeValue {
     AttributeValue::B(Blob::new(message.encode_to_vec()))
 }
@@ -61,6 +66,7 @@ pub(super) fn record(item: &Item) -> Result<Record, StoreError> {
         state: state.ok_or_else(|| foreign("state"))?,
         attempt: find_number(item, "attempt")?.unwrap_or(0),
         token,
+        took_over: item.get("from").is_some_and(AttributeValue::is_b),
         lease_until: find_time(item, "lease")?.unwrap_or_default(),
         started_at: find_time(item, "started")?,
         completed_at: find_time(item, "completed")?,

@@ -121,8 +121,8 @@ impl ResultStore for DynamoResultStore {
     ) -> Result<Claimed, StoreError> {
         let ClaimRequest { method, token, lease_until, lapsed, ref origin } = request;
         let granted = |written: &Item| {
-            let Record { attempt, origin, .. } = item::record(written)?;
-            Ok(Claimed { claim: Claim::Granted { attempt }, origin })
+            let Record { attempt, origin, took_over, .. } = item::record(written)?;
+            Ok(Claimed { claim: Claim::Granted { attempt }, origin, took_over })
         };
         let claimable = match lapsed {
             // (no record) | ACCEPTED ──────────────▶ RUNNING
@@ -141,6 +141,8 @@ impl ResultStore for DynamoResultStore {
                 .with("running", item::number(State::Running as u64))
                 .with("now", item::time(now))
                 .set("token", item::token(token))
+                .set_to("#from = if_not_exists(#token, :unheld)")
+                .with("unheld", item::unheld())
                 .set("lease", item::time(lease_until))
                 .set_to("#state = :running")
                 .set_to("#started = :now")
@@ -153,7 +155,9 @@ impl ResultStore for DynamoResultStore {
             if found.token != Some(token) {
                 match rules::claim(&mut found, &request, now) {
                     Claim::Granted { .. } => continue,
-                    claim => return Ok(Claimed { claim, origin: found.origin }),
+                    claim => {
+                        return Ok(Claimed { claim, origin: found.origin, took_over: false });
+                    }
                 }
             }
             // A repeat of this very claim.

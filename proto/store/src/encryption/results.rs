@@ -73,9 +73,9 @@ impl<S: ResultStore + ?Sized> ResultStore for EncryptedStore<S> {
         now: UnixMillis,
     ) -> Result<Claimed, StoreError> {
         let origin = self.sealed(job, request.origin.clone()).await?;
-        let Claimed { claim, origin } =
+        let Claimed { claim, origin, took_over } =
             self.inner.claim(job, request.with_origin(origin), now).await?;
-        Ok(Claimed { claim, origin: self.opened(job, origin).await? })
+        Ok(Claimed { claim, origin: self.opened(job, origin).await?, took_over })
     }
 
     async fn renew(

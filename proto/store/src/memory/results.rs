@@ -145,7 +145,8 @@ impl ResultStore for MemoryResultStore {
     ) -> Result<Claimed, StoreError> {
         Ok(self.apply(job, now, |record| {
             let claim = rules::claim(record, &request, now);
-            Claimed { claim, origin: record.origin.clone() }
+            let took_over = record.took_over && matches!(claim, crate::Claim::Granted { .. });
+            Claimed { claim, origin: record.origin.clone(), took_over }
         }))
     }
 

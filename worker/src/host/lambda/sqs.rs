@@ -60,7 +60,7 @@ impl Queue {
         for (record, verdict) in records.into_iter().zip(verdicts) {
             let Verdict::Redeliver { after, reason } = verdict else { continue };
             let id = record.message_id.unwrap_or_default();
-            tracing::info!(id, ?after, %reason, "a message is redelivered");
+            tracing::debug!(id, ?after, %reason, "a message is redelivered");
             if let (Some(arn), Some(receipt)) = (record.event_source_arn, record.receipt_handle) {
                 let after = visibility_seconds(after, MAX_WINDOW + begun.elapsed());
                 later.entry(arn).or_default().push((receipt, after));

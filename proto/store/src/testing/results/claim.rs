@@ -32,6 +32,7 @@ pub(super) async fn a_live_lease_keeps_others_out_until_its_last_millisecond(s: 
     assert_eq!(s.claim(&job, other, 2000, 999).await, Claim::HeldUntil(at(1000)));
     assert_eq!(s.claim(&job, other, 2000, 1000).await, Claim::Granted { attempt: 2 });
     let record = s.get(&job, 1001).await;
+    assert!(record.took_over);
     assert_eq!((record.token, record.lease_until), (Some(other), at(2000)));
     assert_eq!(record.started_at, Some(at(1000)));
 }
@@ -45,6 +46,7 @@ pub(super) async fn a_repeat_after_the_lapse_is_still_the_same_attempt(s: Subjec
 pub(super) async fn a_released_claim_is_granted_at_once(s: Subject) {
     let (job, _) = s.released().await;
     assert_eq!(s.claim(&job, Token::random(), 2000, 1).await, Claim::Granted { attempt: 2 });
+    assert!(!s.get(&job, 2).await.took_over);
 }
 
 pub(super) async fn a_finished_job_is_not_granted(s: Subject) {

@@ -24,7 +24,7 @@ async fn begun(s: &Subject) -> JobId {
     let job = job();
     let claimed = s.claim_as(&job, request(1000, origin("first")), 0).await;
     let origin = Some(origin("first"));
-    assert_eq!(claimed, Claimed { claim: Claim::Granted { attempt: 1 }, origin });
+    assert_eq!(claimed, Claimed { claim: Claim::Granted { attempt: 1 }, origin, took_over: false });
     job
 }
 
@@ -38,13 +38,13 @@ pub(super) async fn a_later_copy_says_nothing_about_it(s: Subject) {
     for (attempt, now) in [(2, 1000), (3, 2000)] {
         let claimed = s.claim_as(&job, request(now + 1000, origin("other")), now).await;
         let origin = Some(origin("first"));
-        assert_eq!(claimed, Claimed { claim: Claim::Granted { attempt }, origin });
+        assert_eq!(claimed, Claimed { claim: Claim::Granted { attempt }, origin, took_over: true });
     }
     assert_eq!(s.get(&job, 2001).await.origin, Some(origin("first")));
 }
 
 pub(super) async fn every_answer_to_a_claim_tells_it(s: Subject) {
-    let told = |claim| Claimed { claim, origin: Some(origin("first")) };
+    let told = |claim| Claimed { claim, origin: Some(origin("first")), took_over: false };
     let running = begun(&s).await;
     let held = s.claim_as(&running, request(2000, origin("other")), 1).await;
     assert_eq!(held, told(Claim::HeldUntil(at(1000))));
@@ -102,6 +102,6 @@ pub(super) async fn without_a_claim_there_is_none(s: Subject) {
     let job = s.finished(State::Succeeded).await;
     assert_eq!(s.get(&job, 2).await.origin, None);
     let claimed = s.claim_as(&job, request(2000, origin("late")), 2).await;
-    assert_eq!(claimed, Claimed { claim: Claim::Finished, origin: None });
+    assert_eq!(claimed, Claimed { claim: Claim::Finished, origin: None, took_over: false });
     assert_eq!(s.get(&job, 3).await.origin, None);
 }
