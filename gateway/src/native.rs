@@ -18,6 +18,7 @@ use crate::until_end::keep_until_the_end;
 use crate::upstream::NotRun;
 use http::{Request, Response, StatusCode, header};
 use queuebridge_proto::MethodName;
+use queuebridge_web::inflated;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -93,6 +94,8 @@ pub(crate) struct Native {
     quotas: Quotas,
     arriving: Arriving,
     leaving: Leaving,
+    /// The largest message.
+    most: usize,
 }
 
 impl Native {
@@ -104,8 +107,9 @@ impl Native {
         arriving: Arriving,
         leaving: Leaving,
     ) -> Self {
-        let Settings { auth, quotas, descriptors, .. } = settings.clone();
-        Self { own: own.prepare(), typed, routes, descriptors, auth, quotas, arriving, leaving }
+        let Settings { auth, quotas, descriptors, max_message_bytes: most, .. } = settings.clone();
+        let own = own.prepare();
+        Self { own, typed, routes, descriptors, auth, quotas, arriving, leaving, most }
     }
 
     /// Whether a call goes to the upstream of its route. Of the kinds of methods only
@@ -169,10 +173,18 @@ impl Service<Request<Body>> for Native {
 }
 
 impl Native {
+    /// A call of the gateway's own services, with messages of at most `most` bytes.
+    fn own(&mut self, request: Request<Body>, most: usize) -> Answered {
+        match inflated(request, most) {
+            Ok(request) => Box::pin(self.own.call(request)),
+            Err(status) => refused(&status),
+        }
+    }
+
     /// A health check. Whoever shows good credentials for a watch has it among its own calls.
     fn health(&mut self, request: Request<Body>) -> Answered {
         if request.extensions().get::<HasPlace>().is_some() {
-            return Box::pin(self.own.call(request));
+            return self.own(request, HEALTH_BYTES);
         }
         // Without authentication nobody has shown any.
         if lasting(request.uri().path()) == Lasting::Brief || self.auth.is_open() {
@@ -197,7 +209,7 @@ impl Native {
         match place_of_unknown(&request, lasting(request.uri().path())) {
             Err(status) => refused(&status),
             Ok(place) => {
-                let answered = self.own.call(request);
+                let answered = self.own(request, HEALTH_BYTES);
                 Box::pin(async { Ok(keep_until_the_end(place, answered.await?)) })
             }
         }
@@ -234,7 +246,7 @@ impl Native {
             let unit = if takes_stream { Unit::stream() } else { Unit::call() };
             let (mut request, room) = within(unit, request);
             request.extensions_mut().insert(caller);
-            let answered = self.own.call(request);
+            let answered = self.own(request, self.most);
             return Box::pin(async {
                 let response = answered.await.map(oversize::of_response)?;
                 Ok(leave(room, response))
@@ -254,10 +266,13 @@ impl Native {
         request.extensions_mut().insert(caller);
         let route = self.routes.find(request.uri().path()).cloned();
         let direct = route.filter(|route| self.goes_direct(route, &request));
-        let (typed, arriving) = (self.typed.clone(), self.arriving.clone());
+        let (typed, arriving, most) = (self.typed.clone(), self.arriving.clone(), self.most);
         let queued = async move |request| {
             let (request, room) = within(Unit::prompt(), request);
-            leave(room, typed.call(request).await)
+            match inflated(request, most) {
+                Ok(request) => leave(room, typed.call(request).await),
+                Err(status) => status.into_http(),
+            }
         };
         Box::pin(async move {
             let direct = direct.as_deref();

@@ -30,15 +30,16 @@ def header(name, value):
     return b"\0" + text(name) + text(value)
 
 
-def call(path):
+def call(path, **more):
     """The headers of a call in gRPC."""
     fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "localhost"}
     fields |= {"content-type": "application/grpc", "te": "trailers"}
+    fields |= {name.replace("_", "-"): value for name, value in more.items()}
     return b"".join(header(*field) for field in fields.items())
 
 
-def message(body):
-    return b"\0" + struct.pack(">I", len(body)) + body
+def message(body, flag=0):
+    return bytes([flag]) + struct.pack(">I", len(body)) + body
 
 
 class Connection:
@@ -105,6 +106,17 @@ class Connection:
                 raise ConnectionError("the other side has ended the connection")
             data += received
         return data
+
+    def answer(self, path, body, **more):
+        """Calls a method with a body, and returns the data of the answer."""
+        self.send(frame(HEADERS, END_HEADERS, 1, call(path, **more)) + frame(DATA, END_STREAM, 1, body))
+        data = b""
+        while True:
+            kind, stream, payload = self.read_frame()
+            if stream == 1 and kind == DATA:
+                data += payload
+            if stream == 1 and (kind == RST_STREAM or self.flags & END_STREAM):
+                return data
 
     def ended(self):
         """Reads to the end, and returns the code of the last GOAWAY, if there was one."""

@@ -1,6 +1,7 @@
 """Clients that nobody here wrote, at the gateway's port: of Connect, gRPC-Web and
 reflection, and what a browser asks before its page may call."""
 
+import gzip
 import http.client
 import json
 import shutil
@@ -8,15 +9,20 @@ import signal
 import subprocess
 import unittest
 
+import http2
 import node
 import stubs
 import grpc
 from bridge import Bridge
 from google.protobuf import descriptor_pool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from processes import PATIENCE, until
+from queuebridge.demo.v1 import probe_pb2
+from queuebridge.v1 import jobs_pb2, jobs_pb2_grpc
+from test_server import Server
 
 PAGE = "https://shop.example.com"
 PROBE = "queuebridge.demo.v1.Probe"
@@ -34,6 +40,8 @@ class Protocols(Bridge):
             QB_CORS_ALLOW_ORIGINS=f"{PAGE},http://localhost:3000",
             QB_DESCRIPTORS_FILES=str(cls.file),
         )
+        cls.server = Server({}, cls.dir / "server.log")
+        cls.addClassCleanup(cls.server.kill)
 
     def other(self):
         """Descriptors of another service."""
@@ -67,6 +75,37 @@ class Protocols(Bridge):
                 self.assertEqual(line["watched"][-1], 3)
                 details = ["google.rpc.ErrorInfo", "google.rpc.BadRequest"]
                 self.assertEqual(line["error"], {"code": 3, "details": details})
+
+    def test_all_members_of_a_compressed_message_are_its_text(self):
+        echo = probe_pb2.EchoRequest(payload=b"hello").SerializeToString()
+        cut = echo[:3]
+        two = gzip.compress(b"") + gzip.compress(cut) + gzip.compress(echo[3:])
+        whole = http2.message(probe_pb2.EchoResponse(payload=b"hello").SerializeToString())
+        for address in [self.web.address, self.server.address]:
+            for sent, answer in [(two, whole), (two + b"more", b""), (two[:-3], b"")]:
+                connection = http2.Connection(address)
+                self.addCleanup(connection.close)
+                body = http2.message(sent, flag=1)
+                found = connection.answer(f"/{PROBE}/Echo", body, grpc_encoding="gzip")
+                self.assertEqual(found, answer)
+
+    def test_every_service_takes_compressed_messages(self):
+        with grpc.insecure_channel(self.web.address, compression=grpc.Compression.Gzip) as channel:
+            jobs = jobs_pb2_grpc.JobsStub(channel)
+            method = f"/{PROBE}/Echo"
+            request = probe_pb2.EchoRequest(payload=b"x" * 100_000).SerializeToString()
+            job = jobs.Submit(jobs_pb2.SubmitRequest(method=method, request=request))
+            batch = jobs.SubmitBatch(
+                jobs_pb2.SubmitBatchRequest(
+                    jobs=[jobs_pb2.SubmitRequest(method=method, request=request)]
+                )
+            )
+            self.assertTrue(batch.results[0].job.id)
+            self.assertEqual(jobs.GetResult(jobs_pb2.GetResultRequest(id=job.id)).id, job.id)
+            health = health_pb2_grpc.HealthStub(channel)
+            status = health.Check(health_pb2.HealthCheckRequest(service="")).status
+            self.assertEqual(status, health_pb2.HealthCheckResponse.SERVING)
+            self.assertIn(PROBE, ProtoReflectionDescriptorDatabase(channel).get_services())
 
     def test_a_browser_is_told_what_its_page_may_do(self):
         asked = {

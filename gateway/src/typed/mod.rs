@@ -33,6 +33,7 @@ use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::gather_rule::Answer as Answered;
 use queuebridge_proto::v1::{Metadatum, SubmitRequest};
 use queuebridge_proto::{JobId, MethodName};
+use queuebridge_web::CameCompressed;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -79,11 +80,9 @@ impl Typed {
         let zstd = CompressionEncoding::Zstd;
         let mut grpc = Grpc::new(RawCodec)
             .max_decoding_message_size(self.most)
-            .max_encoding_message_size(self.most)
-            .accept_compressed(gzip)
-            .accept_compressed(zstd);
+            .max_encoding_message_size(self.most);
         // Many clients say that they accept compression; one that compresses wants it.
-        if request.headers().get("grpc-encoding").is_some_and(|name| name != "identity") {
+        if request.extensions().get::<CameCompressed>().is_some() {
             grpc = grpc.send_compressed(gzip).send_compressed(zstd);
         }
         let call = Call { jobs: self.jobs.clone(), route, method, begun: Instant::now() };

@@ -83,9 +83,11 @@ where
 /// The one message of a request, in its frame, and whether it came so.
 fn framed(body: Bytes) -> Result<(Bytes, bool), Status> {
     match body.first() {
-        Some(1) => Err(not_here("the message is compressed")),
-        Some(0) if body.len() < FRAME => Err(Status::internal("the frame of the message is cut")),
-        Some(0) => match (FRAME + length(&body)).cmp(&body.len()) {
+        Some(0 | 1) if body.len() < FRAME => {
+            Err(Status::internal("the frame of the message is cut"))
+        }
+        // One that is compressed is read behind the guard.
+        Some(0 | 1) => match (FRAME + length(&body)).cmp(&body.len()) {
             std::cmp::Ordering::Equal => Ok((body, true)),
             std::cmp::Ordering::Less => Err(not_here("there is more than one message")),
             std::cmp::Ordering::Greater => Err(Status::internal("the message is cut")),
@@ -153,8 +155,8 @@ mod tests {
     #[test]
     fn what_cannot_pass_is_refused_with_the_reason() {
         for (body, code) in [
-            (&[1, 0, 0, 0, 0][..], Code::Unimplemented),
-            (&[0; 10], Code::Unimplemented),
+            (&[0; 10][..], Code::Unimplemented),
+            (&[1, 0, 0, 0, 9, 1], Code::Internal),
             (&[0, 0], Code::Internal),
             (&[0, 0, 0, 0, 9, 1], Code::Internal),
         ] {

@@ -1,6 +1,7 @@
 //! What a server of HTTP/2 would see to: the end of a call's time, handlers that
 //! panic, answers that are too large.
 
+use crate::inflate::inflated;
 use crate::inner::{Inner, Services};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -37,11 +38,13 @@ pub struct Limits {
 pub(crate) struct Guard<S> {
     inner: Inner<S>,
     limits: Limits,
+    most: usize,
 }
 
 impl<S> Guard<S> {
-    pub(crate) fn new(inner: Inner<S>, limits: Limits) -> Self {
-        Self { inner, limits }
+    /// Messages that come compressed are at most `most` bytes large.
+    pub(crate) fn new(inner: Inner<S>, limits: Limits, most: usize) -> Self {
+        Self { inner, limits, most }
     }
 }
 
@@ -56,6 +59,10 @@ impl<S: Services> Service<Request<Body>> for Guard<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (inner, limits) = (self.inner.clone(), self.limits);
+        let request = match inflated(request, self.most) {
+            Ok(request) => request,
+            Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
+        };
         Box::pin(async move {
             let earlier = |time: Duration| time - (time / 10).min(EARLIER);
             let asked = requested_timeout(request.headers());

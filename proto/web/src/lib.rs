@@ -21,6 +21,7 @@ mod connect;
 mod descriptors;
 mod guard;
 mod host;
+mod inflate;
 mod inner;
 mod pages;
 mod protocol;
@@ -29,6 +30,7 @@ mod trailing;
 pub use descriptors::{DescriptorError, Descriptors, pool};
 pub use guard::Limits;
 pub use host::HostPattern;
+pub use inflate::{CameCompressed, inflated};
 pub use inner::Services;
 pub use pages::{Pages, TurnedAway};
 pub use protocol::{Protocol, is_native};
@@ -37,6 +39,7 @@ use connect::{Connect, Methods};
 use connectrpc::ConnectRpcService;
 use guard::Guard;
 use http::{Method, Request, Response, StatusCode, header};
+use inflate::codec;
 use inner::Inner;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -93,7 +96,8 @@ impl<S: Services> Web<S> {
     {
         let inner = Inner::Services(self.services.clone());
         let methods = Methods::Known(self.descriptors.clone());
-        self.answer(request, Guard::new(inner, limits), methods).await
+        let guard = Guard::new(inner, limits, self.max_request_bytes);
+        self.answer(request, guard, methods).await
     }
 
     /// The same on a connection that has trailers: native gRPC passes as it is.
@@ -105,7 +109,8 @@ impl<S: Services> Web<S> {
         if !is_native(&request) {
             return self.call(request, limits).await;
         }
-        let guard = Guard::new(Inner::Services(self.services.clone()), limits);
+        let guard =
+            Guard::new(Inner::Services(self.services.clone()), limits, self.max_request_bytes);
         let answered = guard.oneshot(request.map(Body::new)).await;
         answered.unwrap_or_else(|never: Infallible| match never {})
     }
@@ -120,7 +125,8 @@ impl<S: Services> Web<S> {
             Body::new(http_body_util::Full::new(bytes::Bytes::from_static(message)))
         });
         let request = request.map(|()| body);
-        self.answer(request, Guard::new(inner, Limits::default()), methods).await
+        let guard = Guard::new(inner, Limits::default(), self.max_request_bytes);
+        self.answer(request, guard, methods).await
     }
 
     /// Answers a request that [`Pages`] have turned away, in its protocol as far as that has
@@ -160,7 +166,9 @@ impl<S: Services> Web<S> {
                 let limits = connectrpc::Limits::default()
                     .with_max_request_body_size(most)
                     .with_max_message_size(most);
-                let service = ConnectRpcService::new(methods).with_limits(limits);
+                let service = ConnectRpcService::new(methods)
+                    .with_limits(limits)
+                    .with_compression(codec::registry());
                 let answered = service.oneshot(request).await;
                 answered.map(|response| trailing.complete(response.map(Body::new)))
             }
