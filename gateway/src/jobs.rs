@@ -274,7 +274,11 @@ impl JobsService {
     }
 }
 
+/// The trace that a call belongs to. Two headers name none, by W3C Trace Context.
 pub(crate) fn trace_of(metadata: &MetadataMap) -> Option<TraceContext> {
+    if metadata.get_all("traceparent").iter().count() > 1 {
+        return None;
+    }
     let text = |key| metadata.get(key).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let tracestate = text("tracestate").unwrap_or_default();
     text("traceparent").map(|traceparent| TraceContext { traceparent, tracestate })

@@ -2,6 +2,7 @@
 
 use crate::publish::{Limits, Message, PublishError};
 use queuebridge_proto::envelope::attribute::{self, BRANCHES, JOB, METHOD, VERSION};
+use queuebridge_proto::traceparent::Traceparent;
 use queuebridge_proto::v1::{Call, TraceContext};
 use queuebridge_proto::{JobId, envelope};
 use queuebridge_store::Seal;
@@ -72,16 +73,10 @@ pub(crate) fn no_key(error: KeyError) -> PublishError {
 /// The `AWSTraceHeader` of a W3C trace context, which is how a trace crosses SQS
 /// for tools that read only that.
 fn xray_header(trace: &TraceContext) -> Option<String> {
-    let mut parts = trace.traceparent.split('-');
-    let (_version, trace_id, parent, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, len| text.len() == len && text.bytes().all(|c| c.is_ascii_hexdigit());
-    if !hex(trace_id, 32) || !hex(parent, 16) || !hex(flags, 2) {
-        return None;
-    }
-    let sampled = u8::from_str_radix(flags, 16).ok()? & 1;
+    let Traceparent { trace_id, parent_id, sampled } = Traceparent::parse(&trace.traceparent)?;
     let (epoch, random) = trace_id.split_at(8);
-    Some(format!("Root=1-{epoch}-{random};Parent={parent};Sampled={sampled}"))
+    let sampled = u8::from(sampled);
+    Some(format!("Root=1-{epoch}-{random};Parent={parent_id};Sampled={sampled}"))
 }
 
 #[cfg(test)]
@@ -161,5 +156,8 @@ mod tests {
         assert_eq!(message.trace_header.as_deref(), Some(expected));
         let nonsense = TraceContext { traceparent: "00-zz-1-1".into(), tracestate: String::new() };
         assert_eq!(xray_header(&nonsense), None);
+        let no_trace = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
+        let no_trace = TraceContext { traceparent: no_trace, tracestate: String::new() };
+        assert_eq!(xray_header(&no_trace), None);
     }
 }

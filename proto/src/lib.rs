@@ -29,6 +29,7 @@ pub mod resubmit;
 pub mod stored;
 pub mod tenant;
 pub mod time;
+pub mod traceparent;
 
 pub use envelope::EnvelopeError;
 pub use job_id::{JobId, JobIdError};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use queuebridge_proto::MethodName;
 use queuebridge_proto::metadata::to_metadata_map;
 use queuebridge_proto::raw::RawCodec;
+use queuebridge_proto::traceparent::Traceparent;
 use queuebridge_proto::v1::{Metadatum, Outcome, TraceContext};
 use std::time::Duration;
 use tonic::client::Grpc;
@@ -66,12 +67,15 @@ impl Dispatcher {
     }
 }
 
-/// Tells the handler the trace that it is a part of. A caller who has put another
-/// trace into the job's metadata meant that one.
+/// Tells the handler the trace that it is a part of. A caller who has put another trace
+/// into the job's metadata meant that one, if it is one: what cannot be continued counts as
+/// absent, by W3C Trace Context.
 fn hand_on(trace: &TraceContext, metadata: &mut MetadataMap) {
-    let id = |text: &str| text.get(3..35).map(str::to_owned);
-    let given = metadata.get(TRACEPARENT).map(|given| given.to_str().ok().and_then(id));
-    if given.is_some_and(|given| given != id(&trace.traceparent)) {
+    let id = |text| Traceparent::parse(text).map(|parsed| parsed.trace_id);
+    let mut given = metadata.get_all(TRACEPARENT).iter();
+    let (first, more) = (given.next().and_then(|given| given.to_str().ok()), given.next());
+    let given = first.and_then(id).filter(|_| more.is_none());
+    if given.is_some_and(|given| Some(given) != id(&trace.traceparent)) {
         return;
     }
     let values = [(TRACEPARENT, &trace.traceparent), (TRACESTATE, &trace.tracestate)];
@@ -92,7 +96,7 @@ mod tests {
     fn handed_on(given: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
         let mut metadata = MetadataMap::new();
         for (name, value) in given {
-            metadata.insert(*name, value.parse().unwrap());
+            metadata.append(*name, value.parse().unwrap());
         }
         let trace = TraceContext { traceparent: OURS.into(), tracestate: String::new() };
         hand_on(&trace, &mut metadata);
@@ -112,5 +116,28 @@ mod tests {
         assert_eq!(handed_on(&[("traceparent", same), ("tracestate", "a=b")]), ours);
         let other = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1111111111111111-01";
         assert_eq!(handed_on(&[("traceparent", other)])[0].1, other);
+        let later = "01-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1111111111111111-01-more";
+        assert_eq!(handed_on(&[("traceparent", later)])[0].1, later);
+    }
+
+    #[test]
+    fn a_traceparent_that_cannot_be_continued_counts_as_absent() {
+        let ours = [("traceparent".to_owned(), OURS.to_owned())];
+        for invalid in [
+            "nonsense",
+            "",
+            "ff-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1111111111111111-01",
+            "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1111111111111111-01-more",
+            "00-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA-1111111111111111-01",
+            "00-00000000000000000000000000000000-1111111111111111-01",
+            "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-0000000000000000-01",
+        ] {
+            assert_eq!(handed_on(&[("traceparent", invalid), ("tracestate", "a=b")]), ours);
+        }
+        let twice = [
+            ("traceparent", "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1111111111111111-01"),
+            ("traceparent", "00-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-1111111111111111-01"),
+        ];
+        assert_eq!(handed_on(&twice), ours);
     }
 }

@@ -1,5 +1,6 @@
 //! The trace that a message belongs to.
 
+use queuebridge_proto::traceparent::{Traceparent, is_hex, is_id};
 use queuebridge_proto::v1::TraceContext;
 use std::borrow::Cow;
 
@@ -10,27 +11,10 @@ pub(crate) fn created<'a>(
     envelope: Option<&'a TraceContext>,
     header: Option<&str>,
 ) -> Option<Cow<'a, TraceContext>> {
-    match envelope.filter(|context| is_traceparent(&context.traceparent)) {
+    match envelope.filter(|context| Traceparent::parse(&context.traceparent).is_some()) {
         Some(context) => Some(Cow::Borrowed(context)),
         None => header.and_then(from_xray).map(Cow::Owned),
     }
-}
-
-/// Whether a `traceparent` can be continued, by W3C Trace Context: version 00
-/// has four fields, later ones may have more.
-fn is_traceparent(text: &str) -> bool {
-    let mut fields = text.split('-');
-    let (Some(version), Some(trace), Some(parent), Some(flags)) =
-        (fields.next(), fields.next(), fields.next(), fields.next())
-    else {
-        return false;
-    };
-    is_hex(version, 2)
-        && version != "ff"
-        && (version != "00" || fields.next().is_none())
-        && is_id(trace, 32)
-        && is_id(parent, 16)
-        && is_hex(flags, 2)
 }
 
 /// Reads `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
@@ -46,15 +30,6 @@ fn from_xray(header: &str) -> Option<TraceContext> {
     let flags = if field("Sampled") == Some("1") { "01" } else { "00" };
     let traceparent = format!("00-{trace}-{parent}-{flags}");
     valid.then(|| TraceContext { traceparent, tracestate: String::new() })
-}
-
-fn is_hex(text: &str, len: usize) -> bool {
-    text.len() == len && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-/// An id of zeros is none.
-fn is_id(text: &str, len: usize) -> bool {
-    is_hex(text, len) && text.bytes().any(|b| b != b'0')
 }
 
 #[cfg(test)]
@@ -78,25 +53,6 @@ mod tests {
             assert_eq!((&*created.traceparent, &*created.tracestate), (from_header, ""));
         }
         assert_eq!(created(None, None), None);
-    }
-
-    #[test]
-    fn what_cannot_be_continued_is_no_context() {
-        assert!(is_traceparent(TRACEPARENT));
-        assert!(is_traceparent(&TRACEPARENT.replacen("00", "01", 1)));
-        assert!(is_traceparent(&format!("01{}-more", &TRACEPARENT[2..])));
-        let zero_trace = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
-        for wrong in [
-            "",
-            "00-1-2-01",
-            &TRACEPARENT[..54],
-            &TRACEPARENT.to_uppercase(),
-            &format!("{TRACEPARENT}-more"),
-            &TRACEPARENT.replacen("00", "ff", 1),
-            &zero_trace,
-        ] {
-            assert!(!is_traceparent(wrong), "{wrong}");
-        }
     }
 
     #[test]
