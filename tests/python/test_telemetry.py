@@ -2,10 +2,13 @@
 
 import json
 import os
+import pathlib
 import socket
+import tempfile
 
+from authority import Authority
 from bridge import PROBE, Bridge
-from collector import CONSUMER, Collector, attributes
+from collector import CONSUMER, JSON, PROTOBUF, Collector, GrpcCollector, attributes
 from processes import until
 from queuebridge.demo.v1 import probe_pb2
 from queuebridge.v1 import job_pb2
@@ -27,6 +30,9 @@ class Telemetry(Bridge):
         cls.addClassCleanup(cls.collector.close)
         super().setUpClass()
 
+    # Whether this test has replaced the worker.
+    replaced = False
+
     @classmethod
     def new_worker(cls, **environment):
         standard = {
@@ -44,16 +50,17 @@ class Telemetry(Bridge):
         return self.finished(self.jobs.Submit(submission, metadata=metadata).id)
 
     def replace_worker(self, **environment):
-        """Another worker, for this test only."""
-        self.worker.stop()
+        """Another worker, in place of the one that runs; for this test only."""
 
-        def restore():
-            worker.kill()
-            type(self).worker = self.new_worker()
+        def put(**environment):
+            self.worker.stop()
+            type(self).worker = self.new_worker(**environment)
 
-        self.addCleanup(restore)
-        worker = self.new_worker(**environment)
-        return worker
+        if not self.replaced:
+            self.replaced = True
+            self.addCleanup(put)
+        put(**environment)
+        return self.worker
 
     def lines(self, worker=None):
         """The JSON lines that a worker has written."""
@@ -107,6 +114,95 @@ class Telemetry(Bridge):
         self.assertEqual(self.collector.errors, [])
         self.assertEqual({resource["service.name"] for resource in self.collector.resources}, {"probe"})
 
+    def complaints(self, worker):
+        lines = self.lines(worker)
+        return [line["fields"] for line in lines if line.get("level") in ("WARN", "ERROR")]
+
+    def exported(self, collector, **environment):
+        """What a worker with this environment has told the collector: how, and who it is."""
+        self.addCleanup(collector.close)
+        common = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+        worker = self.replace_worker(**{**common, **environment})
+        caller = Caller()
+        job = self.run_job("Echo", probe_pb2.EchoRequest(), caller)
+        [span] = until(lambda: collector.of(caller.trace), f"a span by {environment}")
+        self.assertEqual(span.parent_span_id.hex(), caller.span)
+        self.assertEqual(attributes(span)["queuebridge.job.id"], job.id)
+        self.assertEqual(collector.errors, [])
+        self.assertEqual(worker.stop(), 0)
+        self.assertEqual(self.complaints(worker), [])
+        return collector.exports[0], collector.resources[0]
+
+    def test_each_protocol_is_spoken_plain_and_compressed(self):
+        for new, protocol, kind, encoding in [
+            (Collector, "http/protobuf", PROTOBUF, "content-encoding"),
+            (Collector, "http/json", JSON, "content-encoding"),
+            (GrpcCollector, "grpc", None, "grpc-encoding"),
+        ]:
+            for compression in ["none", "gzip"]:
+                with self.subTest(protocol=protocol, compression=compression):
+                    headers, resource = self.exported(
+                        new(),
+                        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+                        OTEL_EXPORTER_OTLP_COMPRESSION=compression,
+                        OTEL_EXPORTER_OTLP_HEADERS="api-key=a%2Cb",
+                        OTEL_RESOURCE_ATTRIBUTES="team=red%2Cblue",
+                    )
+                    self.assertEqual(headers["api-key"], "a,b")
+                    self.assertEqual(headers.get("content-type"), kind)
+                    said = (resource["service.name"], resource["team"])
+                    self.assertEqual(said, ("probe", "red,blue"))
+                    if new is Collector:
+                        self.assertEqual(headers.get(encoding) == "gzip", compression == "gzip")
+
+    def test_a_collector_is_checked_by_the_certificate_that_is_given(self):
+        with tempfile.TemporaryDirectory() as folder:
+            authority = Authority(pathlib.Path(folder), "collectors")
+            for new, protocol in [(Collector, "http/protobuf"), (GrpcCollector, "grpc")]:
+                with self.subTest(protocol=protocol):
+                    self.exported(
+                        new(authority.server()),
+                        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+                        OTEL_EXPORTER_OTLP_CERTIFICATE=str(authority.file),
+                    )
+
+    def test_what_is_not_honoured_is_named_at_the_start(self):
+        worker = self.replace_worker(
+            OTEL_EXPORTER_OTLP_PROTOCOL="udp",
+            OTEL_EXPORTER_OTLP_COMPRESSION="zstd",
+            OTEL_EXPORTER_OTLP_CERTIFICATE="/no/such/file.pem",
+            OTEL_TRACES_EXPORTER="console",
+            OTEL_PROPAGATORS="b3",
+        )
+        job = self.run_job("Echo", probe_pb2.EchoRequest(), Caller())
+        self.assertEqual(job.state, job_pb2.STATE_SUCCEEDED)
+        said = [line["message"] + line.get("error", "") for line in self.complaints(worker)]
+        for setting in [
+            "OTEL_EXPORTER_OTLP_PROTOCOL=udp",
+            "OTEL_EXPORTER_OTLP_COMPRESSION=zstd",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE: /no/such/file.pem",
+            "OTEL_TRACES_EXPORTER=console",
+            "OTEL_PROPAGATORS=b3",
+        ]:
+            self.assertEqual(len([line for line in said if setting in line]), 1, said)
+
+    def test_an_invalid_traceparent_counts_as_absent(self):
+        valid = Caller().traceparent
+        for invalid in ["nonsense", "ff" + valid[2:], valid + "-more", valid.upper()]:
+            submission = self.request("Echo", probe_pb2.EchoRequest())
+            submission.metadata.add(key="traceparent", ascii=invalid)
+            submission.metadata.add(key="tracestate", ascii="shop=1")
+            named = [("traceparent", invalid), ("tracestate", "shop=1")]
+            job = self.finished(self.jobs.Submit(submission, metadata=named).id)
+            told = {entry.key: entry.ascii for entry in job.initial_metadata}["traceparent"]
+            _, trace, span, _ = told.split("-")
+
+            def own():
+                return [found for found in self.collector.of(trace) if found.span_id.hex() == span]
+
+            [found] = until(own, "the span of a new trace")
+            self.assertEqual(found.trace_state, "")
+
     def test_the_callers_sampling_decision_holds(self):
         unsampled, sampled = Caller(sampled=False), Caller()
         echo = probe_pb2.EchoRequest(payload=b"x")
@@ -146,7 +242,9 @@ class Telemetry(Bridge):
     def test_a_collector_that_never_answers_costs_no_job(self):
         with socket.create_server(("127.0.0.1", 0)) as silent:
             endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-            worker = self.replace_worker(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+            worker = self.replace_worker(
+                OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="2000"
+            )
             for _ in range(5):
                 job = self.run_job("Echo", probe_pb2.EchoRequest(), Caller())
                 self.assertEqual(job.state, job_pb2.STATE_SUCCEEDED)

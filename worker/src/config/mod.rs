@@ -4,8 +4,10 @@ mod encryption;
 mod name;
 mod sender;
 mod telemetry;
+mod traces;
 
 pub use encryption::EncryptionConfig;
+pub use traces::{OtlpProtocol, Sampler, TracesConfig};
 
 use crate::branch::{Branch, NotABranch};
 use crate::callbacks::SenderSettings;
@@ -56,8 +58,10 @@ pub struct Config {
     pub log_filter: String,
     /// The CloudWatch namespace of the metrics, if there are metrics.
     pub metrics: Option<String>,
-    /// Whether traces are exported; whereto is said by the `OTEL_*` variables.
-    pub traces: bool,
+    /// How traces are exported, if they are.
+    pub traces: Option<TracesConfig>,
+    /// What is set and not honoured, to be told at the start.
+    pub warnings: Vec<String>,
     /// The name of the Lambda function.
     pub function: Option<String>,
 }
@@ -195,6 +199,8 @@ impl Config {
         });
         let sender = sender::sender(&get, &mut errors);
         let metrics = telemetry::metrics(&get, host == Host::Lambda, &mut errors);
+        let mut warnings = Vec::new();
+        let traces = traces::traces(&variables, &mut warnings);
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
@@ -215,7 +221,8 @@ impl Config {
             receive_wait,
             log_filter: get(name::LOG_FILTER).unwrap_or("info").to_owned(),
             metrics,
-            traces: telemetry::traces(&get),
+            traces,
+            warnings,
             function: get(name::FUNCTION).map(str::to_owned),
         })
     }

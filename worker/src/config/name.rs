@@ -74,14 +74,26 @@ pub(super) const INVOKE_MODE: &str = "QB_LAMBDA_INVOKE_MODE";
 pub(super) const METRICS: &str = "QB_METRICS";
 /// The CloudWatch namespace of the metrics; default `Queuebridge`.
 pub(super) const METRICS_NAMESPACE: &str = "QB_METRICS_NAMESPACE";
-/// The collector of traces, by OpenTelemetry's standard: with one of these,
-/// traces are exported. The other `OTEL_*` variables are read by its library.
+/// The collector of traces, by OpenTelemetry's standard: with one of these, or with
+/// `OTEL_TRACES_EXPORTER=otlp`, traces are exported.
 pub(super) const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 pub(super) const TRACES_COLLECTOR: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/// What the settings of an OTLP exporter begin with.
+pub(super) const OTLP: &str = "OTEL_EXPORTER_OTLP_";
 /// `none` switches traces off, whatever else is set.
 pub(super) const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 /// `true` switches OpenTelemetry off, whatever else is set.
 pub(super) const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
+/// Which traces are recorded; default `parentbased_always_on`.
+pub(super) const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+/// The part of traces that `traceidratio` records, from 0 to 1.
+pub(super) const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
+/// How traces are carried: `tracecontext`, whatever it says.
+pub(super) const PROPAGATORS: &str = "OTEL_PROPAGATORS";
+/// The name of the service; default the function's, or `queuebridge-worker`.
+pub(super) const SERVICE: &str = "OTEL_SERVICE_NAME";
+/// What is said of the process, as `key=value,…`.
+pub(super) const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// The name of the function, set by Lambda.
 pub(super) const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
 /// Set by Lambda.

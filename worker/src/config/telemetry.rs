@@ -2,12 +2,6 @@
 
 use super::name;
 
-pub(super) fn traces<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> bool {
-    let collector = get(name::COLLECTOR).or(get(name::TRACES_COLLECTOR));
-    let disabled = get(name::SDK_DISABLED).is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    collector.is_some() && !disabled && get(name::TRACES_EXPORTER) != Some("none")
-}
-
 pub(super) fn metrics<'a>(
     get: &impl Fn(&str) -> Option<&'a str>,
     in_lambda: bool,

@@ -48,18 +48,6 @@ fn metrics_are_on_in_lambda_and_off_elsewhere_unless_somebody_says_so() {
 }
 
 #[test]
-fn traces_are_on_with_a_collector_unless_they_are_switched_off() {
-    let traces =
-        |more: &[(&str, &str)]| read(&[&[("QB_LISTEN", "[::1]:1")], more].concat()).unwrap().traces;
-    let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318");
-    assert!(!traces(&[]));
-    assert!(traces(&[collector]));
-    assert!(traces(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:4318/x")]));
-    assert!(!traces(&[collector, ("OTEL_SDK_DISABLED", "TRUE")]));
-    assert!(!traces(&[collector, ("OTEL_TRACES_EXPORTER", "none")]));
-}
-
-#[test]
 fn dead_letters_need_a_standard_queue_to_be_parked_in() {
     let role = |more: &[(&str, &str)]| {
         let table = ("QB_STORE_TABLE", "t");

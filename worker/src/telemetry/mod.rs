@@ -23,7 +23,7 @@ pub(crate) use batch::BatchMetrics;
 pub(crate) use context::created;
 pub use emf::Emf;
 pub(crate) use observation::{Observation, Parts};
-pub use otel::Traces;
+pub use otel::{Traces, TracesError};
 pub(crate) use span::BatchSpan;
 
 use crate::delivery::Delivery;

@@ -28,7 +28,8 @@ pub(crate) fn install(config: &Config) -> Telemetry {
         .with_current_span(false)
         .with_writer(|| JsonLines(std::io::stderr()))
         .with_filter(targets);
-    let traces = config.traces.then(|| Traces::start(config.function.as_deref()));
+    let traces = config.traces.as_ref();
+    let traces = traces.map(|traces| Traces::start(config.function.as_deref(), traces));
     let (traces, error) = match traces.transpose() {
         Ok(traces) => (traces, None),
         Err(error) => (None, Some(error)),
@@ -37,6 +38,15 @@ pub(crate) fn install(config: &Config) -> Telemetry {
     let installed = tracing_subscriber::registry().with(layer).with(json).try_init().is_ok();
     if let Some(error) = error {
         tracing::error!(%error, "traces are not exported");
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if traces.is_some() && !installed {
+        tracing::warn!(
+            "traces are not exported: the process has a subscriber of its own, which the worker \
+             does not replace"
+        );
     }
     let traces = traces.filter(|_| installed);
     Telemetry { traces, faas: config.host == Host::Lambda, ..Telemetry::default() }

@@ -2,6 +2,7 @@
 //! traces, and whoever asks for them is told so.
 
 use super::span::BatchSpan;
+use crate::config::TracesConfig;
 use crate::delivery::Delivery;
 use crate::job::Job;
 use queuebridge_proto::v1::TraceContext;
@@ -17,15 +18,15 @@ pub enum Traces {}
 /// Traces need the feature `otel`.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("this worker was built without the feature `otel`")]
-pub struct NotBuilt;
+pub struct TracesError;
 
 impl Traces {
     /// Fails.
     ///
     /// # Errors
     /// Always.
-    pub fn start(_function: Option<&str>) -> Result<Self, NotBuilt> {
-        Err(NotBuilt)
+    pub fn start(_function: Option<&str>, _config: &TracesConfig) -> Result<Self, TracesError> {
+        Err(TracesError)
     }
 
     /// Nothing can be asked of traces that do not exist.

@@ -1,12 +1,12 @@
 //! Exporting traces by OTLP.
 
-use super::http::Client;
+use super::exporter::{TracesError, exporter};
+use crate::config::TracesConfig;
+use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry::{Key, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,8 +23,8 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// The name of a service that has no other.
 const SERVICE: &str = "queuebridge-worker";
 
-/// Where traces go: to the collector that the standard `OTEL_*` variables name,
-/// by HTTP with Protobuf. A collector that is slow or dead costs spans.
+/// Where traces go: to the collector that the standard `OTEL_*` variables name. A collector
+/// that is slow or dead costs spans.
 #[derive(Clone, Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
@@ -37,12 +37,12 @@ impl Traces {
     /// Must be called in a runtime.
     ///
     /// # Errors
-    /// When the environment is not what the OTLP specification says.
-    pub fn start(function: Option<&str>) -> Result<Self, ExporterBuildError> {
-        let exporter = SpanExporter::builder().with_http().with_http_client(Client::new());
+    /// When they cannot be exported so.
+    pub fn start(function: Option<&str>, config: &TracesConfig) -> Result<Self, TracesError> {
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(exporter.build()?)
-            .with_resource(resource(function));
+            .with_batch_exporter(exporter(config)?)
+            .with_sampler(sampler(config))
+            .with_resource(resource(function, config));
         Ok(Self::of(provider.build()))
     }
 
@@ -117,16 +117,19 @@ impl Traces {
     }
 }
 
-/// Who says it. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` come first.
-fn resource(function: Option<&str>) -> Resource {
-    let named = |resource: &Resource| {
-        let name = resource.get(&Key::from_static_str("service.name"));
-        name.is_some_and(|name| !name.as_str().starts_with("unknown_service"))
+fn sampler(config: &TracesConfig) -> Sampler {
+    let own = match config.sampler.ratio {
+        1.0 => Sampler::AlwaysOn,
+        0.0 => Sampler::AlwaysOff,
+        ratio => Sampler::TraceIdRatioBased(ratio),
     };
+    if config.sampler.parent_based { Sampler::ParentBased(Box::new(own)) } else { own }
+}
+
+/// Who says it. What the environment says comes first.
+fn resource(function: Option<&str>, config: &TracesConfig) -> Resource {
+    let name = config.service.as_deref().or(function).unwrap_or(SERVICE);
     let mut resource = Resource::builder();
-    if !named(&Resource::builder().build()) {
-        resource = resource.with_service_name(function.unwrap_or(SERVICE).to_owned());
-    }
     if let Some(function) = function {
         resource = resource.with_attributes([
             KeyValue::new("cloud.provider", "aws"),
@@ -134,5 +137,8 @@ fn resource(function: Option<&str>) -> Resource {
             KeyValue::new("faas.name", function.to_owned()),
         ]);
     }
-    resource.build()
+    // The library has read these without their percent encoding.
+    let attributes = config.attributes.iter();
+    let attributes = attributes.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    resource.with_attributes(attributes).with_service_name(name.to_owned()).build()
 }

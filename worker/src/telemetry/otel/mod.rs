@@ -11,9 +11,11 @@
 //! Names are those of the semantic conventions: messaging, SQS, FaaS and RPC.
 
 mod export;
+mod exporter;
 mod http;
 
 pub use export::Traces;
+pub use exporter::TracesError;
 
 use super::context::created;
 use super::span::BatchSpan;
