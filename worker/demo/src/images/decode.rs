@@ -3,8 +3,10 @@
 use super::error::PictureError;
 use super::format::Format;
 use super::outline::Outline;
+use super::profile;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use std::borrow::Cow;
 use std::io::Cursor;
 
 /// The largest picture in pixels: more than any common camera makes.
@@ -19,7 +21,7 @@ pub const MAX_DECODER_BYTES: u64 = 512 * 1024 * 1024;
 pub struct Picture {
     /// How it was encoded.
     pub format: Format,
-    /// The pixels as they were stored.
+    /// The pixels as they were stored, in sRGB.
     pub pixels: DynamicImage,
     /// What has to be done to the pixels to show them upright. It is left to the
     /// caller, because turning a small copy is cheaper.
@@ -49,10 +51,19 @@ impl Picture {
         if !outline.complete {
             return Err(PictureError::Truncated);
         }
+        if outline.printing {
+            // The decoder would make RGB of them without their profile.
+            let what = "a JPEG in printing colours (CMYK); convert it to RGB";
+            return Err(PictureError::Unsupported(what.to_owned()));
+        }
+        let (file, colours) = match format {
+            Format::Png => profile::of_png(bytes).map(|(file, found)| (file, Some(found)))?,
+            Format::Jpeg | Format::WebP => (Cow::Borrowed(bytes), None),
+        };
 
         let mut limits = Limits::default();
         limits.max_alloc = Some(MAX_DECODER_BYTES);
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format.codec());
+        let mut reader = ImageReader::with_format(Cursor::new(&*file), format.codec());
         reader.limits(limits);
         let mut decoder = reader.into_decoder().map_err(PictureError::from_decoder)?;
         let (width, height) = decoder.dimensions();
@@ -63,10 +74,14 @@ impl Picture {
         if decoder.total_bytes() > MAX_DECODER_BYTES {
             return Err(PictureError::TooLarge(format!("at most {MAX_DECODER_BYTES} bytes")));
         }
+        let colours = match colours {
+            Some(colours) => colours,
+            None => profile::of_decoder(&mut decoder)?,
+        };
         // A picture with damaged Exif data is shown as it was stored.
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let pixels = DynamicImage::from_decoder(decoder).map_err(PictureError::from_decoder)?;
-        Ok(Self { format, pixels, orientation })
+        Ok(Self { format, pixels: profile::to_srgb(pixels, &colours), orientation })
     }
 
     /// Width and height in pixels, upright.

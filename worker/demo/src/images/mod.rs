@@ -9,6 +9,7 @@ pub mod format;
 pub mod hash;
 mod outline;
 mod part;
+mod profile;
 pub mod shrink;
 #[cfg(test)]
 mod tests;

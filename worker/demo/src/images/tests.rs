@@ -262,7 +262,7 @@ async fn a_decompression_bomb_is_refused_unopened() {
     refused(Bytes::from_static(webp), "IMAGE_TOO_LARGE").await;
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
             if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }

@@ -26,6 +26,7 @@ pub(super) fn outline(bytes: &[u8]) -> Outline {
             && let (Some(height), Some(width)) = (at(bytes, offset + 3), at(bytes, offset + 5))
         {
             outline.claim(u16::from_be_bytes(width).into(), u16::from_be_bytes(height).into());
+            outline.printing |= bytes.get(offset + 7) == Some(&4);
         }
         // What follows the header of a scan is searched by `next_marker`, which
         // passes over everything that is not a marker.
@@ -69,8 +70,17 @@ mod tests {
     fn an_end_inside_a_segment_or_stuffing_in_a_scan_ends_nothing() {
         let mut bytes = HEADER.to_vec();
         bytes.extend([1, 2, 0xff, 0x00, 3, 0xff, 0xd0, 4]);
-        assert_eq!(outline(&bytes), Outline { pixels: 600, complete: false });
+        assert_eq!(outline(&bytes), Outline { pixels: 600, ..Outline::default() });
         bytes.extend([0xff, 0xff, 0xd9]);
-        assert_eq!(outline(&bytes), Outline { pixels: 600, complete: true });
+        assert_eq!(outline(&bytes), Outline { pixels: 600, complete: true, printing: false });
+    }
+
+    #[test]
+    fn a_frame_of_four_colours_is_for_printing() {
+        for (colours, printing) in [(1, false), (3, false), (4, true)] {
+            let mut bytes = HEADER.to_vec();
+            bytes[17] = colours;
+            assert_eq!(outline(&bytes).printing, printing, "{colours}");
+        }
     }
 }

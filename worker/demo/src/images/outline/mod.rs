@@ -5,6 +5,7 @@
 //! and whether the file is complete, because some decoders fill what is missing
 //! with grey. Damage is not judged here: the decoders find it.
 
+pub(super) mod chunks;
 mod jpeg;
 mod png;
 mod webp;
@@ -19,6 +20,8 @@ pub(super) struct Outline {
     pub(super) pixels: u64,
     /// Whether the end of the picture is there.
     pub(super) complete: bool,
+    /// Whether a JPEG has four colours: those of printers.
+    pub(super) printing: bool,
 }
 
 impl Outline {

@@ -1,10 +1,7 @@
 //! PNG: a signature, then chunks of length, type, data and checksum.
 
+use super::chunks::{OVERHEAD, SIGNATURE_BYTES};
 use super::{Outline, at};
-
-const SIGNATURE_BYTES: usize = 8;
-/// Length, type and checksum.
-const CHUNK_OVERHEAD: usize = 12;
 
 pub(super) fn outline(bytes: &[u8]) -> Outline {
     let mut outline = Outline::default();
@@ -15,7 +12,7 @@ pub(super) fn outline(bytes: &[u8]) -> Outline {
         {
             outline.claim(u32::from_be_bytes(width), u32::from_be_bytes(height));
         }
-        offset = offset.saturating_add(CHUNK_OVERHEAD + u32::from_be_bytes(length) as usize);
+        offset = offset.saturating_add(OVERHEAD + u32::from_be_bytes(length) as usize);
         if offset > bytes.len() {
             break;
         }

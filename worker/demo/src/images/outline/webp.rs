@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_file_shorter_than_it_says_is_incomplete() {
         let bytes = b"RIFF\x16\0\0\0WEBPVP8L\x05\0\0\0\x2f\0\0\0\0\0\0\0\0\0";
-        assert_eq!(outline(bytes), Outline { pixels: 1, complete: true });
+        assert_eq!(outline(bytes), Outline { pixels: 1, complete: true, printing: false });
         assert!(!outline(&bytes[..bytes.len() - 1]).complete);
     }
 }
