@@ -1,7 +1,7 @@
 //! A worker process: read config, build, run, drain.
 
 use crate::callbacks::Sender;
-use crate::config::{Bridge, Config, ConfigErrors, EncryptionConfig, Host};
+use crate::config::{self, Bridge, Config, ConfigErrors, EncryptionConfig, Host};
 use crate::host::outbox::{Queues, SqsOutbox};
 use crate::host::pointers::Pointers;
 use crate::host::poller::{self, PollerSettings};
@@ -17,7 +17,9 @@ use queuebridge_store::encryption::{Encryption, Writes, master_keys};
 use queuebridge_store::s3::S3PayloadStore;
 use queuebridge_store::{Clock, PayloadStore, Seal, Stores, aws};
 use queuebridge_web::{DescriptorError, Descriptors, Web};
+use std::fmt;
 use std::future::Future;
+use std::io::Write;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,8 +31,9 @@ pub struct Worker {
     descriptor_sets: Vec<&'static [u8]>,
 }
 
-/// Why a worker could not run.
-#[derive(Debug, thiserror::Error)]
+/// Why a worker could not run. `Debug` is the same text as `Display`, because a `main` that
+/// returns the error shows it by that.
+#[derive(thiserror::Error)]
 pub enum RunError {
     /// The environment has mistakes.
     #[error(transparent)]
@@ -47,6 +50,12 @@ pub enum RunError {
     /// The gRPC server could not run.
     #[error(transparent)]
     Server(#[from] ServeError),
+}
+
+impl fmt::Debug for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Worker {
@@ -70,9 +79,16 @@ impl Worker {
     /// on `QB_LISTEN`, as a long-poll loop on `QB_QUEUE_URL`, or as both, until
     /// SIGTERM or SIGINT.
     ///
+    /// If `--help` or `--version` is the only argument of the process, it shows that instead.
+    ///
     /// # Errors
     /// See [`RunError`].
     pub async fn run(self) -> Result<(), RunError> {
+        if let Some(text) = config::asked_for(std::env::args()) {
+            // A reader that goes away has seen enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return Ok(());
+        }
         let config = Config::from_process()?;
         let shutdown = shutdown_signal();
         let telemetry =

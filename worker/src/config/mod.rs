@@ -1,12 +1,15 @@
 //! A worker's configuration: the one place that reads the environment.
 
 mod encryption;
+mod help;
 mod name;
+mod queue;
 mod sender;
 mod telemetry;
 mod traces;
 
 pub use encryption::EncryptionConfig;
+pub(crate) use help::asked_for;
 pub use traces::{OtlpProtocol, Sampler, TracesConfig};
 
 use crate::branch::{Branch, NotABranch};
@@ -14,9 +17,11 @@ use crate::callbacks::SenderSettings;
 use crate::host::lambda::InvokeMode;
 use crate::host::sqs::LONGEST_WAIT;
 use crate::runner::Role;
+use queue::queue_url;
 use queuebridge_proto::Keyring;
 use queuebridge_web::HostPattern;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -97,10 +102,17 @@ pub enum Host {
     },
 }
 
-/// Every mistake in the environment, at once.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Every mistake in the environment, at once. `Debug` is the same text, because a `main` that
+/// returns the error shows it by that.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration has mistakes:\n  {}", .0.join("\n  "))]
 pub struct ConfigErrors(pub Vec<String>);
+
+impl fmt::Debug for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl Config {
     /// Reads the process's environment.
@@ -122,7 +134,7 @@ impl Config {
         let host = host(&get, &mut errors);
         // A process that only serves requests needs nothing of the bridge.
         let bridged = match &host {
-            Host::Container { queue_url, .. } => queue_url.is_some() || get(name::LISTEN).is_none(),
+            Host::Container { .. } => get(name::QUEUE_URL).is_some() || get(name::LISTEN).is_none(),
             Host::Lambda => get(name::ENVELOPE_KEYS).is_some() || get(name::TABLE).is_some(),
         };
         let bridge = if bridged { bridge(&get, &mut errors) } else { None };
@@ -174,12 +186,12 @@ impl Config {
                 InvokeMode::Buffered
             }
         };
-        let parking = get(name::PARKING);
-        if role != Role::Jobs && parking.is_none() {
+        let parking = queue_url(&get, name::PARKING, &mut errors);
+        if role != Role::Jobs && get(name::PARKING).is_none() {
             let name = name::PARKING;
             errors.push(format!("{name}: this role needs a queue to park messages in"));
         }
-        if parking.is_some_and(|url| url.ends_with(".fifo")) {
+        if parking.as_ref().is_some_and(|url| url.ends_with(".fifo")) {
             errors.push(format!("{}: expected a standard queue, not FIFO", name::PARKING));
         }
         let branch = match get(name::BRANCH).map(str::parse) {
@@ -197,6 +209,7 @@ impl Config {
             errors.push(format!("{}: {wrong}", name::HOSTS));
             Vec::new()
         });
+        let callbacks = queue_url(&get, name::CALLBACKS, &mut errors);
         let sender = sender::sender(&get, &mut errors);
         let metrics = telemetry::metrics(&get, host == Host::Lambda, &mut errors);
         let mut warnings = Vec::new();
@@ -211,8 +224,8 @@ impl Config {
             role,
             invoke_mode,
             branch,
-            parking: parking.map(str::to_owned),
-            callbacks: get(name::CALLBACKS).map(str::to_owned),
+            parking,
+            callbacks,
             sender,
             pointed_buckets: list(get(name::POINTED)),
             concurrency,
@@ -239,8 +252,8 @@ fn host<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) ->
             None
         }
     });
-    let queue_url = get(name::QUEUE_URL).map(str::to_owned);
-    if queue_url.is_none() && get(name::LISTEN).is_none() {
+    let queue_url = queue_url(get, name::QUEUE_URL, errors);
+    if get(name::QUEUE_URL).is_none() && get(name::LISTEN).is_none() {
         let (queue, listen) = (name::QUEUE_URL, name::LISTEN);
         errors.push(format!("{queue}: give the URL of a queue to poll, or in {listen} an address"));
     }

@@ -23,7 +23,7 @@ fn what_only_serves_requests_needs_nothing_of_the_bridge() {
     let listen = ("QB_LISTEN", "127.0.0.1:0");
     assert!(read(&[listen]).unwrap().bridge.is_none());
     assert!(read(&[("AWS_LAMBDA_RUNTIME_API", "h:1")]).unwrap().bridge.is_none());
-    let both = read(&[listen, ("QB_QUEUE_URL", "q"), KEYS]).unwrap_err().0;
+    let both = read(&[listen, ("QB_QUEUE_URL", "https://q/q"), KEYS]).unwrap_err().0;
     assert_eq!(both.len(), 1, "the table: {both:?}");
     assert_eq!(read(&[("AWS_LAMBDA_RUNTIME_API", "h:1"), KEYS]).unwrap_err().0.len(), 1);
     assert_eq!(read(&[("QB_LISTEN", "here")]).unwrap_err().0.len(), 1);
@@ -51,7 +51,8 @@ fn metrics_are_on_in_lambda_and_off_elsewhere_unless_somebody_says_so() {
 fn dead_letters_need_a_standard_queue_to_be_parked_in() {
     let role = |more: &[(&str, &str)]| {
         let table = ("QB_STORE_TABLE", "t");
-        let base = [KEYS, table, ("QB_QUEUE_URL", "q"), ("QB_WORKER_ROLE", "dead-letters")];
+        let base =
+            [KEYS, table, ("QB_QUEUE_URL", "https://q/q"), ("QB_WORKER_ROLE", "dead-letters")];
         read(&[&base[..], more].concat())
     };
     let parking = "QB_PARKING_QUEUE_URL";
@@ -64,7 +65,7 @@ fn dead_letters_need_a_standard_queue_to_be_parked_in() {
 #[test]
 fn every_mistake_is_reported_at_once_and_no_secret_is_shown() {
     let errors = read(&[
-        ("QB_QUEUE_URL", "q"),
+        ("QB_QUEUE_URL", "https://q/q"),
         ("QB_WORKER_ROLE", "boss"),
         ("QB_ENVELOPE_KEYS", "1:c2hvcnQ="),
         ("QB_WORKER_LEASE", "soon"),
@@ -74,14 +75,14 @@ fn every_mistake_is_reported_at_once_and_no_secret_is_shown() {
     let errors = errors.unwrap_err().0;
     assert_eq!(errors.len(), 6, "{errors:?}");
     assert!(!errors.concat().contains("c2hvcnQ"));
-    let config = read(&[KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "q")]).unwrap();
+    let config = read(&[KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "https://q/q")]).unwrap();
     assert!(!format!("{config:?}").contains("MDEy"));
 }
 
 #[test]
 fn a_receive_waits_for_whole_seconds_that_sqs_takes() {
     let wait = |text| {
-        let base = [KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "q")];
+        let base = [KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "https://q/q")];
         read(&[&base[..], &[("QB_WORKER_RECEIVE_WAIT", text)]].concat()).map(|it| it.receive_wait)
     };
     assert_eq!(wait("").unwrap(), Duration::from_secs(20));
@@ -102,8 +103,8 @@ fn times_have_units() {
 
 #[test]
 fn a_sender_of_callbacks_is_told_all_its_mistakes() {
-    let base = [KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "q")];
-    let role = [("QB_WORKER_ROLE", "callbacks"), ("QB_PARKING_QUEUE_URL", "p")];
+    let base = [KEYS, ("QB_STORE_TABLE", "t"), ("QB_QUEUE_URL", "https://q/q")];
+    let role = [("QB_WORKER_ROLE", "callbacks"), ("QB_PARKING_QUEUE_URL", "https://q/p")];
     let right = [
         ("QB_CALLBACK_SIGNING_KEYS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         (

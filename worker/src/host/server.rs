@@ -41,11 +41,17 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The server failed.
-    #[error("the server failed: {0}")]
+    #[error("the server failed: {}", with_sources(.0))]
     Transport(#[from] tonic::transport::Error),
     /// The owner's descriptors cannot be served.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// The error and all that it comes from: its own text may say no more than "transport error".
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What a server is told besides its services.

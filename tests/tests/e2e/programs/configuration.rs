@@ -81,4 +81,33 @@ pub(super) fn mistakes_of_a_worker() {
         assert!(error.contains(name), "{name} is missing:\n{error}");
     }
     assert!(!format!("{said}{error}").contains("c2hvcnQ"), "{said}{error}");
+    // By the owner's `main`, which returns the error: no form of a program.
+    assert!(error.starts_with("Error: the configuration has mistakes:\n  QB_"), "{error}");
+    assert!(!error.contains("ConfigErrors") && !error.contains("[\""), "{error}");
+}
+
+pub(super) fn help_of_a_worker() {
+    let shown = |argument: &str| {
+        let mut command = program("queuebridge-demo", &[]);
+        command.arg(argument);
+        let output = ended(command);
+        let (said, error) = printed(&output);
+        assert_eq!((output.status.code(), &*error), (Some(0), ""), "{said}");
+        said
+    };
+    let help = shown("--help");
+    for name in ["QB_QUEUE_URL", "QB_LISTEN", "QB_STORE_TABLE", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
+        assert!(help.contains(&format!("\n{name}\n    ")), "{name} is missing:\n{help}");
+    }
+    let version = shown("--version");
+    assert!(version.starts_with("queuebridge-demo (queuebridge-worker "), "{version}");
+}
+
+pub(super) fn arn_of_a_worker() {
+    let arn = "arn:aws:sqs:eu-west-1:123456789012:jobs";
+    let output = ended(program("queuebridge-demo", &[("QB_QUEUE_URL", arn.into())]));
+    let (said, error) = printed(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}{error}");
+    assert!(error.contains("QB_QUEUE_URL: expected the URL of a queue"), "{error}");
+    assert!(error.contains("aws sqs get-queue-url --queue-name jobs "), "{error}");
 }

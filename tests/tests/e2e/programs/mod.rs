@@ -17,7 +17,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 9] = [
         ("check_config_names_every_mistake_and_no_secret", configuration::mistakes),
         (
             "check_config_prints_a_configuration_without_its_secrets",
@@ -26,6 +26,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         ("check_config_warns_of_issuers_with_the_same_tenants", configuration::warnings),
         ("serve_refuses_a_misspelt_variable", configuration::misspelt),
         ("a_worker_names_every_mistake_and_no_secret", configuration::mistakes_of_a_worker),
+        ("a_worker_shows_its_help_without_an_environment", configuration::help_of_a_worker),
+        ("a_worker_refuses_the_arn_of_a_queue", configuration::arn_of_a_worker),
         ("a_taken_port_is_named_and_its_owner_goes_on", ports::taken),
         ("a_gateway_that_stops_tells_its_health_watchers", health::told),
     ];
