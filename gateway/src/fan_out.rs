@@ -88,7 +88,7 @@ pub fn select(
         Some(deadline) if request.gather.is_none() => now.plus(deadline.min(left)),
         Some(deadline) if (MIN_DEADLINE..=left).contains(&deadline) => now.plus(deadline),
         Some(_) => {
-            let rule = "from 1 s to the work expiry";
+            let rule = "from 1s to the work expiry";
             return Err(error::invalid_field("gather.deadline", rule));
         }
     };

@@ -124,7 +124,7 @@ impl FrontDoor {
         let left = now.until(job.expires_at);
         let deadline = deadline_of(&rule).unwrap_or(left);
         if deadline < Duration::from_secs(1) || deadline > left {
-            let rule = "from 1 s to the work expiry";
+            let rule = "from 1s to the work expiry";
             return Err(error::invalid_field("group.rule.deadline", rule));
         }
         let timed = deadline_of(&rule).is_some() || job.callback.is_some();

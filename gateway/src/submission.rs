@@ -7,6 +7,7 @@ use crate::group::Member;
 use crate::identity::Identity;
 use crate::route::{Route, Routes};
 use bytes::Bytes;
+use queuebridge_proto::duration::format_duration;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::duration_from_proto;
 use queuebridge_proto::v1::submit_request::Expiry;
@@ -130,14 +131,14 @@ impl Submission {
             None => config.default_retention,
             Some(_) => {
                 let given = duration("result_retention", request.result_retention.as_ref())?;
-                let rule =
-                    format!("from 1 s to {} s on this route", config.max_retention.as_secs());
+                let most = format_duration(config.max_retention);
+                let rule = format!("from 1s to {most} on this route");
                 in_range("result_retention", given, MIN_RETENTION, config.max_retention, rule)?
             }
         };
         let delay = duration("delay", request.delay.as_ref())?;
         let delay =
-            in_range("delay", delay, Duration::ZERO, MAX_DELAY, "from 0 to 900 s".to_owned())?;
+            in_range("delay", delay, Duration::ZERO, MAX_DELAY, "from 0s to 15m".to_owned())?;
         check_ordering(&request.ordering_key, route.limits().fifo, delay)?;
         if now.plus(delay) >= expires_at {
             return Err(error::invalid_field("delay", "must end before the work expiry"));
@@ -273,7 +274,7 @@ fn expiry(
             ("expire_time", now.until(at))
         }
     };
-    let rule = format!("from 1 s to {} s from now on this route", max.as_secs());
+    let rule = format!("from 1s to {} from now on this route", format_duration(max));
     Ok(now.plus(in_range(field, after, MIN_EXPIRY, max, rule)?))
 }
 

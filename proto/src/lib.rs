@@ -10,6 +10,7 @@ pub mod client;
 pub mod codec;
 pub mod codes;
 mod compression;
+pub mod duration;
 pub mod encryption;
 pub mod envelope;
 pub mod error;

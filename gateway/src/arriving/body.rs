@@ -4,6 +4,7 @@ use super::{Arriving, Unit};
 use crate::room::Room;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use queuebridge_proto::duration::format_duration;
 use queuebridge_proto::error::{self, reason};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -155,7 +156,7 @@ impl HttpBody for ArrivingBody {
 }
 
 fn too_slow(patience: Duration) -> Status {
-    let message = format!("the request did not come within {} s", patience.as_secs());
+    let message = format!("the request did not come within {}", format_duration(patience));
     error::status(Code::DeadlineExceeded, reason::REQUEST_TOO_SLOW, message)
 }
 

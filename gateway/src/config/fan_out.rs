@@ -3,7 +3,7 @@
 use super::reader::{Found, Reader, found};
 use super::tables::each_of;
 use super::values::{text, time, whole};
-use super::{DAY, Destination, Guarantee, RouteConfig, code_from_name};
+use super::{DAY, Destination, Guarantee, RouteConfig, codes};
 use crate::fan_out;
 use queuebridge_proto::MethodName;
 use queuebridge_proto::gather::MAX_BRANCHES;
@@ -99,7 +99,9 @@ fn rule(reader: &mut Reader) -> Option<GatherRule> {
     let deadline = reader.read("gather.deadline", time(SECOND..=DAY * 14));
     rule.deadline = deadline.map(duration_to_proto);
     reader.set("gather.partial", &mut rule.partial, super::read::yes_or_no);
-    reader.set("gather.success_codes", &mut rule.success_codes, codes);
+    if let Some(codes) = codes::read(reader, "gather.success_codes", |_| true) {
+        rule.success_codes = codes.into_iter().map(i32::from).collect();
+    }
     let late = [("keep", LateBranches::Keep), ("ignore", LateBranches::Ignore)];
     if let Some(late) = reader.read("gather.late_branches", super::values::word(&late)) {
         rule.set_late_branches(late);
@@ -121,14 +123,6 @@ fn need(value: &Value) -> Result<u32, String> {
         Some("any") => Ok(1),
         _ => whole(1..=256u32)(value).map_err(|number| format!("\"all\", \"any\" or {number}")),
     }
-}
-
-fn codes(value: &Value) -> Result<Vec<i32>, String> {
-    let code = |value: &Value| Some(code_from_name(value.as_str()?)? as i32);
-    value
-        .as_array()
-        .and_then(|list| list.iter().map(code).collect())
-        .ok_or_else(|| "a list of gRPC codes, such as [\"OK\", \"NOT_FOUND\"]".to_owned())
 }
 
 fn branches(reader: &mut Reader, route: &RouteConfig) -> Option<Vec<BranchConfig>> {

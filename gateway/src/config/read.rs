@@ -1,6 +1,7 @@
 //! From text and environment to the configuration.
 
 use super::reader::{Found, Reader, found};
+use super::unquoted::unquoted;
 use super::values::{bytes, text, time, whole, word};
 use super::{
     AuthConfig, Config, ConfigErrors, DAY, LogConfig, LogFormat, MESSAGE_BYTES, StoreConfig,
@@ -197,7 +198,9 @@ fn log(reader: &mut Reader) -> LogConfig {
 /// The message of the TOML parser without its quotation of the line, which may
 /// hold a key.
 pub(super) fn not_toml(file: &str, error: &toml::de::Error) -> ConfigErrors {
-    let before = error.span().and_then(|span| file.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    ConfigErrors::one(format!("line {line}"), error.message().trim().to_owned(), "TOML")
+    let place = error.span().map_or(0, |span| span.start);
+    let line = file.get(..place).unwrap_or_default().matches('\n').count() + 1;
+    let unquoted = unquoted(file, place).map(|found| found.problem());
+    let problem = unquoted.unwrap_or_else(|| error.message().trim().to_owned());
+    ConfigErrors::one(format!("line {line}"), problem, "TOML")
 }

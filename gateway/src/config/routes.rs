@@ -4,8 +4,8 @@ use super::read::{is_queue_url, yes_or_no};
 use super::reader::{Found, Reader, found};
 use super::tables::each_of;
 use super::values::{bytes, time, whole, word};
-use super::{DAY, Destination, Guarantee, LeasePolicy, MethodPattern, RouteConfig, code_from_name};
-use super::{callbacks, calls, fan_out, upstream};
+use super::{DAY, Destination, Guarantee, LeasePolicy, MethodPattern, RouteConfig};
+use super::{callbacks, calls, codes, fan_out, upstream};
 use std::time::Duration;
 use toml::{Table, Value};
 use tonic::Code;
@@ -99,7 +99,9 @@ fn route(reader: &mut Reader) -> Option<RouteConfig> {
         }
     }
     reader.set("max_attempts", &mut route.max_attempts, whole(1..=100));
-    reader.set("retry_on", &mut route.retry_on, codes);
+    if let Some(codes) = codes::read(reader, "retry_on", |code| code != Code::Ok) {
+        route.retry_on = codes;
+    }
     let request_bytes = reader.read("max_request_bytes", bytes(1..=64 * MIB));
     route.max_request_bytes = request_bytes;
     route.inline_request_bytes = reader.read("inline_request_bytes", bytes(0..=64 * MIB));
@@ -151,14 +153,6 @@ fn name(
             (true, None)
         }
     }
-}
-
-fn codes(value: &Value) -> Result<Vec<Code>, String> {
-    let code = |value: &Value| code_from_name(value.as_str()?).filter(|code| *code != Code::Ok);
-    value
-        .as_array()
-        .and_then(|list| list.iter().map(code).collect())
-        .ok_or_else(|| "a list of gRPC codes but OK, such as [\"UNAVAILABLE\"]".to_owned())
 }
 
 /// The pairs of times: where only the upper one is given and lies below the

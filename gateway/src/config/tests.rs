@@ -207,7 +207,7 @@ default_retention = "31d"
             "route[0].max_expiry: found \"15d\"",
             "route[0].methods: found \"a.B\"",
             "route[0].queue: found \"jobs\"",
-            "route[0].retry_on: found a value of type array",
+            "route[0].retry_on[0]: found \"OK\"",
             "route[1].lease_policy: found \"forget\"",
             "route[1].topic: there is a queue as well",
             "route[2].default_retention: it is longer than max_retention",

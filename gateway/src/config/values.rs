@@ -1,8 +1,7 @@
 //! How single values are parsed. Every parser takes text as well, because
 //! that is what the environment holds, and fails with what it expected.
 
-use super::duration::{format_duration, parse_duration};
-use super::size;
+use super::{format_duration, parse_duration, size};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;

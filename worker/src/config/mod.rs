@@ -19,6 +19,7 @@ use crate::host::sqs::LONGEST_WAIT;
 use crate::runner::Role;
 use queue::queue_url;
 use queuebridge_proto::Keyring;
+use queuebridge_proto::duration::parse_duration;
 use queuebridge_web::HostPattern;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -307,20 +308,9 @@ fn bridge<'a>(get: &impl Fn(&str) -> Option<&'a str>, errors: &mut Vec<String>) 
     })
 }
 
-/// `250ms`, `30s`, `5m`, `12h`, `30d`.
+/// A time with its units.
 fn seconds(text: &str) -> Option<Duration> {
-    let split = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().ok()?;
-    let scale = match unit {
-        "ms" => return Some(Duration::from_millis(number)),
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return None,
-    };
-    number.checked_mul(scale).map(Duration::from_secs)
+    parse_duration(text).ok()
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn mistakes_in_branches_are_named() {
         ("", queue, "primary = \"c\"", "route[0].gather.primary: \"c\" is not among"),
         ("", queue, "primary = \"a\"\nmerge = true", "route[0].gather.merge: there is a primary"),
         ("", queue, "deadline = \"13d\"", "route[0].gather.deadline: it is longer than max_expiry"),
-        ("", queue, "success_codes = [\"FINE\"]", "route[0].gather.success_codes: found"),
+        ("", queue, "success_codes = [\"FINE\"]", "route[0].gather.success_codes[0]: found"),
         (
             "guarantee = \"at_least_once\"",
             queue,
