@@ -1,11 +1,10 @@
 //! Callbacks at the front door: what may be called, and the timers of their jobs.
 
-use crate::config::{CallbackConfig, Receivers, UrlPattern};
+use crate::config::{CallbackConfig, Receivers};
 use crate::message::no_key;
 use crate::publish::batcher::Batcher;
 use crate::publish::{Message, PublishError};
 use crate::submission::Submission;
-use http::Uri;
 use queuebridge_proto::envelope::{self, attribute};
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::time::CLOCK_SKEW;
@@ -14,10 +13,10 @@ use queuebridge_proto::v1::callback_message::Kind;
 use queuebridge_proto::v1::{Callback, CallbackMessage};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::Seal;
+use queuebridge_web::callback_url::{CallbackUrl, Matched, UrlError};
 use std::time::Duration;
 use tonic::{Code, Status};
 
-const MAX_URL: usize = 2_048;
 /// The longest delay of a queue message.
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
@@ -63,38 +62,40 @@ pub(crate) fn check(wanted: &Callback, receivers: Option<Receivers<'_>>) -> Resu
     checked.map_err(|rule| error::invalid_field(field, rule))
 }
 
-fn web(url: &str, receivers: Receivers<'_>) -> Result<(), &'static str> {
-    if url.len() > MAX_URL || !url.bytes().all(|c| c.is_ascii_graphic()) {
-        return Err("at most 2,048 printable ASCII characters without spaces");
-    }
-    let uri: Uri = url.parse().map_err(|_| "not a URL")?;
-    let authority = uri.authority().ok_or("a URL with a host")?;
-    match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") if receivers.allow_http => {}
-        _ => return Err("an https URL"),
-    }
-    if authority.host().is_empty() || authority.as_str().contains('@') || url.contains('#') {
-        return Err("a URL with a host, without user, password and fragment");
-    }
-    let is_allowed = |allow: &[UrlPattern]| allow.iter().any(|pattern| pattern.matches(&uri));
-    if receivers.allow.is_none_or(is_allowed) {
-        Ok(())
-    } else {
-        Err("not among the URLs that may be called here")
-    }
+fn web(url: &str, receivers: Receivers<'_>) -> Result<(), String> {
+    allowed(&CallbackUrl::parse(url).map_err(|error| error.to_string())?, receivers)
 }
 
-fn grpc(url: &str, receivers: Receivers<'_>) -> Result<(), &'static str> {
-    web(url, receivers)?;
-    let uri: Uri = url.parse().map_err(|_| "not a URL")?;
-    let bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
-    if bare { Ok(()) } else { Err("an origin, without a path") }
+fn grpc(url: &str, receivers: Receivers<'_>) -> Result<(), String> {
+    allowed(&CallbackUrl::parse_origin(url).map_err(|error| error.to_string())?, receivers)
 }
 
-fn named(name: &str, receivers: Receivers<'_>) -> Result<(), &'static str> {
+fn allowed(url: &CallbackUrl, receivers: Receivers<'_>) -> Result<(), String> {
+    if !url.is_https() && !receivers.allow_http {
+        return Err(UrlError::Scheme.to_string());
+    }
+    let Some(allow) = receivers.allow else { return Ok(()) };
+    let mut matched = Matched::No;
+    for pattern in allow {
+        match pattern.matches(url) {
+            Matched::Yes => return Ok(()),
+            Matched::Disguised => matched = Matched::Disguised,
+            Matched::No => {}
+        }
+    }
+    Err(match matched {
+        Matched::Disguised => {
+            "a path without encoded dots, slashes and percent signs, and without `..`: only below \
+             a path may be called here"
+        }
+        _ => "not among the URLs that may be called here",
+    }
+    .to_owned())
+}
+
+fn named(name: &str, receivers: Receivers<'_>) -> Result<(), String> {
     let known = receivers.targets.iter().any(|target| target == name);
-    if known { Ok(()) } else { Err("not among the queues and topics that are allowed here") }
+    if known { Ok(()) } else { Err("not among the queues and topics that are allowed here".into()) }
 }
 
 impl Callbacks {
@@ -161,6 +162,7 @@ mod tests {
     use super::*;
     use crate::config::TenantCallbacks;
     use std::collections::BTreeMap;
+    use tonic_types::StatusExt;
 
     fn callbacks(allow: &[&str], allow_http: bool) -> CallbackConfig {
         CallbackConfig {
@@ -207,6 +209,43 @@ mod tests {
         assert!(refused(webhook("https://example.org/hooks/1"), &few));
         assert!(!refused(Target::GrpcUrl("https://a.example.com:8443".into()), &any));
         assert!(refused(Target::GrpcUrl("https://a.example.com/path".into()), &any));
+    }
+
+    #[test]
+    fn a_refusal_names_field_reason_and_what_is_right() {
+        let few = callbacks(&["https://a.example/hooks/*"], false);
+        for (target, field, part) in [
+            (
+                Target::WebhookUrl("https://a.example/hooks/.%2e/admin".into()),
+                "callback.webhook_url",
+                "https://a.example/admin",
+            ),
+            (
+                Target::WebhookUrl("https://a.example/hooks/..%2fadmin".into()),
+                "callback.webhook_url",
+                "without encoded dots",
+            ),
+            (
+                Target::WebhookUrl("https://a.example:65536/hooks/x".into()),
+                "callback.webhook_url",
+                "1 to 65535",
+            ),
+            (
+                Target::WebhookUrl("https://b.example/hooks/..%2fadmin".into()),
+                "callback.webhook_url",
+                "not among",
+            ),
+            (Target::GrpcUrl("https://0x7f.1".into()), "callback.grpc_url", "https://127.0.0.1/"),
+        ] {
+            let wanted = Callback { target: Some(target) };
+            let status = check(&wanted, Some(few.receivers())).unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert!(status.message().contains(part), "{status}");
+            let details = status.get_error_details();
+            assert_eq!(details.error_info().unwrap().reason, reason::INVALID_FIELD);
+            assert_eq!(details.bad_request().unwrap().field_violations[0].field, field);
+        }
+        assert!(!refused(Target::WebhookUrl("https://a.example:443/hooks/x".into()), &few));
     }
 
     #[test]

@@ -6,9 +6,11 @@ import hashlib
 import hmac
 import json
 import os
+import posixpath
 import secrets
 import subprocess
 import threading
+import urllib.parse
 
 import standardwebhooks
 from bridge import PROBE, seconds
@@ -158,6 +160,31 @@ class Callbacks(Telling):
             reason = until(lambda: self.in_parking(job.id), "the parked callback")
             self.assertEqual(reason, "CALLBACK_REFUSED", url)
         self.assertEqual(self.hook.received, [])
+
+    def test_nothing_climbs_out_of_an_allowed_path_at_a_server_that_resolves_dots(self):
+        allow = f"{self.hook.url}/*,https://[2001:db8::1]:443/hooks/*,https://a.example"
+        jobs = self.connect(self.new_gateway(QB_CALLBACKS_ALLOW=allow))
+        submit = lambda url: self.submit("Echo", jobs=jobs, callback=self.webhook(url))
+        beyond = "../admin .%2e/admin %2e./admin ..%2fadmin ..%5cadmin ..;/admin %252e%252e/admin ..\\admin"
+        beyond += " ..%c0%afadmin %%32e./admin ..%3b/admin ..%00/admin .%u002e/admin ..%20/admin"
+        port = self.hook.server.server_port
+        urls = [f"{self.hook.url}/{path}" for path in beyond.split()]
+        urls += [self.hook.url.replace("127.0.0.1", host) + "/x" for host in ["0x7f.1", "2130706433", "127.1"]]
+        urls += [self.hook.url.replace(str(port), other) + "/x" for other in ["0", "65536", f"0{port}"]]
+        urls += [self.hook.url + "/x#y", self.hook.url.replace("//", "//u@") + "/x"]
+        for url in urls:
+            self.refused("INVALID_ARGUMENT", "INVALID_FIELD", "callback.webhook_url", lambda: submit(url))
+        for url in ["https://[2001:db8::1]/hooks/x", "https://a.example:443/x"]:
+            submit(url)
+        paths = ["x", "a%20b", "..x/x../...", "100%25", "%C3%A9?y=/../..%2f"]
+        ids = {path: submit(f"{self.hook.url}/{path}").id for path in paths}
+        for path, id in ids.items():
+            self.assertEqual(self.called(id)[0][0], f"/hook/{path}")
+        for path, *_ in self.hook.received:
+            decoded = path.partition("?")[0]
+            for _ in range(4):
+                decoded = urllib.parse.unquote(decoded)
+                self.assertTrue(posixpath.normpath(decoded).startswith("/hook/"), path)
 
     # Other targets
 

@@ -12,7 +12,7 @@ pub(super) use tenants::overlaps;
 use super::MethodPattern;
 use super::reader::{Found, Reader, found};
 use super::tables::tables;
-use super::values::{text, time, word};
+use super::values::{has_right_port, text, time, word};
 use crate::auth::{Grant, Verb};
 use http::Uri;
 use jsonwebtoken::Algorithm;
@@ -308,7 +308,7 @@ fn jwks(text: &str) -> Option<Jwks> {
     let host = url.host()?.trim_matches(['[', ']']);
     let here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     let right = url.scheme_str() == Some("https") || (url.scheme_str() == Some("http") && here);
-    right.then_some(Jwks::Url(url))
+    (right && has_right_port(url.authority()?)).then_some(Jwks::Url(url))
 }
 
 #[cfg(test)]

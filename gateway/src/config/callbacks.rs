@@ -1,16 +1,15 @@
 //! What the configuration says about callbacks.
 
 use super::read::{is_queue_url, names, yes_or_no};
-use super::reader::Reader;
+use super::reader::{Found, Reader, found};
 use super::show::{line, list, quoted};
 use super::tables::of_tenants;
 use super::values::text;
-use http::Uri;
 use queuebridge_proto::v1::Callback;
 use queuebridge_proto::v1::callback::Target;
+use queuebridge_web::callback_url::UrlPattern;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 use toml::Value;
 
 /// Callbacks: where they wait, and what may be called.
@@ -81,12 +80,11 @@ pub(super) fn read(reader: &mut Reader) -> Option<CallbackConfig> {
         targets: Vec::new(),
         tenants: BTreeMap::new(),
     };
-    reader.set("callbacks.allow", &mut callbacks.allow, urls);
+    callbacks.allow = urls(reader, "callbacks.allow");
     reader.set("callbacks.allow_http", &mut callbacks.allow_http, yes_or_no);
     reader.set("callbacks.targets", &mut callbacks.targets, targets);
     let named = of_tenants(reader, "callbacks.tenant", |inner| {
-        let mut own = TenantCallbacks::default();
-        inner.set("allow", &mut own.allow, urls);
+        let mut own = TenantCallbacks { allow: urls(inner, "allow"), targets: Vec::new() };
         inner.set("targets", &mut own.targets, targets);
         own
     });
@@ -94,11 +92,29 @@ pub(super) fn read(reader: &mut Reader) -> Option<CallbackConfig> {
     queue.map(|_| callbacks)
 }
 
-fn urls(value: &Value) -> Result<Vec<UrlPattern>, String> {
-    let pattern = |text: String| text.parse::<UrlPattern>().ok();
-    let patterns: Option<Vec<_>> =
-        names(value).and_then(|all| all.into_iter().map(pattern).collect());
-    patterns.ok_or_else(|| "a list such as [\"https://*.example.com/hooks/*\"]".to_owned())
+/// Reads patterns; each that is wrong is named with what would be right.
+fn urls(reader: &mut Reader, path: &'static str) -> Vec<UrlPattern> {
+    let Some(Found { place, value }) = reader.take(path) else { return Vec::new() };
+    let form = match value {
+        // A variable, or what is written like one.
+        Value::String(_) => "https://*.example.com/hooks/*,https://example.org",
+        _ => "[\"https://*.example.com/hooks/*\", \"https://example.org\"]",
+    };
+    let Some(texts) = names(&value) else {
+        reader.complain(place, found(&value), format!("a list such as {form}"));
+        return Vec::new();
+    };
+    let mut patterns = Vec::with_capacity(texts.len());
+    for text in texts {
+        match text.parse() {
+            Ok(pattern) => patterns.push(pattern),
+            Err(right) => {
+                let expected = format!("{right}; a list is written {form}");
+                reader.complain(&place, format!("found {text:?}"), expected);
+            }
+        }
+    }
+    patterns
 }
 
 fn targets(value: &Value) -> Result<Vec<String>, String> {
@@ -137,130 +153,45 @@ pub(super) fn told(value: &Value) -> Result<Callback, String> {
     Ok(Callback { target: Some(target) })
 }
 
-/// URLs that begin in the same way: `https://HOST[:PORT][/PATH]`. A host may begin
-/// with `*.` for its subdomains, a path may end in `*` for everything below; without
-/// a path every path is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UrlPattern {
-    scheme: String,
-    host: String,
-    port: Option<u16>,
-    path: String,
-}
-
-impl UrlPattern {
-    /// Whether a URL is one of them.
-    #[must_use]
-    pub fn matches(&self, url: &Uri) -> bool {
-        let host = url.host().unwrap_or_default().to_ascii_lowercase();
-        let right_host = match self.host.strip_prefix('*') {
-            Some(parent) => host.len() > parent.len() && host.ends_with(parent),
-            None => host == self.host,
-        };
-        let path = url.path();
-        let right_path = match self.path.strip_suffix('*') {
-            Some(beginning) => path.starts_with(beginning) && !climbs(path),
-            None => path == self.path,
-        };
-        url.scheme_str() == Some(&self.scheme)
-            && right_host
-            && url.port_u16() == self.port
-            && right_path
-    }
-}
-
-/// Whether a path leaves what it begins with, as a server may read it: dots and slashes may
-/// be encoded, and a parameter may follow them. Such a path is not below anything.
-fn climbs(path: &str) -> bool {
-    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/");
-    let path = path.replace("%5c", "\\");
-    path.split(['/', '\\']).any(|part| part.split(';').next() == Some(".."))
-}
-
-impl FromStr for UrlPattern {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (scheme, rest) = text.split_once("://").ok_or(())?;
-        let (authority, path) = rest.find('/').map_or((rest, "/*"), |at| rest.split_at(at));
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port.parse().map_err(|_| ())?)),
-            None => (authority, None),
-        };
-        let name = host.strip_prefix("*.").unwrap_or(host);
-        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-        let right = matches!(scheme, "https" | "http")
-            && !name.is_empty()
-            && name.chars().all(legal)
-            && !path[..path.len() - 1].contains('*');
-        if !right {
-            return Err(());
-        }
-        let (scheme, host) = (scheme.to_owned(), host.to_ascii_lowercase());
-        Ok(Self { scheme, host, port, path: path.to_owned() })
-    }
-}
-
-impl fmt::Display for UrlPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port, path } = self;
-        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-        write!(f, "{scheme}://{host}{port}{path}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn matches(pattern: &str, url: &str) -> bool {
-        pattern.parse::<UrlPattern>().unwrap().matches(&url.parse().unwrap())
+    fn allow(file: &str, env: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = Config::parse(&format!("{REST}{file}"), env);
+        let config = config.map_err(|errors| errors.to_string())?;
+        Ok(config.callbacks.unwrap().allow.iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn hosts_ports_and_paths_are_compared_as_they_are_meant() {
-        assert!(matches("https://a.com", "https://a.com/any?x=y"));
-        assert!(matches("https://A.com/hooks/*", "https://a.COM/hooks/1/2"));
-        assert!(matches("https://*.a.com", "https://b.a.com/"));
-        assert!(matches("https://a.com:8443/x", "https://a.com:8443/x"));
-        for (pattern, url) in [
-            ("https://a.com", "http://a.com/"),
-            ("https://a.com", "https://a.com.evil.com/"),
-            ("https://a.com", "https://a.com:8443/"),
-            ("https://*.a.com", "https://a.com/"),
-            ("https://*.a.com", "https://evila.com/"),
-            ("https://a.com/x", "https://a.com/x/y"),
-            ("https://a.com/hooks/*", "https://a.com/hooks/../admin"),
-            ("https://a.com/hooks/*", "https://a.com/hooks/%2E%2e/admin"),
-            ("https://a.com/hooks/*", "https://a.com/hooks/.%2e/admin"),
-            ("https://a.com/hooks/*", "https://a.com/hooks/..%2Fadmin"),
-            ("https://a.com/hooks/*", "https://a.com/hooks/x%2f..%5cadmin"),
-            ("https://a.com/hooks/*", "https://a.com/hooks/..;x=y/admin"),
-        ] {
-            assert!(!matches(pattern, url), "{pattern} {url}");
-        }
-        assert!(matches("https://a.com/hooks/*", "https://a.com/hooks/..x/x../a.b/...?p=/../"));
+    fn patterns_are_shown_in_their_normal_form() {
+        let file = r#"allow = ["HTTPS://A.com:443/Hooks/*", "http://*.b.com:80"]"#;
+        let expected = ["https://a.com/Hooks/*", "http://*.b.com/*"];
+        assert_eq!(allow(file, &[]).unwrap(), expected);
+        let variable = "https://a.com/Hooks/*, http://*.b.com";
+        assert_eq!(allow("", &[("QB_CALLBACKS_ALLOW", variable)]).unwrap(), expected);
     }
 
     #[test]
-    fn patterns_are_printed_as_they_are_read() {
-        for text in ["https://a.com:1/x*", "http://*.a.com/*", "https://a.com/x"] {
-            assert_eq!(text.parse::<UrlPattern>().unwrap().to_string(), text);
+    fn each_wrong_pattern_is_named_with_what_is_right_and_in_the_form_of_its_place() {
+        let file = r#"allow = ["https://a.com/*", "https://a.com/x/../*", "https://a.com:0"]"#;
+        let errors = allow(file, &[]).unwrap_err();
+        let lines: Vec<&str> = errors.lines().collect();
+        assert_eq!(lines.len(), 2, "{errors}");
+        for part in ["callbacks.allow: found \"https://a.com/x/../*\"", "here https://a.com/"] {
+            assert!(lines[0].contains(part), "{errors}");
         }
-        for wrong in [
-            "",
-            "a.com",
-            "ftp://a.com",
-            "https://",
-            "https://a*.com",
-            "https://*",
-            "https://a.com/*/x",
-            "https://a.com:x/",
-            "https://u@a.com/",
-        ] {
-            assert!(wrong.parse::<UrlPattern>().is_err(), "{wrong}");
-        }
+        assert!(lines[1].contains("1 to 65535") && lines[1].contains("[\"https://"), "{errors}");
+        let variable = [("QB_CALLBACKS_ALLOW", "[\"https://a.com/*\"]")];
+        let errors = allow("", &variable).unwrap_err();
+        let form = "https://*.example.com/hooks/*,https://example.org";
+        assert!(errors.contains("QB_CALLBACKS_ALLOW: found") && errors.contains(form), "{errors}");
+        let none = [("QB_CALLBACKS_ALLOW", "https://a.com/*,")];
+        assert!(allow("", &none).unwrap_err().contains("found \"\""), "an empty entry");
+        let errors = allow("allow = [1]", &[]).unwrap_err();
+        assert!(errors.contains("a list such as [\""), "{errors}");
     }
 
     const REST: &str = r#"

@@ -41,7 +41,7 @@ pub use auth::{
     TenantPattern, is_tenant,
 };
 pub(crate) use callbacks::Receivers;
-pub use callbacks::{CallbackConfig, TenantCallbacks, UrlPattern};
+pub use callbacks::{CallbackConfig, TenantCallbacks};
 pub use calls::{Abandoned, CallConfig, Mode};
 pub use client::token_from_process;
 pub use encryption::EncryptionConfig;

@@ -1,7 +1,7 @@
 //! Routes whose calls go directly to a service, without a queue, or before one.
 
 use super::reader::{Found, Reader, found};
-use super::values::{whole, word};
+use super::values::{has_right_port, whole, word};
 use super::{Destination, RouteConfig, upstream_tls};
 use crate::trust::Trust;
 use http::Uri;
@@ -169,8 +169,8 @@ fn grpc(text: &str) -> Option<UpstreamTarget> {
     let scheme = matches!(url.scheme_str(), Some("http" | "https"));
     let authority = url.authority()?;
     let plain = url.path_and_query().is_none_or(|rest| matches!(rest.as_str(), "" | "/"));
-    let right = scheme && plain && !authority.host().is_empty() && !text.contains('@');
-    right.then(|| UpstreamTarget::grpc(url))
+    let named = !authority.host().is_empty() && !text.contains('@') && has_right_port(authority);
+    (scheme && plain && named).then(|| UpstreamTarget::grpc(url))
 }
 
 /// A name with its qualifier, or a full or partial ARN: the Invoke API knows better.

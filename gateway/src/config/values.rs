@@ -2,6 +2,7 @@
 //! that is what the environment holds, and fails with what it expected.
 
 use super::{format_duration, parse_duration, size};
+use http::uri::Authority;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -72,5 +73,28 @@ pub(super) fn word<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&Value) -> Parse
             let words: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
             words.join(" or ")
         })
+    }
+}
+
+/// Whether the port of a URL, if there is one, is from 1 to 65535. A larger one reads as none:
+/// the scheme's own would be called.
+pub(super) fn has_right_port(authority: &Authority) -> bool {
+    let port = authority.port_u16();
+    port != Some(0) && (port.is_some() || authority.as_str().ends_with(authority.host()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_those_of_tcp() {
+        let right = |text: &str| has_right_port(&text.parse().unwrap());
+        for text in ["a.example", "a.example:1", "a.example:65535", "[::1]", "[::1]:443"] {
+            assert!(right(text), "{text}");
+        }
+        for text in ["a.example:0", "a.example:65536", "[::1]:99999", "127.0.0.1:100000"] {
+            assert!(!right(text), "{text}");
+        }
     }
 }

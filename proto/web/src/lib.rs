@@ -17,6 +17,7 @@
 
 mod bridge;
 mod broken;
+pub mod callback_url;
 mod connect;
 mod descriptors;
 mod guard;

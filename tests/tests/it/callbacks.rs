@@ -302,6 +302,17 @@ async fn whom_only_a_later_copy_has_named_is_not_called() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_url_that_means_another_one_is_not_called_whatever_a_gateway_has_let_in() {
+    for path in ["hooks/../admin", "hooks/.%2e/admin", "hooks\\..\\admin", "#x"] {
+        let callers = Callers::new();
+        callers.finished(&format!("{NOBODY}{path}")).await;
+        assert_eq!(callers.round().await, 1);
+        // A call would have failed, and wait for its next try.
+        assert_eq!(callers.worker.parked().await[0].1, "CALLBACK_REFUSED", "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_ours_makes_nobody_call() {
     let callers = Callers::new();
     for body in ["nonsense".to_owned(), callback::seal(&CallbackMessage::default(), &strange())] {

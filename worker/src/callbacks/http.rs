@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use queuebridge_proto::UnixMillis;
 use queuebridge_proto::v1::NotifyRequest;
 use queuebridge_proto::v1::callbacks_client::CallbacksClient;
+use queuebridge_web::callback_url::{CallbackUrl, UrlError};
 use std::time::Duration;
 use tokio::time::timeout;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
@@ -72,7 +73,7 @@ impl Http {
         headers: &[(&'static str, String)],
         now: UnixMillis,
     ) -> Reply {
-        let uri = match self.checked(url) {
+        let uri = match self.checked(CallbackUrl::parse(url)) {
             Ok(uri) => uri,
             Err(reply) => return reply,
         };
@@ -104,7 +105,7 @@ impl Http {
         message: NotifyRequest,
         headers: &[(&'static str, String)],
     ) -> Reply {
-        let uri = match self.checked(url) {
+        let uri = match self.checked(CallbackUrl::parse_origin(url)) {
             Ok(uri) => uri,
             Err(reply) => return reply,
         };
@@ -130,13 +131,14 @@ impl Http {
         }
     }
 
-    fn checked(&self, url: &str) -> Result<Uri, Reply> {
-        let uri: Uri = url.parse().map_err(|_| Reply::Forbidden("not a URL".to_owned()))?;
-        let host = uri.host().unwrap_or_default();
-        if host.is_empty() || !may_be_called(host, &self.networks) {
+    /// What is sent, if the URL is one that gateways take, and its host may be called.
+    fn checked(&self, url: Result<CallbackUrl, UrlError>) -> Result<Uri, Reply> {
+        let url = url.map_err(|error| Reply::Forbidden(format!("expected {error}")))?;
+        let uri = url.uri();
+        if !may_be_called(uri.host().unwrap_or_default(), &self.networks) {
             return Err(Reply::Forbidden(FORBIDDEN.to_owned()));
         }
-        Ok(uri)
+        Ok(uri.clone())
     }
 }
 

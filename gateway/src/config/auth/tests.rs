@@ -151,5 +151,6 @@ fn keys_over_http_are_for_this_machine_only() {
         assert!(matches!(jwks(right), Some(Jwks::Url(_))), "{right}");
     }
     assert!(jwks("http://10.0.0.1/j").is_none() && jwks("ftp://a/j").is_none());
+    assert!(jwks("https://a.example:65536/j").is_none() && jwks("https://a.example:0/j").is_none());
     assert_eq!(jwks("/a/b"), Some(Jwks::File("/a/b".into())));
 }
