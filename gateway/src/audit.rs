@@ -58,7 +58,10 @@ fn not_let_in(caller: &Refused, address: Option<IpAddr>) {
     let reason = caller.reason;
     let peer = address.map(tracing::field::display);
     let claimed = caller.claimed.as_deref().map(|name| tracing::field::display(Printable(name)));
-    tracing::info!(target: TARGET, act = "refuse", reason, peer, claimed, "a caller was not let in");
+    let why = caller.status.message();
+    tracing::info!(
+        target: TARGET, act = "refuse", reason, why, peer, claimed, "a caller was not let in"
+    );
 }
 
 /// How many more were not let in.

@@ -14,6 +14,7 @@ KINDS = {
     "PS256": (lambda: rsa.generate_private_key(65537, 2048), RSAAlgorithm),
     "ES256": (lambda: ec.generate_private_key(ec.SECP256R1()), ECAlgorithm),
     "ES384": (lambda: ec.generate_private_key(ec.SECP384R1()), ECAlgorithm),
+    "ES512": (lambda: ec.generate_private_key(ec.SECP521R1()), ECAlgorithm),
     "EdDSA": (ed25519.Ed25519PrivateKey.generate, OKPAlgorithm),
 }
 
@@ -57,6 +58,7 @@ class Issuer:
         right |= {"tenant": "shop", "roles": ["clerk"]} | claims
         right = {name: value for name, value in right.items() if value is not None}
         header = {"kid": key.id} | (header or {})
+        header = {name: value for name, value in header.items() if value is not None}
         return jwt.encode(
             right, secret or key.private, algorithm=algorithm or key.algorithm, headers=header
         )

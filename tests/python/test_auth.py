@@ -107,6 +107,52 @@ class Auth(Guarded):
         # What is not pinned is not taken, although its key is published.
         self.is_refused(INVALID, self.call, self.bearer(self.issuer.token(keys[1])))
 
+    def test_keys_and_tokens_as_issuers_really_make_them(self):
+        kinds = {"bare": "RS256", "padded": "ES384", "same": "ES256", "ed": "EdDSA", "large": "ES512"}
+        keys = {id: Key(id, algorithm) for id, algorithm in kinds.items()}
+        bare, padded, same, ed, large = keys.values()
+        for key in keys.values():
+            del key.public["alg"], key.public["use"]
+        for name in ["x", "y"]:
+            raw = base64.urlsafe_b64decode(padded.public[name] + "==")
+            padded.public[name] = base64.b64encode(b"\0" + raw).decode()
+        same.public["kid"] = padded.id
+        ed.public["alg"] = "Ed25519"
+        issuer, cognito = Issuer(*keys.values()), Issuer(bare)
+        for each in [issuer, cognito]:
+            self.addCleanup(each.close)
+        client = f'[[auth.jwt]]\nissuer = "{cognito.url}"\njwks = "{cognito.url}"\nclient_ids = "app"\n'
+        names = 'algorithms = ["RS256", "ES256", "ES384", "Ed25519"]\n'
+        gateway = self.new_guarded(names + client, issuer)
+        jobs = self.connect(gateway)
+        for token in [issuer.token(key) for key in [bare, padded, ed]] + [
+            issuer.token(same, {"kid": padded.id}),
+            issuer.token(padded, {"kid": None}),
+            issuer.token(bare, {"typ": "at+jwt"}, exp=time.time() + 60.5),
+        ]:
+            self.assertTrue(self.call(self.bearer(token), jobs))
+        claims = self.claims() | {"iss": issuer.url, "roles": ["clerk"]}
+        message = f"{self.part({'alg': 'Ed25519', 'kid': ed.id})}.{self.part(claims)}"
+        token = f"{message}.{self.part(ed.private.sign(message.encode()))}"
+        self.assertTrue(self.call(self.bearer(token), jobs))
+        error = self.is_refused(INVALID, self.call, self.bearer(issuer.token(large)), jobs)
+        self.assertIn("ES512", error.details())
+        log = gateway.log.read_text()
+        self.assertIn("its curve P-521 is not supported", log)
+        self.assertIn("signed with ES512, which cannot be checked here", log)
+        access = {"token_use": "access", "client_id": "app", "aud": None}
+        self.assertTrue(self.call(self.bearer(cognito.token(**access)), jobs))
+        for issuer, changed in [
+            (cognito, access | {"token_use": "id", "aud": "app", "client_id": None}),
+            (cognito, access | {"token_use": "id"}),
+            (cognito, access | {"client_id": "other"}),
+            (cognito, access | {"aud": "app"}),
+            # Without `client_ids` there must be an audience.
+            (issuer, access),
+        ]:
+            token = issuer.token(issuer.keys[0], **changed)
+            self.is_refused(INVALID, self.call, self.bearer(token), jobs)
+
     def test_a_token_that_is_wrong_in_anything_is_refused(self):
         issuer, now = self.issuer, int(time.time())
         self.assertTrue(self.call(self.bearer(issuer.token())))

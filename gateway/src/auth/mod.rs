@@ -10,6 +10,7 @@ mod rights;
 
 pub use api_keys::ApiKeys;
 pub use credential::strip;
+pub(crate) use jwt::{WAY_OUT, algorithm, missing};
 pub(crate) use refusal::Refused;
 pub use rights::{Grant, Rights, Verb};
 

@@ -13,7 +13,7 @@ use super::MethodPattern;
 use super::reader::{Found, Reader, found};
 use super::tables::tables;
 use super::values::{has_right_port, text, time, word};
-use crate::auth::{Grant, Verb};
+use crate::auth::{Grant, Verb, WAY_OUT, algorithm, missing};
 use http::Uri;
 use jsonwebtoken::Algorithm;
 use std::net::IpAddr;
@@ -48,8 +48,12 @@ pub struct CallersConfig {
 pub struct IssuerConfig {
     /// Its name, as it stands in `iss`. Required.
     pub issuer: String,
-    /// One of these must stand in `aud`. Required.
+    /// One of these must stand in `aud`. Required, unless there are `client_ids`.
     pub audiences: Vec<String>,
+    /// One of these must be `client_id`, and `token_use`, if it is there, `access`: then a
+    /// token may have no `aud`, as Amazon Cognito's have none. Default: none, and every token
+    /// needs an `aud`.
+    pub client_ids: Vec<String>,
     /// Where its keys are. Required.
     pub jwks: Jwks,
     /// The algorithms that it signs with. Default: `RS256`, `ES256`.
@@ -179,7 +183,12 @@ fn issuer(reader: &mut Reader, before: &[IssuerConfig]) -> Option<IssuerConfig> 
         let problem = "the issuer is there already";
         reader.complain(reader.at("issuer"), problem, "one table for each issuer");
     }
-    let audiences = required(reader, "audience", texts("the `aud` of tokens for this gateway"));
+    let client_ids = reader.read("client_ids", texts("the `client_id`s of Amazon Cognito's apps"));
+    let expected = "the `aud` of tokens for this gateway, or `client_ids` instead";
+    let audiences = match reader.has("audience") || client_ids.is_none() {
+        true => required(reader, "audience", texts(expected)),
+        false => Some(Vec::new()),
+    };
     let jwks = required(
         reader,
         "jwks",
@@ -200,6 +209,7 @@ fn issuer(reader: &mut Reader, before: &[IssuerConfig]) -> Option<IssuerConfig> 
     Some(IssuerConfig {
         issuer: issuer?,
         audiences: audiences?,
+        client_ids: client_ids.unwrap_or_default(),
         jwks: jwks?,
         algorithms: algorithms.unwrap_or_else(|| vec![Algorithm::RS256, Algorithm::ES256]),
         leeway: leeway.unwrap_or(LEEWAY),
@@ -286,10 +296,16 @@ fn texts(expected: &str) -> impl Fn(&Value) -> Result<Vec<String>, String> {
 }
 
 fn algorithms(value: &Value) -> Result<Vec<Algorithm>, String> {
-    let expected = "a list of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA";
+    let expected =
+        "a list of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA (or Ed25519)";
     let list = texts(expected)(value)?;
-    let one = |name: &String| name.parse().ok().filter(|_| !name.starts_with("HS"));
-    list.iter().map(one).collect::<Option<Vec<_>>>().ok_or_else(|| expected.to_owned())
+    let one = |name: &String| {
+        algorithm(name).ok_or_else(|| match missing(name) {
+            Some(name) => format!("{expected}; {name} cannot be checked here: {WAY_OUT}"),
+            None => expected.to_owned(),
+        })
+    };
+    list.iter().map(one).collect()
 }
 
 fn filled(text: &str) -> Option<String> {

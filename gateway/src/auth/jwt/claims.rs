@@ -16,21 +16,84 @@ const MAX_SUBJECT: usize = 128;
 pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
+    /// Whether the token is valid now, and for us; `now` is in seconds since 1970. Its
+    /// signature and its issuer are checked elsewhere. `iat` says how old it is, and is no
+    /// condition (RFC 7519 4.1.6).
+    pub(super) fn check(&self, config: &IssuerConfig, now: u64) -> Result<(), Refused> {
+        #[expect(clippy::cast_precision_loss, reason = "seconds are exact for millions of years")]
+        let (now, leeway) = (now as f64, config.leeway.as_secs_f64());
+        let exp = self.time("exp")?;
+        let exp = exp.ok_or_else(|| refusal::invalid("the token has no `exp`"))?;
+        if exp + leeway <= now {
+            return Err(refusal::expired("the token has expired"));
+        }
+        if self.time("nbf")?.is_some_and(|nbf| nbf - leeway > now) {
+            return Err(refusal::expired("the token is not valid yet"));
+        }
+        self.check_client(config)?;
+        self.check_audience(config)
+    }
+
+    /// A time in seconds, which may have a fraction (RFC 7519 2, NumericDate).
+    fn time(&self, name: &str) -> Result<Option<f64>, Refused> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let seconds = value.as_f64().filter(|seconds| seconds.is_finite());
+        let wrong = || refusal::invalid(&format!("the token's `{name}` is no number"));
+        seconds.map(Some).ok_or_else(wrong)
+    }
+
+    /// Where clients are listed, tokens of access are asked for, and one of these must have it.
+    fn check_client(&self, config: &IssuerConfig) -> Result<(), Refused> {
+        if config.client_ids.is_empty() {
+            return Ok(());
+        }
+        let is_access = match self.0.get("token_use") {
+            Some(token_use) => token_use == "access",
+            None => self.0.contains_key("aud"),
+        };
+        if !is_access {
+            return Err(refusal::invalid("the token is not one of access: see its `token_use`"));
+        }
+        let client = self.0.get("client_id").and_then(Value::as_str);
+        if client.is_some_and(|client| config.client_ids.iter().any(|known| known == client)) {
+            return Ok(());
+        }
+        Err(refusal::invalid("the token's `client_id` is not among its issuer's `client_ids`"))
+    }
+
+    fn check_audience(&self, config: &IssuerConfig) -> Result<(), Refused> {
+        let audiences = match self.0.get("aud") {
+            None if config.client_ids.is_empty() => {
+                let problem = "the token has no `aud`, and its issuer no `client_ids` here";
+                return Err(refusal::invalid(problem));
+            }
+            None => return Ok(()),
+            Some(Value::Array(list)) => list.iter().map(Value::as_str).collect(),
+            Some(one) => one.as_str().map(|one| vec![one]),
+        };
+        let audiences: Vec<&str> =
+            audiences.ok_or_else(|| refusal::invalid("the token's `aud` is no text"))?;
+        if audiences.iter().any(|aud| config.audiences.iter().any(|ours| ours == aud)) {
+            return Ok(());
+        }
+        Err(refusal::invalid("the token is for another audience"))
+    }
+
     /// Who has made the token, as it says.
     pub(super) fn iss(&self) -> &str {
         self.0.get("iss").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// When it ends, in seconds since 1970.
+    /// When it ends, in whole seconds since 1970.
     pub(super) fn exp(&self) -> u64 {
-        let exp = self.0.get("exp");
+        let exp = self.0.get("exp").and_then(Value::as_f64).unwrap_or_default();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a float that is no time becomes the nearest one"
         )]
-        let rounded = || exp.and_then(Value::as_f64).map(|secs| secs as u64);
-        exp.and_then(Value::as_u64).or_else(rounded).unwrap_or(0)
+        let whole = exp as u64;
+        whole
     }
 
     /// The caller, of claims that were checked.

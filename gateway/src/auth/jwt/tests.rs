@@ -1,3 +1,5 @@
+mod issuers;
+
 use super::*;
 use crate::config::{Jwks, TenantFrom, TenantPattern};
 use base64::Engine;
@@ -57,16 +59,20 @@ fn publish(path: &Path, keys: &[&Login]) {
 }
 
 fn issuers(path: &Path, tenant: TenantFrom) -> Issuers {
-    let config = IssuerConfig {
+    Issuers::new(&[config(path, tenant)], &[]).unwrap()
+}
+
+fn config(path: &Path, tenant: TenantFrom) -> IssuerConfig {
+    IssuerConfig {
         issuer: ISSUER.to_owned(),
         audiences: vec!["queuebridge".to_owned()],
+        client_ids: Vec::new(),
         jwks: Jwks::File(path.to_owned()),
         algorithms: vec![Algorithm::ES256, Algorithm::RS256],
         leeway: Duration::from_secs(30),
         tenant,
         roles_claim: "roles".to_owned(),
-    };
-    Issuers::new(&[config], &[]).unwrap()
+    }
 }
 
 fn claims() -> Value {

@@ -32,7 +32,11 @@ pub(in crate::config) fn show(f: &mut fmt::Formatter<'_>, auth: &AuthConfig) -> 
 fn show_issuer(f: &mut fmt::Formatter<'_>, issuer: &IssuerConfig) -> fmt::Result {
     writeln!(f, "[[auth.jwt]]")?;
     line(f, "issuer", quoted(&issuer.issuer))?;
-    line(f, "audience", list(&issuer.audiences))?;
+    for (name, values) in [("audience", &issuer.audiences), ("client_ids", &issuer.client_ids)] {
+        if !values.is_empty() {
+            line(f, name, list(values))?;
+        }
+    }
     match &issuer.jwks {
         Jwks::Url(url) => line(f, "jwks", quoted(url))?,
         Jwks::File(path) => line(f, "jwks", quoted(path.display()))?,

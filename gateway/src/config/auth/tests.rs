@@ -29,6 +29,12 @@ audience = "queuebridge"
 jwks = "/etc/queuebridge/eu.json"
 tenant_claim = "org"
 tenants = ["acme", "eu-*"]
+[[auth.jwt]]
+issuer = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_a"
+client_ids = ["1example23456789"]
+jwks = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_a/.well-known/jwks.json"
+algorithms = ["RS256", "Ed25519"]
+tenants = "shop"
 [[auth.certificate]]
 uri = "spiffe://example/billing"
 tenant = "shop"
@@ -69,6 +75,9 @@ fn callers_are_read_with_their_defaults_and_shown_as_they_are_read() {
     assert_eq!(first.tenant, TenantFrom::Claim { name, tenants: every });
     assert_eq!((first.leeway, first.roles_claim.as_str()), (LEEWAY, "roles"));
     assert_eq!(callers.jwt[1].tenant, TenantFrom::Fixed("ci".to_owned()));
+    assert_eq!(callers.jwt[3].client_ids, ["1example23456789"]);
+    assert!(callers.jwt[3].audiences.is_empty());
+    assert_eq!(callers.jwt[3].algorithms, [Algorithm::RS256, Algorithm::EdDSA]);
     assert_eq!(callers.grants[0].verbs, [Verb::Submit, Verb::Read]);
     let shown = parsed(WHOLE).unwrap().to_string();
     let auth = shown.split("\n\n").find(|part| part.starts_with("[auth]")).unwrap();
@@ -120,6 +129,13 @@ fn mistakes_are_named_by_their_places() {
         ("[[auth.jwt]]\nissuer = \"i\"\njwks = \"f\"".to_owned(), "auth.jwt[0].audience"),
         (format!("[[auth.jwt]]\n{issuer}algorithms = [\"HS256\"]"), "auth.jwt[0].algorithms"),
         (format!("[[auth.jwt]]\n{issuer}algorithms = [\"none\"]"), "auth.jwt[0].algorithms"),
+        (format!("[[auth.jwt]]\n{issuer}algorithms = [\"ES512\"]"), "ES512 cannot be checked here"),
+        (format!("[[auth.jwt]]\n{issuer}client_ids = []"), "auth.jwt[0].client_ids"),
+        (format!("[[auth.jwt]]\n{issuer}client_ids = [\"\"]"), "auth.jwt[0].client_ids"),
+        (
+            format!("[[auth.jwt]]\n{}client_ids = \"c\"", issuer.replace("\"a\"", "[]")),
+            "auth.jwt[0].audience",
+        ),
         (format!("[[auth.jwt]]\n{issuer}leeway = \"1h\""), "auth.jwt[0].leeway"),
         (format!("[[auth.jwt]]\n{issuer}tenant = \"a b\""), "auth.jwt[0].tenant"),
         (format!("[[auth.jwt]]\n{issuer}tenant = \"a\"\ntenant_claim = \"b\""), "tenant_claim"),
