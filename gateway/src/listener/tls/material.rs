@@ -1,5 +1,6 @@
 //! From PEM to what the TLS library works with.
 
+use super::curves;
 use queuebridge_store::Clock;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
@@ -32,18 +33,30 @@ pub(crate) fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String
 }
 
 pub(crate) fn key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(bytes).map_err(|error| readable(&error, "private key"))
+    let key = PrivateKeyDer::from_pem_slice(bytes);
+    curves::usable(key.map_err(|error| readable(&error, "private key"))?)
 }
 
 pub(crate) fn roots(bytes: &[u8]) -> Result<RootCertStore, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     let certificates = certificates.map_err(|error| readable(&error, "certificate"))?;
     let mut roots = RootCertStore::empty();
+    let mut useless = None;
     for (index, certificate) in certificates.into_iter().enumerate() {
+        if let Some(problem) = curves::problem_of_authority(&certificate) {
+            let problem = format!("its certificate {}: {problem}", index + 1);
+            tracing::warn!(%problem, "an authority is left out");
+            useless.get_or_insert(problem);
+            continue;
+        }
+        curves::warn_of_signature(&certificate);
         let added = roots.add(certificate);
         added.map_err(|error| format!("its certificate {}: {error}", index + 1))?;
     }
     if roots.is_empty() {
+        if let Some(problem) = useless {
+            return Err(problem);
+        }
         return Err(readable(&pem::Error::NoItemsFound, "certificate"));
     }
     Ok(roots)

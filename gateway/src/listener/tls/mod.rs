@@ -1,6 +1,7 @@
 //! The certificates of the port, which can be exchanged while it is open.
 
 mod contents;
+mod curves;
 mod keep;
 pub(crate) mod material;
 
