@@ -88,6 +88,9 @@ pub mod reason {
     pub const HANDLER_TIMED_OUT: &str = "HANDLER_TIMED_OUT";
     /// Native gRPC came to a door that has no trailers.
     pub const NO_TRAILERS_HERE: &str = "NO_TRAILERS_HERE";
+    /// The rest of an open request will not come: its caller has broken it off, or the
+    /// attempt is over. Handlers read it, and not callers.
+    pub const REQUEST_BROKEN_OFF: &str = "REQUEST_BROKEN_OFF";
     /// A stream does not travel on this route.
     pub const NO_STREAM: &str = "NO_STREAM";
     /// The job was tried again after messages of its stream had been handed out.

@@ -13,7 +13,6 @@ use queuebridge_proto::v1::LeasePolicy;
 use queuebridge_store::{Author, Claim, ClaimRequest, Lapsed, Lease, Renewed, Token};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 /// Between two tries to reach a store that is down.
@@ -94,8 +93,8 @@ async fn fail_lost(job: &Job<'_>) -> Verdict {
 }
 
 /// Renews the claim and writes the handler's progress, until the claim is lost or
-/// the job's cancellation is asked for.
-pub(crate) async fn keep(job: &Job<'_>, limits: &Limits, cancelled: &CancellationToken) -> Handled {
+/// the job's cancellation is asked for, which `gives_way` tells the handler.
+pub(crate) async fn keep(job: &Job<'_>, limits: &Limits, gives_way: impl Fn()) -> Handled {
     let Author::Claim(token) = job.author else { return std::future::pending().await };
     let third = job.runner.settings.lease / 3;
     let mut next_report = Instant::now();
@@ -119,7 +118,7 @@ pub(crate) async fn keep(job: &Job<'_>, limits: &Limits, cancelled: &Cancellatio
             Ok(Renewed::Held { cancel_requested: false }) => {}
             Ok(Renewed::Held { cancel_requested: true }) => {
                 job.reports.note_stored();
-                cancelled.cancel();
+                gives_way();
                 sleep(CANCEL_GRACE).await;
                 return Handled::Cancelled;
             }

@@ -28,7 +28,9 @@ pub struct JobContext {
     /// the host's time.
     pub deadline: UnixMillis,
     /// Fires when the job's cancellation was asked for. A handler may end early
-    /// with whatever it likes; if it does not, it is dropped.
+    /// with whatever it likes; if it does not, it is dropped. Tasks of a handler that is
+    /// dropped without an answer for another reason are told by it as well: that its
+    /// time is over, its claim was lost, or the worker stops.
     pub cancelled: CancellationToken,
     /// The id of the job that this one repeats, if it is a replay.
     pub retry_of: Option<Arc<str>>,

@@ -48,6 +48,7 @@ impl Dispatcher {
         remaining: Duration,
         context: JobContext,
     ) -> Result<(MetadataMap, Streaming<Bytes>), Status> {
+        let breaks = requests.breaks();
         let mut request = Request::new(requests);
         *request.metadata_mut() = to_metadata_map(metadata);
         request.set_timeout(remaining);
@@ -58,7 +59,8 @@ impl Dispatcher {
         let path = http::uri::PathAndQuery::try_from(method.as_str())
             .map_err(|_| Status::unimplemented("not a method"))?;
         // The answer's size is judged where it is stored, with a precise reason.
-        let mut grpc = Grpc::new(Parting(self.0.clone())).max_decoding_message_size(usize::MAX);
+        let services = Parting { services: self.0.clone(), breaks };
+        let mut grpc = Grpc::new(services).max_decoding_message_size(usize::MAX);
         // The streaming call keeps initial and trailing metadata apart; the unary
         // one would merge them.
         let response = grpc.streaming(request, path, RawCodec).await?;

@@ -6,11 +6,12 @@ use crate::claim;
 use crate::context::JobContext;
 use crate::dispatch::Answer;
 use crate::job::Job;
-use crate::requests::Requests;
+use crate::requests::{Breaks, Requests};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::metadata::MetadataMap;
 
 /// What became of a call.
@@ -24,14 +25,16 @@ pub(crate) enum Handled {
     ClaimLost,
 }
 
-/// `aborted` fires when the request turns out to be no whole one.
+/// Whichever way the attempt ends, an open request ends with it, also for tasks of the
+/// handler that outlive it.
 pub(crate) async fn handle(
     job: &Job<'_>,
     requests: Requests,
-    aborted: &CancellationToken,
+    breaks: &Breaks,
     limits: &Limits,
 ) -> Handled {
-    let runner = job.runner;
+    let _over = breaks.over.clone().drop_guard();
+    let (runner, is_open) = (job.runner, requests.breaks().is_some());
     let now = job.now();
     let to_expiry = now.until(job.id.expires_at());
     let to_end = limits.ends_at.map(|end| end.saturating_duration_since(Instant::now()));
@@ -40,6 +43,7 @@ pub(crate) async fn handle(
         _ => (to_expiry, Handled::Expired),
     };
     let cancelled = CancellationToken::new();
+    let unanswered = cancelled.clone().drop_guard();
     let context = JobContext {
         id: job.id,
         attempt: job.attempt,
@@ -59,12 +63,23 @@ pub(crate) async fn handle(
             Err(status) => answers::failed(status, &MetadataMap::new()),
         }
     };
+    let gives_way = || {
+        cancelled.cancel();
+        if is_open {
+            breaks.over.cancel();
+        }
+    };
     let begun = Instant::now();
     job.seen.started(job.id.submitted_at().until(now), job.attempt);
     let handled = tokio::select! {
         // The handler first: one that is quick never starts a timer.
         biased;
         answer = AssertUnwindSafe(call).catch_unwind() => match answer {
+            // It has read the broken end, whatever it made of that.
+            Ok(_) if breaks.aborted.is_cancelled() => Handled::Cancelled,
+            Ok(answer) if answer.code != Code::Ok && breaks.over.is_cancelled() => {
+                Handled::Cancelled
+            }
             Ok(answer) => Handled::Answered(Box::new(answer)),
             Err(_) => {
                 tracing::error!(job = %job.id, method = %job.method, "a handler panicked");
@@ -72,12 +87,15 @@ pub(crate) async fn handle(
             }
         },
         () = sleep(remaining) => late,
-        ended = claim::keep(job, limits, &cancelled) => ended,
+        ended = claim::keep(job, limits, gives_way) => ended,
         () = limits.stop.cancelled() => Handled::Stopped,
-        () = aborted.cancelled() => Handled::Cancelled,
+        () = breaks.aborted.cancelled() => Handled::Cancelled,
     };
     let code = match &handled {
-        Handled::Answered(answer) => Some(answer.code),
+        Handled::Answered(answer) => {
+            unanswered.disarm();
+            Some(answer.code)
+        }
         _ => None,
     };
     job.seen.ended(begun.elapsed(), code);

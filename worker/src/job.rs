@@ -10,7 +10,7 @@ use crate::journal;
 use crate::next::Next;
 use crate::park;
 use crate::progress::Reports;
-use crate::requests::{self, Requests};
+use crate::requests::{self, Breaks, Requests};
 use crate::runner::{Runner, random};
 use crate::snooze;
 use crate::telemetry::{self, Observation};
@@ -26,7 +26,6 @@ use queuebridge_store::{Author, Lease, PayloadError, payload};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 /// A call that may be run.
@@ -107,13 +106,13 @@ pub(crate) async fn run(mut job: Job<'_>, limits: &Limits) -> Verdict {
             return finish::store(&job, Ending::Failed(status)).await;
         }
     };
-    let aborted = CancellationToken::new();
-    let Some(requests) = job.requests(request, &aborted) else {
+    let breaks = Breaks::default();
+    let Some(requests) = job.requests(request, &breaks) else {
         let message = "the request is not a stream of messages";
         let status = error::status(Code::DataLoss, reason::PAYLOAD_LOST, message);
         return finish::store(&job, Ending::Failed(status)).await;
     };
-    match handle(&job, requests, &aborted, limits).await {
+    match handle(&job, requests, &breaks, limits).await {
         Handled::Answered(answer) => match answer.next {
             Some(Next::Fail) => finish::store(&job, Ending::Answered(answer)).await,
             Some(Next::RetryAfter(after)) => {
@@ -245,7 +244,7 @@ impl<'a> Job<'a> {
     }
 
     /// What the handler is sent; `None` if the payload is not what it should be.
-    fn requests(&self, payload: Bytes, aborted: &CancellationToken) -> Option<Requests> {
+    fn requests(&self, payload: Bytes, breaks: &Breaks) -> Option<Requests> {
         if !self.call.request_stream {
             return Some(Requests::One(Some(payload)));
         }
@@ -253,8 +252,8 @@ impl<'a> Job<'a> {
         if !self.call.request_open {
             return Some(Requests::Several(messages));
         }
-        let later = requests::later(self.runner, self.id, aborted.clone());
-        Some(Requests::Open(messages, later))
+        let later = requests::later(self.runner, self.id, breaks.clone());
+        Some(Requests::Open(messages, later, breaks.clone()))
     }
 
     /// Whether its handler may answer with a stream. Its chunks are kept under the token

@@ -5,6 +5,7 @@
 //! prefix, and would be moved into twice the memory, where an answer then rests for as
 //! long as its job. So the prefix goes ahead.
 
+use crate::requests::{Breaks, broken_off};
 use bytes::Bytes;
 use futures_util::TryFutureExt;
 use futures_util::future::MapOk;
@@ -24,7 +25,11 @@ const LARGE: usize = 8 * 1024;
 
 /// Services whose large messages are parted from their prefixes, both ways.
 #[derive(Clone)]
-pub(crate) struct Parting(pub(crate) Routes);
+pub(crate) struct Parting {
+    pub(crate) services: Routes,
+    /// How the request may end before it is whole.
+    pub(crate) breaks: Option<Breaks>,
+}
 
 type Called = <Routes as Service<Request<Body>>>::Future;
 
@@ -34,12 +39,14 @@ impl Service<Request<Body>> for Parting {
     type Future = MapOk<Called, fn(Response<Body>) -> Response<Parted>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        <Routes as Service<Request<Body>>>::poll_ready(&mut self.0, context)
+        <Routes as Service<Request<Body>>>::poll_ready(&mut self.services, context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let request = request.map(|body| Body::new(Parted::new(body)));
-        self.0.call(request).map_ok(|response| response.map(Parted::new))
+        let breaks = self.breaks.clone();
+        let request =
+            request.map(|body| Body::new(Parted { breaks: wait(breaks), ..Parted::new(body) }));
+        self.services.call(request).map_ok(|response| response.map(Parted::new))
     }
 }
 
@@ -48,11 +55,19 @@ pub(crate) struct Parted {
     body: Body,
     /// What follows the prefix that was handed on.
     rest: Bytes,
+    /// Ends it with an error, wherever it is read by then.
+    breaks: Option<Break>,
+}
+
+type Break = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn wait(breaks: Option<Breaks>) -> Option<Break> {
+    breaks.map(|breaks| Box::pin(breaks.happened()) as Break)
 }
 
 impl Parted {
     fn new(body: Body) -> Self {
-        Self { body, rest: Bytes::new() }
+        Self { body, rest: Bytes::new(), breaks: None }
     }
 }
 
@@ -68,6 +83,15 @@ impl http_body::Body for Parted {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))));
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        // What is here is handed on before the end is looked at.
+        if polled.is_pending()
+            && let Some(breaks) = &mut self.breaks
+            && breaks.as_mut().poll(context).is_ready()
+        {
+            self.breaks = None;
+            self.body = Body::empty();
+            return Poll::Ready(Some(Err(broken_off())));
+        }
         polled.map_ok(|frame| match frame.into_data() {
             Ok(mut data) if data.len() > LARGE => {
                 let prefix = data.split_to(PREFIX);

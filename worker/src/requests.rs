@@ -6,6 +6,7 @@
 use crate::runner::Runner;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::v1::{StreamChunk, StreamEnd};
 use queuebridge_proto::{JobId, UnixMillis};
 use queuebridge_store::{Clock, Lane, PayloadError, PayloadStore, StreamStore};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use std::vec;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
 
 /// How long one look for the next chunk waits, before it is asked whether the gateway is
 /// still there.
@@ -30,7 +32,17 @@ const BACKOFF: Duration = Duration::from_secs(1);
 pub(crate) enum Requests {
     One(Option<Bytes>),
     Several(vec::IntoIter<Bytes>),
-    Open(vec::IntoIter<Bytes>, BoxStream<'static, Bytes>),
+    Open(vec::IntoIter<Bytes>, BoxStream<'static, Bytes>, Breaks),
+}
+
+impl Requests {
+    /// How it may end before it is whole; `None` if all of it is here.
+    pub(crate) fn breaks(&self) -> Option<Breaks> {
+        match self {
+            Self::One(_) | Self::Several(_) => None,
+            Self::Open(.., breaks) => Some(breaks.clone()),
+        }
+    }
 }
 
 impl Stream for Requests {
@@ -40,7 +52,7 @@ impl Stream for Requests {
         match &mut *self {
             Self::One(message) => Poll::Ready(message.take()),
             Self::Several(messages) => Poll::Ready(messages.next()),
-            Self::Open(messages, later) => match messages.next() {
+            Self::Open(messages, later, _) => match messages.next() {
                 Some(message) => Poll::Ready(Some(message)),
                 None => later.poll_next_unpin(context),
             },
@@ -48,14 +60,37 @@ impl Stream for Requests {
     }
 }
 
+/// The ways in which an open request ends before it is whole.
+#[derive(Clone, Default)]
+pub(crate) struct Breaks {
+    /// The caller has broken it off, or nothing is heard of its gateway any more.
+    pub(crate) aborted: CancellationToken,
+    /// The attempt gives way to a cancellation, or is over.
+    pub(crate) over: CancellationToken,
+}
+
+impl Breaks {
+    /// Waits until one of them happens.
+    pub(crate) async fn happened(self) {
+        tokio::select! {
+            () = self.aborted.cancelled() => {}
+            () = self.over.cancelled() => {}
+        }
+    }
+}
+
+/// What a handler reads at the end of a request that is not whole. Tonic takes `CANCELLED`
+/// in a request for its end, so it is another code.
+pub(crate) fn broken_off() -> Status {
+    let message = "the request was broken off: its caller has cancelled it, or the attempt is over";
+    error::status(Code::Aborted, reason::REQUEST_BROKEN_OFF, message)
+}
+
 /// What the caller sends after the job was accepted. When it turns out that there will
-/// never be a whole request, `aborted` fires and nothing more comes: a handler must not
-/// take half of a stream for all of it.
-pub(crate) fn later(
-    runner: &Runner,
-    job: JobId,
-    aborted: CancellationToken,
-) -> BoxStream<'static, Bytes> {
+/// never be a whole request, `breaks.aborted` fires and nothing more comes: a handler must
+/// not take half of a stream for all of it. [`crate::parting`] then ends the request's
+/// body with [`broken_off`].
+pub(crate) fn later(runner: &Runner, job: JobId, breaks: Breaks) -> BoxStream<'static, Bytes> {
     let inbox = Inbox {
         streams: runner.streams.clone(),
         payloads: runner.payloads.clone(),
@@ -64,7 +99,7 @@ pub(crate) fn later(
         next: 0,
         heard: runner.clock.now(),
         closed: false,
-        aborted,
+        breaks,
     };
     let chunks = stream::unfold(inbox, async |mut inbox| {
         let messages = inbox.messages().await?;
@@ -81,7 +116,7 @@ struct Inbox {
     next: u32,
     heard: UnixMillis,
     closed: bool,
-    aborted: CancellationToken,
+    breaks: Breaks,
 }
 
 impl Inbox {
@@ -90,12 +125,21 @@ impl Inbox {
         if self.closed {
             return None;
         }
-        let chunk = match self.chunk().await {
-            Some(chunk) if chunk.end() != StreamEnd::Aborted => chunk,
-            _ => {
-                self.aborted.cancel();
-                return std::future::pending().await;
+        let over = self.breaks.over.clone();
+        let chunk = tokio::select! {
+            biased;
+            () = over.cancelled() => None,
+            chunk = self.chunk() => {
+                let whole = chunk.filter(|chunk| chunk.end() != StreamEnd::Aborted);
+                if whole.is_none() {
+                    self.breaks.aborted.cancel();
+                }
+                whole
             }
+        };
+        let Some(chunk) = chunk else {
+            // The body around this ends at the same moment, with an error.
+            return std::future::pending().await;
         };
         self.closed = chunk.end() == StreamEnd::Closed;
         Some(chunk.messages)

@@ -3,6 +3,7 @@
 
 mod attach;
 mod bridge;
+mod broken_off;
 mod callers;
 mod losses;
 mod modes;
