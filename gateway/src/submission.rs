@@ -88,6 +88,8 @@ pub struct CallShape {
     /// The caller's deadline, which is the work expiry: nobody wants the work later, and
     /// the caller decides what is tried again.
     pub deadline: Option<Duration>,
+    /// The caller itself has set that deadline, and the handler is told it.
+    pub by_caller: bool,
     /// For how long the same call without a request id attaches to its job.
     pub attach_within: Option<Duration>,
 }

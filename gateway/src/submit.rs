@@ -380,6 +380,7 @@ impl FrontDoor {
             request_stream: job.shape.stream,
             request_open: job.shape.open,
             stream_window: job.shape.window,
+            caller_deadline: job.shape.by_caller,
         }
     }
 }

@@ -37,21 +37,23 @@ impl Dispatcher {
         Self(routes.prepare())
     }
 
-    /// Calls `method`. `remaining` stands in the handler's `grpc-timeout`; it is
-    /// the caller who enforces it, as nothing on this way does. Answers with the initial
-    /// metadata and what follows.
+    /// Calls `method`. `deadline`, which stands in the handler's `grpc-timeout`, is what is
+    /// left of the time that the caller has set; nothing on this way enforces it. Answers
+    /// with the initial metadata and what follows.
     pub(crate) async fn call(
         &self,
         method: &MethodName,
         requests: Requests,
         metadata: &[Metadatum],
-        remaining: Duration,
+        deadline: Option<Duration>,
         context: JobContext,
     ) -> Result<(MetadataMap, Streaming<Bytes>), Status> {
         let breaks = requests.breaks();
         let mut request = Request::new(requests);
         *request.metadata_mut() = to_metadata_map(metadata);
-        request.set_timeout(remaining);
+        if let Some(deadline) = deadline {
+            request.set_timeout(deadline);
+        }
         if let Some(trace) = &context.trace {
             hand_on(trace, request.metadata_mut());
         }

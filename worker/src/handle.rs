@@ -56,8 +56,9 @@ pub(crate) async fn handle(
         trace: job.trace(),
     };
     let metadata = &job.call.metadata;
+    let deadline = job.call.caller_deadline.then_some(to_expiry);
     let call = async {
-        let called = runner.dispatcher.call(&job.method, requests, metadata, remaining, context);
+        let called = runner.dispatcher.call(&job.method, requests, metadata, deadline, context);
         match called.await {
             Ok((initial, stream)) => answers::collect(job, initial, stream).await,
             Err(status) => answers::failed(status, &MetadataMap::new()),

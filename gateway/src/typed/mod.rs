@@ -220,6 +220,7 @@ impl Call {
             open,
             window: if controls.mode == Mode::Async { 0 } else { WINDOW },
             deadline: sync.then(|| deadline.map_or(self.route.config.default_expiry, left)),
+            by_caller: sync && deadline.is_some(),
             attach_within: self.route.config.calls.attach_within,
         };
         let submission = SubmitRequest {

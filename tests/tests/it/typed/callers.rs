@@ -7,7 +7,10 @@ use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
 use queuebridge_gateway::config::Mode;
 use queuebridge_proto::JobId;
-use queuebridge_proto::v1::State;
+use queuebridge_proto::time::grpc_timeout;
+use queuebridge_proto::v1::jobs_server::Jobs;
+use queuebridge_proto::v1::submit_request::Expiry;
+use queuebridge_proto::v1::{State, SubmitBatchRequest, SubmitRequest};
 use queuebridge_store::testing::Fault;
 use queuebridge_worker::{JobContext, RunnerSettings};
 use std::time::Duration;
@@ -131,6 +134,69 @@ async fn a_later_message_that_nothing_can_hold_is_refused_as_too_large() {
             () = more => panic!("it was taken"),
         };
         assert_eq!(status.code(), Code::ResourceExhausted);
+    };
+    bridge.during(story).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_told_a_deadline_only_if_its_caller_has_set_one() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let script = Script::new(move |request| {
+        let context = request.extensions().get::<JobContext>().unwrap();
+        let timeout = request.metadata().get("grpc-timeout");
+        let timeout = timeout.map(|text| grpc_timeout(text.to_str().unwrap()).unwrap());
+        tell.send((timeout, context.remaining())).unwrap();
+        async { Ok(Response::new(messages(["done"]))) }
+    });
+    let all = [Mode::Sync, Mode::Auto, Mode::Async];
+    let bridge = Bridge::new(script, modes(&all));
+    let story = async {
+        for mode in all {
+            for limit in [None, Some(secs(50))] {
+                for is_open in [false, true] {
+                    let first = stream::iter([Bytes::from_static(b"first")]);
+                    // One that stays open cannot be sent to a job that is not waited for.
+                    let is_open = is_open && mode != Mode::Async;
+                    let rest = async move {
+                        if is_open {
+                            sleep(secs(1)).await
+                        };
+                        Bytes::from_static(b"second")
+                    };
+                    let mut request = Request::new(first.chain(stream::once(rest)));
+                    request.metadata_mut().insert("qb-mode", mode.name().parse().unwrap());
+                    if let Some(limit) = limit {
+                        request.set_timeout(limit);
+                    }
+                    bridge.call(request).await.unwrap();
+                    let (timeout, remaining) = told.recv().await.unwrap();
+                    // In the other modes the work goes on after the caller's deadline.
+                    if mode == Mode::Sync && limit.is_some() {
+                        let timeout = timeout.expect("the caller has set one");
+                        assert!(timeout <= secs(50) && timeout > secs(48), "{timeout:?}");
+                        assert!(remaining <= secs(50));
+                    } else {
+                        assert_eq!(timeout, None, "{mode:?} {limit:?} {is_open}");
+                        assert!(remaining > secs(500), "{remaining:?}");
+                    }
+                }
+            }
+        }
+        let submission = SubmitRequest {
+            method: super::world::RUN.to_owned(),
+            expiry: Some(Expiry::ExpireAfter(prost_types::Duration { seconds: 50, nanos: 0 })),
+            ..SubmitRequest::default()
+        };
+        let mut request = bridge.asking(submission.clone());
+        request.set_timeout(secs(20));
+        bridge.jobs.submit(request).await.unwrap();
+        let batch = SubmitBatchRequest { jobs: vec![submission], ..SubmitBatchRequest::default() };
+        bridge.jobs.submit_batch(bridge.asking(batch)).await.unwrap();
+        for _ in 0..2 {
+            let (timeout, remaining) = told.recv().await.unwrap();
+            assert_eq!(timeout, None, "a work expiry is for the JobContext");
+            assert!(remaining <= secs(50));
+        }
     };
     bridge.during(story).await;
 }
