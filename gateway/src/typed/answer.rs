@@ -10,11 +10,21 @@ use queuebridge_proto::metadata::to_metadata_map;
 use queuebridge_proto::outcome::from_rpc_status;
 use queuebridge_proto::v1::job::Outcome;
 use queuebridge_proto::v1::{Job, Metadatum};
+use std::sync::Arc;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
 
 /// The messages of an answer, and its end.
 pub(super) type Answers = BoxStream<'static, Result<Bytes, Status>>;
+
+/// What a finished job has come to.
+struct Ended {
+    initial: MetadataMap,
+    /// The one message, unless the answer was a stream.
+    message: Option<Bytes>,
+    /// Trailing metadata, or an error.
+    end: Result<MetadataMap, Status>,
+}
 
 /// An answer that is on its way.
 pub(super) struct Answer {
@@ -45,10 +55,15 @@ impl Answer {
             }
             Step::End(found) => {
                 self.finish();
-                let (initial, message, trailing) = self.ended(found, true).await?;
+                let Ended { initial, message, end } = self.ended(found).await?;
+                let end = match end {
+                    // Nothing but an end is one block of headers, as the handler has sent it.
+                    Err(status) if initial.is_empty() => return Err(status),
+                    Err(status) => Some(Err(status)),
+                    // Tonic sends the metadata of a status, also of one that is OK.
+                    Ok(trailing) => (!trailing.is_empty()).then(|| Err(ok(trailing))),
+                };
                 let message = message.into_iter().map(Ok);
-                // Tonic sends the metadata of a status, also of one that is OK.
-                let end = (!trailing.is_empty()).then(|| Err(ok(trailing)));
                 Ok(with(initial, stream::iter(message.chain(end)).boxed()))
             }
             Step::Late => Err(self.unanswered(refusal::too_late())),
@@ -63,8 +78,8 @@ impl Answer {
             Ok(Step::Message(message)) => return Some(Ok(message)),
             Ok(Step::End(found)) => {
                 self.finish();
-                match self.ended(found, false).await {
-                    Ok((_, _, trailing)) => ok(trailing),
+                match self.ended(found).await.and_then(|ended| ended.end) {
+                    Ok(trailing) => ok(trailing),
                     Err(status) => status,
                 }
             }
@@ -92,29 +107,23 @@ impl Answer {
         }
     }
 
-    /// What the finished job has come to: an error, or initial metadata, the one message
-    /// unless it was a stream, and trailing metadata. `first`: nothing was said before.
-    async fn ended(
-        &self,
-        found: std::sync::Arc<Found>,
-        first: bool,
-    ) -> Result<(MetadataMap, Option<Bytes>, MetadataMap), Status> {
+    /// What the finished job has come to.
+    async fn ended(&self, found: Arc<Found>) -> Result<Ended, Status> {
         let id = self.follow.id();
         let job = self.jobs.lookup().show(self.follow.job(), Found::clone(&found)).await?;
         let Job { initial_metadata, trailing_metadata, outcome, stream, .. } = job;
-        let message = match outcome {
-            Some(Outcome::Error(status)) => {
-                let initial = if first { &initial_metadata[..] } else { &[] };
-                return Err(failed(&status, initial, &trailing_metadata));
-            }
-            Some(Outcome::Response(_)) if stream.is_some() => None,
+        let mut end = Ok(to_metadata_map(&trailing_metadata));
+        let mut message = None;
+        match outcome {
+            Some(Outcome::Error(status)) => end = Err(failed(&status, &trailing_metadata)),
+            Some(Outcome::Response(_)) if stream.is_some() => {}
             Some(Outcome::Response(answer)) if answer.size == answer.message.len() as u64 => {
-                Some(answer.message)
+                message = Some(answer.message);
             }
-            Some(Outcome::Response(answer)) => return Err(too_large_answer(id, answer.size)),
+            Some(Outcome::Response(answer)) => end = Err(too_large_answer(id, answer.size)),
             None => return Err(Status::internal("a finished job without an outcome")),
-        };
-        Ok((to_metadata_map(&initial_metadata), message, to_metadata_map(&trailing_metadata)))
+        }
+        Ok(Ended { initial: to_metadata_map(&initial_metadata), message, end })
     }
 
     /// The wait is over. Either the work goes on, or nobody wants it any more, and it is
@@ -161,10 +170,9 @@ fn ok(trailing: MetadataMap) -> Status {
     Status::with_metadata(Code::Ok, "", trailing)
 }
 
-/// The handler's error. Before a first message all of its metadata goes together.
-fn failed(status: &tonic_types::Status, initial: &[Metadatum], trailing: &[Metadatum]) -> Status {
+/// The handler's error.
+fn failed(status: &tonic_types::Status, trailing: &[Metadatum]) -> Status {
     let mut status = from_rpc_status(status);
-    let both: Vec<Metadatum> = initial.iter().chain(trailing).cloned().collect();
-    *status.metadata_mut() = to_metadata_map(&both);
+    *status.metadata_mut() = to_metadata_map(trailing);
     status
 }

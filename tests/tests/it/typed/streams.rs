@@ -83,6 +83,38 @@ async fn what_comes_before_an_error_arrives_and_so_does_the_error() {
     assert_eq!(end.metadata().get("at-the-end").unwrap(), "1");
 }
 
+fn at_the_end() -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    metadata.insert("at-the-end", "1".parse().unwrap());
+    metadata
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn initial_metadata_comes_first_also_where_nothing_follows() {
+    let fails = Script::new(|_| async {
+        let end = Status::with_metadata(Code::DataLoss, "broke", at_the_end());
+        let mut answer = Response::new(stream::iter([Err(end)]).boxed());
+        answer.metadata_mut().insert("at-first", "0".parse().unwrap());
+        Ok(answer)
+    });
+    let world = World::script(fails, CallConfig::default()).await;
+    let answer = world.run("").await.expect("initial metadata is no error");
+    assert_eq!(answer.metadata().get("at-first").unwrap(), "0");
+    assert!(answer.metadata().get("at-the-end").is_none());
+    let end = read(answer.into_inner()).await.1.unwrap_err();
+    assert_eq!((end.code(), end.message()), (Code::DataLoss, "broke"));
+    assert_eq!(end.metadata().get("at-the-end").unwrap(), "1");
+    assert!(end.metadata().get("at-first").is_none());
+
+    // What is set on an error is its trailing metadata, and there are no others.
+    let fails = Script::new(|_| async {
+        Err(Status::with_metadata(Code::DataLoss, "broke", at_the_end()))
+    });
+    let world = World::script(fails, CallConfig::default()).await;
+    let end = world.run("").await.unwrap_err();
+    assert_eq!(end.metadata().get("at-the-end").unwrap(), "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_code_of_a_handler_stays_what_it_is() {
     let beyond = Script::new(|_| async { Err(Status::out_of_range("beyond the end")) });
