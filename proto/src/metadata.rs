@@ -1,5 +1,6 @@
 //! Metadata between its Protobuf form and tonic's.
 
+use crate::error::RETRY_PUSHBACK;
 use crate::v1::{Metadatum, metadatum::Value};
 use bytes::Bytes;
 use tonic::metadata::{
@@ -105,13 +106,24 @@ pub fn to_metadata_map(entries: &[Metadatum]) -> MetadataMap {
 /// The Protobuf form, without what belongs to the transport.
 #[must_use]
 pub fn from_metadata_map(map: &MetadataMap) -> Vec<Metadatum> {
+    from_entries(map, |key| !is_transport(key))
+}
+
+/// The same for the trailing metadata of a failed call, with what tells its client whether
+/// and when to try again ([`RETRY_PUSHBACK`]).
+#[must_use]
+pub fn from_trailers(map: &MetadataMap) -> Vec<Metadatum> {
+    from_entries(map, |key| !is_transport(key) || key == RETRY_PUSHBACK)
+}
+
+fn from_entries(map: &MetadataMap, crosses: impl Fn(&str) -> bool) -> Vec<Metadatum> {
     map.iter()
         .filter_map(|entry| match entry {
-            KeyAndValueRef::Ascii(key, value) if !is_transport(key.as_str()) => {
+            KeyAndValueRef::Ascii(key, value) if crosses(key.as_str()) => {
                 let text = value.to_str().ok()?.to_owned();
                 Some(Metadatum { key: key.as_str().to_owned(), value: Some(Value::Ascii(text)) })
             }
-            KeyAndValueRef::Binary(key, value) if !is_transport(key.as_str()) => {
+            KeyAndValueRef::Binary(key, value) if crosses(key.as_str()) => {
                 let bytes: Bytes = value.to_bytes().ok()?;
                 Some(Metadatum { key: key.as_str().to_owned(), value: Some(Value::Binary(bytes)) })
             }
@@ -166,5 +178,14 @@ mod tests {
         map.insert("content-type", "application/grpc".parse().unwrap());
         map.insert("mine", "1".parse().unwrap());
         assert_eq!(from_metadata_map(&map), vec![ascii("mine", "1")]);
+    }
+
+    #[test]
+    fn a_failed_call_keeps_what_its_handler_says_of_trying_again() {
+        let mut map = MetadataMap::new();
+        map.insert("grpc-retry-pushback-ms", "-1".parse().unwrap());
+        map.insert("grpc-status", "14".parse().unwrap());
+        assert_eq!(from_trailers(&map), vec![ascii("grpc-retry-pushback-ms", "-1")]);
+        assert!(from_metadata_map(&map).is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Outcomes, and the two forms of a status: tonic's and `google.rpc.Status`.
 
 use crate::error::{self, reason};
-use crate::metadata::from_metadata_map;
+use crate::metadata::{from_metadata_map, from_trailers};
 use crate::v1::{Outcome, outcome::Result as Kind};
 use bytes::Bytes;
 use prost::Message;
@@ -45,7 +45,7 @@ pub fn failure(status: &Status, initial: &MetadataMap) -> Outcome {
     Outcome {
         result: Some(Kind::Error(to_rpc_status(status))),
         initial_metadata: from_metadata_map(initial),
-        trailing_metadata: from_metadata_map(status.metadata()),
+        trailing_metadata: from_trailers(status.metadata()),
         ..Outcome::default()
     }
 }
