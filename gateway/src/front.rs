@@ -8,6 +8,7 @@ pub use cors::Cors;
 use crate::arriving::{Arriving, Refusal, Unit};
 use crate::auth::Authenticator;
 use crate::descriptors::DescriptorRegistry;
+use crate::error_size::{self, Fitted};
 use crate::leaving::Leaving;
 use crate::listener::{Lasting, UnknownCall};
 use crate::native::{self, HEALTH, HEALTH_BYTES, HasPlace, lasting, place_of_unknown};
@@ -86,7 +87,7 @@ impl<S: Services> Service<Request<Body>> for Front<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     // Native gRPC pays nothing for the other protocols.
-    type Future = Either<S::Future, Translated>;
+    type Future = Either<Fitted<S::Future>, Translated>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.services.poll_ready(context)
@@ -95,7 +96,7 @@ impl<S: Services> Service<Request<Body>> for Front<S> {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let judged = self.protocols.pages.as_ref().map_or(Ok(()), |pages| pages.judge(&request));
         if is_native(&request) && judged.is_ok() {
-            return Either::Left(self.services.call(request));
+            return Either::Left(error_size::fitting(self.services.call(request)));
         }
         let (services, protocols) = (self.services.clone(), self.protocols.clone());
         // HTTP/2 knows no such header.
@@ -158,6 +159,11 @@ impl Protocols {
         // Where health is a route of its own, its room is that of its tenant.
         let room = if is_health { None } else { self.leaving.enter(&tenant, &mut request) };
         let response = web.call(request, limits).await;
+        let response = match Protocol::of(&asked) {
+            // Their errors are headers as well, or may be.
+            Some(Protocol::Grpc | Protocol::GrpcWeb) => error_size::fitted(response),
+            Some(Protocol::Connect) | None => response,
+        };
         // The translations would say of every error of a body that it is ours.
         let response = match refusal.get() {
             Some(status) => web.refuse(asked, status.clone()).await,

@@ -17,6 +17,7 @@ mod deployment;
 pub mod descriptors;
 mod download;
 mod encryption;
+mod error_size;
 mod executions;
 pub mod fan_out;
 mod follow;

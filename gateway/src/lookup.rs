@@ -46,6 +46,8 @@ pub struct Lookup {
     pub methods: Methods,
     /// The largest answer that is shown in a job; larger ones are downloaded.
     pub max_response_bytes: usize,
+    /// The largest message of any answer.
+    pub max_message_bytes: usize,
     /// What the reading of many branches counts for.
     pub quotas: Quotas,
     /// Sign the ids of branches.

@@ -9,22 +9,57 @@ use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
 use tonic::{Code, Status};
 
+/// What `Jobs.ReadStream` puts around a message of a stream: its number, its attempt, and
+/// their tags.
+const AROUND_A_MESSAGE: usize = 64;
+/// How tonic begins what it says of a compressed message that becomes too large.
+const DECOMPRESSED: &str = "Error decompressing: size limit";
+
 /// What the status of an unreadable message becomes.
 #[must_use]
 pub(crate) fn of_message(status: Status) -> Status {
-    if status.code() == Code::OutOfRange {
+    if is_of_message(&status) {
         too_large("request", "the message is larger than this gateway takes")
     } else {
         status
     }
 }
 
-/// The same for the response to a call with one message.
+/// Whether a request ends because a message of it is too large.
+#[must_use]
+pub(crate) fn is_of_message(status: &Status) -> bool {
+    // What this gateway says has details.
+    status.details().is_empty()
+        && match status.code() {
+            Code::OutOfRange => true,
+            Code::ResourceExhausted => status.message().starts_with(DECOMPRESSED),
+            _ => false,
+        }
+}
+
+/// Whether a message of a streamed answer is too large for callers of a gateway whose
+/// messages have at most `most` bytes. What is not can also be read by `Jobs.ReadStream`.
+#[must_use]
+pub(crate) fn is_too_large(message: &[u8], most: usize) -> bool {
+    message.len() > most.saturating_sub(AROUND_A_MESSAGE)
+}
+
+/// What is said of such a message.
+#[must_use]
+pub(crate) fn too_large_message(id: &JobId, size: usize) -> Status {
+    let message =
+        format!("a message of {size} bytes in the answer is larger than this gateway's messages");
+    let facts = [("job_id", id.to_string())];
+    let reason = reason::RESPONSE_TOO_LARGE;
+    error::do_not_retry(error::status_with(Code::ResourceExhausted, reason, message, facts))
+}
+
+/// [`of_message`] for the response to a call with one message.
 #[must_use]
 pub(crate) fn of_response<B>(mut response: http::Response<B>) -> http::Response<B> {
     let headers = response.headers_mut();
     if let Some(status) = Status::from_header_map(headers)
-        && status.code() == Code::OutOfRange
+        && is_of_message(&status)
     {
         headers.remove("grpc-message");
         let refusal = of_message(status);

@@ -3,7 +3,7 @@
 use crate::follow::{Follow, Step};
 use crate::jobs::JobsService;
 use crate::lookup::{Found, purged};
-use crate::oversize::too_large_answer as too_large;
+use crate::oversize::{is_too_large, too_large_answer as too_large, too_large_message};
 use crate::reading::Reading;
 use crate::waiter::Interest;
 use bytes::Bytes;
@@ -36,6 +36,11 @@ pub(crate) async fn messages(
     let messages = stream::unfold(reading, async |reading| {
         let (mut follow, number) = reading?;
         match follow.step().await {
+            Ok(Step::Message(message))
+                if is_too_large(&message, follow.lookup().max_message_bytes) =>
+            {
+                Some((Err(too_large_message(follow.id(), message.len())), None))
+            }
             Ok(Step::Message(message)) => {
                 let attempt =
                     follow.attempt().map(|token| Bytes::copy_from_slice(token.as_bytes()));

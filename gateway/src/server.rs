@@ -145,6 +145,7 @@ impl Gateway {
             clock,
             methods,
             max_response_bytes: settings.max_message_bytes.saturating_sub(AROUND_A_RESPONSE),
+            max_message_bytes: settings.max_message_bytes,
             quotas: settings.quotas.clone(),
             job_id_keys: settings.job_id_keys.clone(),
         });

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
+use tonic_types::Status as RpcStatus;
 
 /// How often a finished job is offered to the store before its message is
 /// redelivered: the work would be repeated, so it is worth some patience.
@@ -137,14 +138,41 @@ fn response_type(job: &Job<'_>) -> String {
     descriptors.and_then(|all| all.response_type(path)).unwrap_or_default().to_owned()
 }
 
-/// What the result store cannot hold becomes a failure that says so.
+/// What the result store cannot hold becomes a failure that says so; an error keeps its
+/// code.
 fn bounded(job: &Job<'_>, state: State, outcome: Outcome) -> (State, Outcome) {
-    let size = outcome.encoded_len();
-    if size <= job.runner.settings.record_bytes {
-        (state, outcome)
-    } else {
-        (State::Failed, failed(&too_large(size)))
+    let (size, most) = (outcome.encoded_len(), job.runner.settings.record_bytes);
+    if size <= most {
+        return (state, outcome);
     }
+    match outcome {
+        Outcome { result: Some(Kind::Error(status)), stream, .. } => {
+            let result = Some(Kind::Error(shortened(status, size, most / 4)));
+            (state, Outcome { result, stream, ..Outcome::default() })
+        }
+        _ => (State::Failed, failed(&too_large(size))),
+    }
+}
+
+/// The begin of an error, with `room` bytes for its text and for its details, and the
+/// reason why that is not all.
+fn shortened(mut status: RpcStatus, size: usize, room: usize) -> RpcStatus {
+    let mut end = room.min(status.message.len());
+    while !status.message.is_char_boundary(end) {
+        end -= 1;
+    }
+    status.message.truncate(end);
+    let mut left = room;
+    let fitting = status.details.iter().take_while(|detail| {
+        let len = detail.encoded_len();
+        let fits = len <= left;
+        left = left.saturating_sub(len);
+        fits
+    });
+    let count = fitting.count();
+    status.details.truncate(count);
+    status.details.extend(outcome::to_rpc_status(&too_large(size)).details);
+    status
 }
 
 fn too_large(size: usize) -> Status {
@@ -158,4 +186,20 @@ fn failed(status: &Status) -> Outcome {
 
 fn unreachable() -> Verdict {
     Verdict::redeliver(Duration::from_secs(2), Reason::StoreUnavailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_cannot_be_stored_is_cut_and_keeps_its_code() {
+        let detail = prost_types::Any { type_url: "t/a".into(), value: vec![7; 300] };
+        let details = vec![detail.clone(); 9];
+        let status = RpcStatus { code: 9, message: "\u{20ac}".repeat(999), details };
+        let short = shortened(status, 9_999, 1_000);
+        assert_eq!((short.code, short.message.as_str()), (9, &*"\u{20ac}".repeat(333)));
+        assert_eq!(short.details[..3], vec![detail; 3]);
+        assert_eq!(short.details.len(), 4, "and why that is not all");
+    }
 }

@@ -3,10 +3,11 @@
 use super::later::Later;
 use super::{Follow, Found, Guard, Step, Ticket, refusal};
 use crate::jobs::JobsService;
-use crate::oversize::too_large_answer;
+use crate::oversize::{self, too_large_answer};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use queuebridge_proto::metadata::to_metadata_map;
+use queuebridge_proto::JobId;
+use queuebridge_proto::metadata::{self, to_metadata_map};
 use queuebridge_proto::outcome::from_rpc_status;
 use queuebridge_proto::v1::job::Outcome;
 use queuebridge_proto::v1::{Job, Metadatum};
@@ -16,6 +17,9 @@ use tonic::{Code, Response, Status};
 
 /// The messages of an answer, and its end.
 pub(super) type Answers = BoxStream<'static, Result<Bytes, Status>>;
+
+/// An error of less is sent as it is, however its bytes are written.
+const LARGE: usize = 2 * 1024;
 
 /// What a finished job has come to.
 struct Ended {
@@ -98,12 +102,22 @@ impl Answer {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let step = tokio::select! {
             biased;
             // Before the end of the job, which follows from it.
-            status = failed => Err(status),
-            step = follow.step() => step,
-            () = jobs.closing().cancelled() => Err(self.unanswered(refusal::draining())),
+            status = failed => return Err(status),
+            step = follow.step() => step?,
+            () = jobs.closing().cancelled() => {
+                return Err(self.unanswered(refusal::draining()));
+            }
+        };
+        let most = self.jobs.lookup().max_message_bytes;
+        match step {
+            // The messages before it have their way, and whoever encodes it has no reason.
+            Step::Message(message) if oversize::is_too_large(&message, most) => {
+                Err(oversize::too_large_message(self.follow.id(), message.len()))
+            }
+            step => Ok(step),
         }
     }
 
@@ -115,7 +129,7 @@ impl Answer {
         let mut end = Ok(to_metadata_map(&trailing_metadata));
         let mut message = None;
         match outcome {
-            Some(Outcome::Error(status)) => end = Err(failed(&status, &trailing_metadata)),
+            Some(Outcome::Error(status)) => end = Err(failed(id, &status, &trailing_metadata)),
             Some(Outcome::Response(_)) if stream.is_some() => {}
             Some(Outcome::Response(answer)) if answer.size == answer.message.len() as u64 => {
                 message = Some(answer.message);
@@ -170,9 +184,14 @@ fn ok(trailing: MetadataMap) -> Status {
     Status::with_metadata(Code::Ok, "", trailing)
 }
 
-/// The handler's error.
-fn failed(status: &tonic_types::Status, trailing: &[Metadatum]) -> Status {
+/// The handler's error. A caller that may be sent only a part of it is told where the whole
+/// is.
+fn failed(id: &JobId, status: &tonic_types::Status, trailing: &[Metadatum]) -> Status {
     let mut status = from_rpc_status(status);
     *status.metadata_mut() = to_metadata_map(trailing);
+    let size = status.message().len() + status.details().len() + metadata::size(trailing);
+    if size > LARGE {
+        refusal::name(status.metadata_mut(), id);
+    }
     status
 }

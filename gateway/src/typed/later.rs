@@ -3,6 +3,7 @@
 
 use super::whole::is_refusal;
 use crate::jobs::JobsService;
+use crate::oversize;
 use crate::submission::too_large;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -145,7 +146,7 @@ impl Sender {
                 }
             };
             let (mut messages, mut weight) = (Vec::new(), 0);
-            let mut end = StreamEnd::Unspecified;
+            let (mut end, mut failure) = (StreamEnd::Unspecified, None);
             let mut next = Some(next);
             // What has come meanwhile goes along.
             while let Some(come) = next {
@@ -155,21 +156,26 @@ impl Sender {
                         messages.push(message);
                     }
                     Ok(None) => end = StreamEnd::Closed,
-                    Err(status) if status.code() == Code::OutOfRange => {
-                        return Err(Some(crate::oversize::of_message(status)));
+                    Err(status) => {
+                        let status = oversize::of_message(status);
+                        failure = Some(is_refusal(&status).then_some(status));
                     }
-                    Err(status) if is_refusal(&status) => return Err(Some(status)),
-                    Err(_) => return Err(None),
                 }
-                let more = end == StreamEnd::Unspecified && weight < CHUNK;
+                let more = end == StreamEnd::Unspecified && failure.is_none() && weight < CHUNK;
                 next = if more { requests.message().now_or_never() } else { None };
             }
             self.weight += weight;
             if self.weight > self.most {
                 return Err(Some(too_large("request", "the stream is longer than it may be")));
             }
-            let chunk = StreamChunk { messages, end: end as i32, ..StreamChunk::default() };
-            self.append(chunk).await.map_err(Some)?;
+            // The handler reads what came before a message that cannot be taken.
+            if end == StreamEnd::Closed || !messages.is_empty() {
+                let chunk = StreamChunk { messages, end: end as i32, ..StreamChunk::default() };
+                self.append(chunk).await.map_err(Some)?;
+            }
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
             if end == StreamEnd::Closed {
                 return Ok(());
             }

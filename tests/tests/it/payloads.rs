@@ -61,6 +61,7 @@ fn gateway(worker: &Worker) -> JobsService {
         clock: worker.clock,
         methods: Methods::default(),
         max_response_bytes: SHOWN,
+        max_message_bytes: 4 << 20,
     });
     let (replies, draining) = (Arc::new(Replies::default()), CancellationToken::new());
     let door = FrontDoor {

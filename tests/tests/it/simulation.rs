@@ -124,6 +124,7 @@ impl World {
             clock,
             methods: Methods::default(),
             max_response_bytes: 1 << 20,
+            max_message_bytes: 4 << 20,
         };
         Self {
             random: random(2),

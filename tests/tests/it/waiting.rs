@@ -50,6 +50,7 @@ pub(crate) fn gateway_with(worker: &Worker, replies: Replies) -> Gateway {
         clock: worker.clock,
         methods: Methods::default(),
         max_response_bytes: 1 << 20,
+        max_message_bytes: 4 << 20,
     });
     let draining = CancellationToken::new();
     let waiter = Waiter::new(lookup.clone(), Arc::new(replies), draining.clone());

@@ -106,6 +106,7 @@ async fn answers_are_merged_once_and_few_at_once() {
         clock: world.clock,
         methods: Methods::default(),
         max_response_bytes: 1 << 20,
+        max_message_bytes: 4 << 20,
         quotas: Quotas::default(),
         job_id_keys: world.keys.clone(),
     };

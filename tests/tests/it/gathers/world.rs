@@ -200,6 +200,7 @@ impl World {
             clock,
             methods: Methods::default(),
             max_response_bytes: 1 << 20,
+            max_message_bytes: 4 << 20,
             quotas: plan.quotas.clone(),
             job_id_keys: keys.clone(),
         });

@@ -130,6 +130,7 @@ impl Bridge {
             clock,
             methods: Methods::default(),
             max_response_bytes: 4 << 20,
+            max_message_bytes: 4 << 20,
         });
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let waiter = Waiter::new(lookup.clone(), replies.clone(), draining.clone());

@@ -139,6 +139,40 @@ async fn a_later_message_that_nothing_can_hold_is_refused_as_too_large() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_later_message_beyond_the_limit_is_refused_and_takes_none_with_it() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let script = Script::new(move |request| {
+        let tell = tell.clone();
+        async move {
+            let mut requests = request.into_inner();
+            while let Ok(Some(message)) = requests.message().await {
+                tell.send(message.len()).unwrap();
+            }
+            std::future::pending().await
+        }
+    });
+    let bridge = Bridge::new(script, Plan::default());
+    let story = async {
+        let (send, request) = open();
+        let more = async {
+            assert_eq!(told.recv().await, Some(5));
+            for size in [6, 4 << 20, (4 << 20) + 1] {
+                send.send(Bytes::from(vec![7; size])).await.unwrap();
+            }
+            std::future::pending().await
+        };
+        let status = tokio::select! {
+            answer = bridge.call(request) => answer.unwrap_err(),
+            () = more => unreachable!(),
+        };
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(reason(&status), "PAYLOAD_TOO_LARGE");
+        assert_eq!((told.recv().await, told.recv().await), (Some(6), Some(4 << 20)));
+    };
+    bridge.during(story).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_is_told_a_deadline_only_if_its_caller_has_set_one() {
     let (tell, mut told) = mpsc::unbounded_channel();
     let script = Script::new(move |request| {

@@ -5,6 +5,7 @@ mod attach;
 mod bridge;
 mod broken_off;
 mod callers;
+mod errors;
 mod losses;
 mod modes;
 mod retries;

@@ -73,7 +73,7 @@ impl tower::Service<http::Request<Body>> for Script {
 /// A stack that ends with the test.
 pub(crate) struct World {
     pub(crate) channel: Channel,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _stop: DropGuard,
     _running: JoinHandle<Result<(), LocalError>>,
 }
