@@ -2,7 +2,7 @@
 
 use crate::config::RouteConfig;
 use crate::publish::batcher::Batcher;
-use crate::publish::{Limits, Message, PublishError, Publisher};
+use crate::publish::{Limits, Publisher};
 use crate::upstream::Upstream;
 use std::sync::Arc;
 
@@ -29,17 +29,6 @@ impl Route {
         let all = self.batchers.iter().map(Batcher::limits);
         // A route without any has no jobs.
         all.min_by_key(|limits| limits.message_bytes).unwrap_or(Limits::NONE)
-    }
-
-    /// Publishes to the route's one queue or topic.
-    ///
-    /// # Errors
-    /// When that has not taken the message for certain.
-    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
-        match self.batchers.first() {
-            Some(batcher) => batcher.publish(message).await,
-            None => Err(PublishError::Refused("the route leads nowhere".to_owned())),
-        }
     }
 }
 

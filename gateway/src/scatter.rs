@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::message;
 use crate::publish::PublishError;
 use crate::submission::Submission;
-use crate::submit::FrontDoor;
+use crate::submit::{FrontDoor, Origin};
 use futures_util::future::join_all;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_proto::gather::{code, is_success, total};
@@ -18,7 +18,7 @@ use queuebridge_proto::v1::{
 };
 use queuebridge_proto::{JobId, UnixMillis, outcome};
 use queuebridge_store::gather::{Cause, branch_ids};
-use queuebridge_store::{Author, Completed, End, StoreError};
+use queuebridge_store::{Author, Completed, End, StoreError, payload};
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -67,8 +67,13 @@ impl FrontDoor {
         let plan =
             selected.plan(&caller.tenant, &job.method, job.expires_at, job.callback.as_ref());
         let retry_of = job.retry_of.map(|id| id.to_string()).unwrap_or_default();
+        // A branch's queue may turn out to take less than was known, so that the request
+        // is stored later.
         let request_key = match &call.payload {
             Some(Payload::RequestRef(stored)) => stored.key.clone(),
+            _ if self.payloads.is_some() => {
+                payload::request_key(&caller.tenant, id, &job.request_sha256())
+            }
             _ => String::new(),
         };
         let plan = GatherPlan { retry_of, request_key, ..plan };
@@ -86,9 +91,10 @@ impl FrontDoor {
         plan: &GatherPlan,
     ) -> Result<Vec<u32>, Status> {
         let membership = membership(id, plan);
+        let origin = Origin { caller, id, job };
         if topic(job) {
             let call = Call { membership: Some(Box::new(membership)), ..call };
-            let copied = self.copy(id, job, call, plan).await;
+            let copied = self.copy(&origin, call, plan).await;
             copied.map_err(|error| self.refusal(caller, id, job, &error))?;
             return Ok(Vec::new());
         }
@@ -103,7 +109,7 @@ impl FrontDoor {
                 membership: Some(Box::new(membership)),
                 ..call.clone()
             };
-            self.send(branch_id, job, call, &branch.name)
+            self.send(&origin, branch_id, call, &branch.name)
         });
         sort_out(id, &join_all(sent).await).map_err(|error| self.refusal(caller, id, job, &error))
     }
@@ -111,11 +117,11 @@ impl FrontDoor {
     /// One message that the topic copies.
     async fn copy(
         &self,
-        id: &JobId,
-        job: &Submission,
+        origin: &Origin<'_>,
         mut call: Call,
         plan: &GatherPlan,
     ) -> Result<(), PublishError> {
+        let Origin { id, job, .. } = origin;
         if let Some(membership) = &mut call.membership {
             let each = branch_ids(id, plan).into_iter().zip(&plan.branches);
             let addressee = |(branch_id, branch): (JobId, &PlannedBranch)| Addressee {
@@ -129,17 +135,17 @@ impl FrontDoor {
             };
             membership.addressees = each.map(addressee).collect();
         }
-        let message = message::of(call, id, 0, job.route.limits(), &self.seal).await?;
-        job.route.publish(message).await
+        self.send_call(origin, job.route.batchers.first(), id, call).await
     }
 
     async fn send(
         &self,
+        origin: &Origin<'_>,
         id: JobId,
-        job: &Submission,
         call: Call,
         branch: &str,
     ) -> Result<(), PublishError> {
+        let job = origin.job;
         let configured = job.route.config.fan_out.iter().flat_map(|fan_out| &fan_out.branches);
         let queue = configured.zip(&job.route.batchers).find(|(known, _)| known.name == branch);
         let Some((_, queue)) = queue else {
@@ -147,8 +153,7 @@ impl FrontDoor {
                 "the route has no branch {branch} any more"
             )));
         };
-        let limits = queue.limits();
-        queue.publish(message::of(call, &id, queue_delay(job), limits, &self.seal).await?).await
+        self.send_call(origin, Some(queue), &id, call).await
     }
 
     /// Branches that no queue has taken have failed, and the rule decides what that
@@ -261,12 +266,17 @@ pub(crate) fn membership(id: &JobId, plan: &GatherPlan) -> Membership {
     }
 }
 
+/// Whether a queue does not take the message, now or later.
+fn is_refused(error: &PublishError) -> bool {
+    matches!(error, PublishError::Refused(_) | PublishError::TooLarge(_))
+}
+
 /// What became of the messages to the branches. Whoever may do better by sending again is
 /// told so: the branches that have theirs are not run twice, where they are claimed.
 fn sort_out(id: &JobId, sent: &[Result<(), PublishError>]) -> Result<Vec<u32>, PublishError> {
     let refused: Vec<u32> = (0..)
         .zip(sent)
-        .filter(|(_, sent)| matches!(sent, Err(PublishError::Refused(_))))
+        .filter(|(_, sent)| sent.as_ref().is_err_and(is_refused))
         .map(|(index, sent)| {
             tracing::error!(job = %id, branch = index, ?sent, "a branch's queue refused a job");
             index
@@ -274,7 +284,7 @@ fn sort_out(id: &JobId, sent: &[Result<(), PublishError>]) -> Result<Vec<u32>, P
         .collect();
     let taken = sent.iter().any(Result::is_ok);
     let open = sent.iter().filter_map(|sent| sent.as_ref().err());
-    let open = open.filter(|error| !matches!(error, PublishError::Refused(_)));
+    let open = open.filter(|error| !is_refused(error));
     // An unknown outcome before one that is certain.
     match open.max_by_key(|error| matches!(error, PublishError::Unknown(_))) {
         Some(error) if taken => Err(PublishError::Unknown(error.to_string())),

@@ -24,12 +24,13 @@ use crate::upstream::Upstream;
 use crate::upstream::grpc::DialError;
 use crate::view::Methods;
 use crate::waiter::Waiter;
+use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt};
 use prost_reflect::DescriptorPool;
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Seal, Stores};
 use queuebridge_web::{DescriptorError, HostPattern};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +45,9 @@ const AROUND_A_RESPONSE: usize = 32 * 1024;
 /// So much before the end of the drain time-out calls in hand are answered, whatever
 /// there is to say.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long the start waits to be told how large messages may be.
+const LIMITS_IN: Duration = Duration::from_secs(2);
 
 /// What a gateway is made of, beside its routes and stores.
 #[derive(Clone)]
@@ -193,7 +197,25 @@ impl Gateway {
 
     /// What it answers, whatever host it runs on.
     pub(crate) async fn stack(&self) -> Result<Stack, DescriptorError> {
+        self.learn_limits().await;
         Stack::new(&self.settings, &self.routes, self.service.clone()).await
+    }
+
+    /// Asks all queues and topics how large their messages may be. What does not answer in
+    /// time is asked again when it refuses a message.
+    async fn learn_limits(&self) {
+        let all = join_all(self.batchers().map(Batcher::learn_limits));
+        if tokio::time::timeout(LIMITS_IN, all).await.is_err() {
+            tracing::warn!("some queues and topics have not told yet how large messages may be");
+        }
+    }
+
+    /// Those of all queues and topics, each once.
+    fn batchers(&self) -> impl Iterator<Item = &Batcher> {
+        let callbacks = self.service.door().callbacks.iter().map(|callbacks| &callbacks.batcher);
+        let routes = self.routes.iter().flat_map(|route| &route.batchers);
+        let mut seen = HashSet::new();
+        routes.chain(callbacks).filter(move |batcher| seen.insert(batcher.address()))
     }
 
     /// Begins and ends the shutdown at once: whoever waits is told so.
@@ -206,8 +228,7 @@ impl Gateway {
     pub(crate) async fn settled(&self) {
         self.service.background().wait().await;
         self.waiter.settled().await;
-        let callbacks = self.service.door().callbacks.iter().map(|callbacks| &callbacks.batcher);
-        for batcher in self.routes.iter().flat_map(|route| &route.batchers).chain(callbacks) {
+        for batcher in self.batchers() {
             batcher.settled().await;
         }
     }

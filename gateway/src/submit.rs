@@ -2,12 +2,14 @@
 
 mod digest;
 mod names;
+mod offload;
 mod refusals;
 mod stored;
 
 pub(crate) use digest::digest;
 use names::plain_digest;
 pub(crate) use names::request_key;
+pub(crate) use offload::Origin;
 pub(crate) use refusals::unreachable;
 use refusals::{unavailable, unknown};
 pub(crate) use stored::not_authentic;
@@ -16,7 +18,6 @@ use crate::admission::Admission;
 use crate::callback::{self, Callbacks};
 use crate::config::{Guarantee, LeasePolicy};
 use crate::identity::Identity;
-use crate::message;
 use crate::publish::PublishError;
 use crate::quota::Quotas;
 use crate::replies::Replies;
@@ -31,7 +32,7 @@ use queuebridge_proto::v1::{
 };
 use queuebridge_proto::{JobId, Keyring};
 use queuebridge_store::{
-    Accepted, Clock, Gathers, PayloadStore, RequestKey, Seal, SubmissionStore, payload,
+    Accepted, Clock, Gathers, PayloadStore, RequestKey, Seal, SubmissionStore,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -257,13 +258,13 @@ impl FrontDoor {
             // Its time is over: no copy of it could run.
             return Ok(ticket);
         }
-        let limits = route.limits();
+        let limit = route.limits().message_bytes;
         let mut call = self.call(caller, id, &job, trace);
         let most = route.config.inline_request_bytes.filter(|_| self.payloads.is_some());
         let large = most.is_some_and(|most| job.request.len() > most);
         let many = self.payloads.is_some() && Self::copies(&call, &job) > scatter::MAX_COPIES;
-        if large || many || self.size_of(&call, &job) > limits.message_bytes {
-            self.offload(caller, id, &job, &mut call, limits.message_bytes).await?;
+        if large || many || self.size_of(&call, &job) > limit {
+            self.offload(caller, id, &job, &mut call, limit).await?;
         }
         // A group has a timer, and its jobs have none.
         let told = job.callback.is_some() && job.member.is_none();
@@ -277,10 +278,9 @@ impl FrontDoor {
             ticket.plan = Some(plan);
             return Ok(ticket);
         }
-        let delay = scatter::queue_delay(&job);
-        let message = message::of(call, id, delay, limits, &self.seal).await;
-        let refused = |error: PublishError| self.refusal(caller, id, &job, &error);
-        route.publish(message.map_err(refused)?).await.map_err(refused)?;
+        let origin = Origin { caller, id, job: &job };
+        let sent = self.send_call(&origin, route.batchers.first(), id, call).await;
+        sent.map_err(|error| self.refusal(caller, id, &job, &error))?;
         self.start_timer(caller, id, &job, timed).await?;
         Ok(ticket)
     }
@@ -305,31 +305,6 @@ impl FrontDoor {
         timer.await.map_err(|error| {
             self.refusal(caller, id, job, &PublishError::Unknown(error.to_string()))
         })
-    }
-
-    /// Puts a request that no message can, or should, carry into the payload store.
-    async fn offload(
-        &self,
-        caller: &Identity,
-        id: &JobId,
-        job: &Submission,
-        call: &mut Call,
-        limit: usize,
-    ) -> Result<(), Status> {
-        let Some(payloads) = &self.payloads else {
-            return Err(too_large("request", "larger than its queue's messages may be"));
-        };
-        call.payload = None;
-        if message::size_of(call) + self.seal.overhead() + 256 > limit {
-            return Err(too_large("metadata", "larger than its queue's messages may be"));
-        }
-        let key = payload::request_key(&caller.tenant, id, &job.request_sha256());
-        let stored = payloads.put(&key, job.request.clone()).await.map_err(|error| {
-            tracing::warn!(job = %id, %error, "could not store a request");
-            unavailable("the payload store cannot be reached")
-        })?;
-        call.payload = Some(Payload::RequestRef(stored));
-        Ok(())
     }
 
     fn call(

@@ -295,7 +295,8 @@ class Denials(unittest.TestCase):
         self.assertEqual(self.queues("callbacks", "CallbacksRole"), expected)
 
     def test_a_gateway_reads_no_jobs_and_forges_no_announcements(self):
-        jobs = {name: self.SEND for name in ["probe", "ordered.fifo", "images", "callbacks"]}
+        send = self.SEND | {"GetQueueAttributes"}
+        jobs = {name: send for name in ["probe", "ordered.fifo", "images", "callbacks"]}
         self.assertEqual(self.queues("gateway-lambda", "GatewayRole"), jobs)
         read = {"ReceiveMessage", "DeleteMessage"}
         replies = {"replies-0": read, "replies-1": read}

@@ -168,7 +168,7 @@ mod tests {
         async fn announce(&self, _: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
             lock(&self.calls).push(jobs.len());
             sleep(Duration::from_secs(if self.deaf { 3600 } else { 1 })).await;
-            Err(OutboxError("nobody is there".into()))
+            Err(OutboxError::Unsent("nobody is there".into()))
         }
     }
 

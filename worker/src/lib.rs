@@ -33,6 +33,7 @@ pub mod host;
 mod job;
 mod journal;
 pub mod next;
+mod offload;
 pub mod outbox;
 mod park;
 mod parting;

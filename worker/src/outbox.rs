@@ -50,10 +50,16 @@ pub struct Outgoing {
     pub trace_header: Option<String>,
 }
 
-/// The message was not sent, or nobody can know.
+/// Why a message is not known to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the message could not be sent: {0}")]
-pub struct OutboxError(pub String);
+pub enum OutboxError {
+    /// Its queue takes no message of so many bytes: it was not sent.
+    #[error("the message is larger than its queue takes: {0}")]
+    TooLarge(String),
+    /// It was not sent, or nobody can know.
+    #[error("the message could not be sent: {0}")]
+    Unsent(String),
+}
 
 /// For hosts that can send nothing: a snooze is then a redelivery, and nothing is
 /// parked.
@@ -68,7 +74,7 @@ impl Outbox for NoOutbox {
         _message: Outgoing,
         _delay: Duration,
     ) -> Result<(), OutboxError> {
-        Err(OutboxError("this host sends no messages".to_owned()))
+        Err(OutboxError::Unsent("this host sends no messages".to_owned()))
     }
 
     fn parks(&self) -> bool {
@@ -76,11 +82,11 @@ impl Outbox for NoOutbox {
     }
 
     async fn park(&self, _message: Outgoing) -> Result<(), OutboxError> {
-        Err(OutboxError("this host sends no messages".to_owned()))
+        Err(OutboxError::Unsent("this host sends no messages".to_owned()))
     }
 
     async fn call_back(&self, _message: Outgoing) -> Result<(), OutboxError> {
-        Err(OutboxError("this host sends no messages".to_owned()))
+        Err(OutboxError::Unsent("this host sends no messages".to_owned()))
     }
 
     async fn announce(&self, _shard: &str, _jobs: Vec<Announcement>) -> Result<(), OutboxError> {

@@ -5,7 +5,8 @@
 use crate::delivery::Delivery;
 use crate::host::pointers::PointerError;
 use crate::job::Job;
-use crate::outbox::Outgoing;
+use crate::offload;
+use crate::outbox::{OutboxError, Outgoing};
 use crate::runner::{Role, Runner, random};
 use crate::telemetry::Observation;
 use crate::verdict::{Reason, Verdict, backoff};
@@ -81,7 +82,18 @@ pub(crate) async fn copy(job: &Job<'_>, reason: &'static str) -> Result<bool, Ve
     } else {
         job.delivery
     };
-    let sent = send(job.runner, delivery, attributes, &job.call.tenant, reason).await?;
+    let tenant = &job.call.tenant;
+    let sent = match send(job.runner, delivery, attributes.clone(), tenant, reason).await {
+        Err(OutboxError::TooLarge(why)) => match offload::lighter(job).await {
+            Some(body) => {
+                let own = Delivery { body, pointer: None, ..job.delivery.clone() };
+                send(job.runner, &own, attributes, tenant, reason).await
+            }
+            None => Err(OutboxError::TooLarge(why)),
+        },
+        sent => sent,
+    };
+    let sent = sent.map_err(|error| unparked(reason, &error))?;
     if sent {
         job.seen.parked(reason);
     }
@@ -140,7 +152,7 @@ pub(crate) async fn unopened(
             Verdict::Ack
         }
         Ok(false) => Verdict::redeliver(UNOPENED_BACKOFF, wait),
-        Err(verdict) => verdict,
+        Err(error) => unparked(reason, &error),
     }
 }
 
@@ -175,7 +187,7 @@ pub(crate) async fn pointing_nowhere(
             Verdict::Ack
         }
         Ok(false) => Verdict::redeliver(UNOPENED_BACKOFF, EnvelopeError::Undecodable.into()),
-        Err(verdict) => verdict,
+        Err(error) => unparked(reason, &error),
     }
 }
 
@@ -185,7 +197,7 @@ async fn send(
     mut attributes: Vec<(&'static str, String)>,
     tenant: &str,
     reason: &'static str,
-) -> Result<bool, Verdict> {
+) -> Result<bool, OutboxError> {
     if !runner.outbox.parks() {
         return Ok(false);
     }
@@ -196,14 +208,12 @@ async fn send(
         group_id: tenant.to_owned(),
         trace_header: delivery.trace_header.clone(),
     };
-    match runner.outbox.park(message).await {
-        Ok(()) => {
-            tracing::warn!(reason, id = delivery.message_id, "a message was parked");
-            Ok(true)
-        }
-        Err(error) => {
-            tracing::error!(reason, %error, "a message was not parked");
-            Err(Verdict::redeliver(PARKING_BACKOFF, Reason::ParkingUnavailable))
-        }
-    }
+    runner.outbox.park(message).await?;
+    tracing::warn!(reason, id = delivery.message_id, "a message was parked");
+    Ok(true)
+}
+
+fn unparked(reason: &'static str, error: &OutboxError) -> Verdict {
+    tracing::error!(reason, %error, "a message was not parked");
+    Verdict::redeliver(PARKING_BACKOFF, Reason::ParkingUnavailable)
 }

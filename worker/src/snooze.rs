@@ -8,7 +8,8 @@
 use crate::claim;
 use crate::finish::{self, Ending};
 use crate::job::Job;
-use crate::outbox::{MAX_DELAY, Outgoing};
+use crate::offload;
+use crate::outbox::{MAX_DELAY, OutboxError, Outgoing};
 use crate::park;
 use crate::verdict::{Reason, Verdict};
 use queuebridge_proto::UnixMillis;
@@ -51,14 +52,24 @@ pub(crate) async fn resend(job: &Job<'_>, until: UnixMillis) -> Verdict {
             return Verdict::redeliver(wait, Reason::KeyUnavailable);
         }
     };
-    let message = Outgoing {
+    let message = |body| Outgoing {
         body,
         attributes: park::routing(job.method.as_str(), &job.call.job_id),
-        group_id: call.tenant,
+        group_id: call.tenant.clone(),
         trace_header: job.delivery.trace_header.clone(),
     };
-    let sent = job.runner.outbox.resend(&job.delivery.source, message, wait.min(MAX_DELAY));
-    match sent.await {
+    let resend = |body| {
+        let (outbox, source) = (&job.runner.outbox, &job.delivery.source);
+        outbox.resend(source, message(body), wait.min(MAX_DELAY))
+    };
+    let sent = match resend(body).await {
+        Err(OutboxError::TooLarge(why)) => match offload::lighter_of(job, call.clone()).await {
+            Some(body) => resend(body).await,
+            None => Err(OutboxError::TooLarge(why)),
+        },
+        sent => sent,
+    };
+    match sent {
         Ok(()) => {
             job.seen.snoozed();
             Verdict::Ack

@@ -166,12 +166,13 @@ pub(super) fn gateway(plan: &Plan, reads_replies: bool) -> String {
     render(&[
         Statement {
             sid: "Queues",
-            actions: &["sqs:SendMessage"],
+            // How large the messages may be is an attribute.
+            actions: &["sqs:SendMessage", "sqs:GetQueueAttributes"],
             resources: queues.map(|name| queue(name)).collect(),
         },
         Statement {
             sid: "Topics",
-            actions: &["sns:Publish"],
+            actions: &["sns:Publish", "sns:GetTopicAttributes"],
             resources: plan.topics.iter().map(|topic| arn("sns", &topic.name)).collect(),
         },
         Statement {

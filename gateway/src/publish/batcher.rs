@@ -32,7 +32,6 @@ pub struct Batcher(Arc<Shared>);
 
 struct Shared {
     publisher: Arc<dyn Publisher>,
-    limits: Limits,
     state: Mutex<State>,
     /// Calls and pauses that no caller runs itself.
     tasks: TaskTracker,
@@ -55,21 +54,26 @@ impl Batcher {
     /// A batcher above `publisher`.
     #[must_use]
     pub fn new(publisher: Arc<dyn Publisher>) -> Self {
-        let mut limits = publisher.limits();
-        if limits.fifo {
-            // Two calls could overtake each other, and with them the order.
-            limits.concurrency = 1;
-        }
         let (state, tasks) = (Mutex::default(), TaskTracker::new());
         // Closed, so that it can be waited for; it still takes tasks.
         tasks.close();
-        Self(Arc::new(Shared { publisher, limits, state, tasks }))
+        Self(Arc::new(Shared { publisher, state, tasks }))
     }
 
-    /// What one message may hold.
+    /// What one message may hold, as far as is known now.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.0.limits
+        self.0.limits()
+    }
+
+    /// Asks the destination what a message may hold.
+    pub async fn learn_limits(&self) {
+        self.0.publisher.learn_limits().await;
+    }
+
+    /// What tells it from other batchers; its clones have the same.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
     }
 
     /// Returns when no call is under way for callers that have gone away.
@@ -83,8 +87,10 @@ impl Batcher {
     /// See [`PublishError`]. A message larger than the limit is refused.
     pub async fn publish(&self, message: Message) -> Answer {
         let size = message.size();
-        if size > self.0.limits.message_bytes {
-            return Err(PublishError::Refused(format!("a message of {size} bytes is too large")));
+        let limit = self.0.limits().message_bytes;
+        if size > limit {
+            let why = format!("the message has {size} bytes, and {limit} are taken");
+            return Err(PublishError::TooLarge(why));
         }
         let turn = {
             let mut state = self.0.lock();
@@ -120,10 +126,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn limits(&self) -> Limits {
+        let mut limits = self.publisher.limits();
+        if limits.fifo {
+            // Two calls could overtake each other, and with them the order.
+            limits.concurrency = 1;
+        }
+        limits
+    }
+
     /// Starts the calls that may leave now; `flush` lets a partial batch go too.
     fn start_ready(self: &Arc<Self>, state: &mut State, mut flush: bool) {
-        while state.under_way < self.limits.concurrency && !state.waiting.is_empty() {
-            let (entries, full) = self.next_batch(state);
+        let limits = self.limits();
+        while state.under_way < limits.concurrency && !state.waiting.is_empty() {
+            let (entries, full) = next_batch(state, &limits);
             if !full && state.under_way > 0 && !flush {
                 break;
             }
@@ -133,7 +149,7 @@ impl Shared {
             let shared = self.clone();
             self.tasks.spawn(async move { shared.run(batch).await });
         }
-        let may_linger = state.under_way < self.limits.concurrency && !state.lingering;
+        let may_linger = state.under_way < limits.concurrency && !state.lingering;
         if may_linger && !state.waiting.is_empty() {
             state.lingering = true;
             let shared = self.clone();
@@ -144,21 +160,6 @@ impl Shared {
                 shared.start_ready(&mut state, true);
             });
         }
-    }
-
-    /// How many of the waiting messages fit into one call, and whether no
-    /// further one would.
-    fn next_batch(&self, state: &State) -> (usize, bool) {
-        let mut bytes = 0;
-        let mut entries = 0;
-        for waiting in &state.waiting {
-            bytes += waiting.size;
-            if entries == self.limits.batch_entries || bytes > self.limits.batch_bytes {
-                return (entries, true);
-            }
-            entries += 1;
-        }
-        (entries, entries == self.limits.batch_entries)
     }
 
     async fn run(self: Arc<Self>, batch: Vec<Waiting>) {
@@ -179,8 +180,7 @@ impl Shared {
     /// Offers the messages, the failed ones again, and answers for each.
     async fn send(&self, messages: Vec<Message>) -> Vec<Answer> {
         let begun = Instant::now();
-        let mut answers: Vec<Answer> = self.publisher.publish(&messages).await;
-        answers.resize_with(messages.len(), lost);
+        let mut answers = self.offer(&messages).await;
         for attempt in 1..TRIES {
             let again: Vec<usize> = (0..answers.len())
                 .filter(|i| answers[*i].as_ref().is_err_and(worth_a_try))
@@ -190,8 +190,7 @@ impl Shared {
             }
             sleep(jittered(BACKOFF * 2u32.pow(attempt - 1))).await;
             let batch: Vec<Message> = again.iter().map(|i| messages[*i].clone()).collect();
-            let mut results = self.publisher.publish(&batch).await;
-            results.resize_with(batch.len(), lost);
+            let results = self.offer(&batch).await;
             for (index, result) in again.into_iter().zip(results) {
                 // Once nobody knew whether it was taken, only success ends the doubt.
                 if result.is_ok() || !matches!(answers[index], Err(PublishError::Unknown(_))) {
@@ -201,6 +200,37 @@ impl Shared {
         }
         answers
     }
+
+    /// Offers the messages once. What is too large together is offered one by one, in
+    /// order.
+    async fn offer(&self, messages: &[Message]) -> Vec<Answer> {
+        let mut answers = self.publisher.publish(messages).await;
+        answers.resize_with(messages.len(), lost);
+        let too_large = |answer: &Answer| matches!(answer, Err(PublishError::TooLarge(_)));
+        if messages.len() > 1 && answers.iter().all(too_large) {
+            answers.clear();
+            for message in messages.chunks(1) {
+                let one = self.publisher.publish(message).await.pop();
+                answers.push(one.unwrap_or_else(lost));
+            }
+        }
+        answers
+    }
+}
+
+/// How many of the waiting messages fit into one call, and whether no further one
+/// would. The first one leaves in any case: the destination judges its size.
+fn next_batch(state: &State, limits: &Limits) -> (usize, bool) {
+    let mut bytes = 0;
+    let mut entries = 0;
+    for waiting in &state.waiting {
+        bytes += waiting.size;
+        if entries == limits.batch_entries || entries > 0 && bytes > limits.batch_bytes {
+            return (entries, true);
+        }
+        entries += 1;
+    }
+    (entries, entries == limits.batch_entries)
 }
 
 /// Sending a message twice is harmless: it carries the same job id, and the

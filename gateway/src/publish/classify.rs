@@ -5,6 +5,7 @@ use super::PublishError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use queuebridge_store::aws::is_too_large;
 use std::error::Error;
 use std::io::ErrorKind;
 
@@ -56,6 +57,9 @@ impl Results {
         message: Option<&str>,
     ) {
         let text = format!("{code}: {}", message.unwrap_or("no message"));
+        if is_too_large(code, message) {
+            return self.put(Some(id), Err(PublishError::TooLarge(text)));
+        }
         let again = !sender_fault || is_any(code, &THROTTLES) || is_any(code, &INTERNAL);
         let error = if again { PublishError::Retryable(text) } else { PublishError::Refused(text) };
         self.put(Some(id), Err(error));
@@ -97,11 +101,14 @@ where
 /// a failure inside the service, or of a proxy before it, proves nothing.
 fn service(code: Option<&str>, message: Option<&str>, http_status: u16) -> PublishError {
     let code = code.unwrap_or("no code");
+    let too_large = is_too_large(code, message);
     let text = format!("{code} (HTTP {http_status}): {}", message.unwrap_or("no message"));
     if is_any(code, &THROTTLES) || matches!(http_status, 429 | 503) {
         PublishError::Retryable(text)
     } else if http_status >= 500 || is_any(code, &INTERNAL) {
         PublishError::Unknown(text)
+    } else if too_large {
+        PublishError::TooLarge(text)
     } else {
         PublishError::Refused(text)
     }

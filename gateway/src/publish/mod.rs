@@ -2,6 +2,7 @@
 
 pub mod batcher;
 pub(crate) mod classify;
+mod size;
 pub mod sns;
 pub mod sqs;
 
@@ -14,8 +15,12 @@ use queuebridge_proto::envelope::attribute;
 /// [`Publisher::limits`] and decides what to do with each result.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// What one call and one message may hold.
+    /// What one call and one message may hold, as far as is known now.
     fn limits(&self) -> Limits;
+
+    /// Asks the destination for its limits, where that is how they are known. A
+    /// destination that does not answer leaves them as they are.
+    async fn learn_limits(&self) {}
 
     /// Publishes 1 to [`Limits::batch_entries`] messages whose sizes together
     /// keep to [`Limits::batch_bytes`]. Returns one result per message, in
@@ -84,6 +89,10 @@ pub enum PublishError {
     /// not help until somebody changes something.
     #[error("refused: {0}")]
     Refused(String),
+    /// The message, or the batch that it was in, has more bytes than the destination
+    /// takes; nothing of it was taken.
+    #[error("too large: {0}")]
+    TooLarge(String),
     /// The destination, in this process, holds as much as it may.
     #[error("full: {0}")]
     Full(String),

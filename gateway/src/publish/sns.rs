@@ -1,6 +1,7 @@
 //! Publishing to an SNS topic.
 
 use super::classify::{self, Results};
+use super::size::{self, SizeLimit};
 use super::{Limits, Message, PublishError, Publisher};
 use async_trait::async_trait;
 use aws_sdk_sns::Client;
@@ -10,13 +11,17 @@ use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use queuebridge_proto::envelope::attribute;
 use queuebridge_store::aws::publishing;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// How AWS names the trace of an HTTP request.
 const TRACE_HEADER: &str = "x-amzn-trace-id";
 
-/// SNS takes this much per message and per call unless the topic is set to
-/// more, which only topics with few subscriptions of some kinds can be.
+/// SNS takes this much per message and per call, unless the topic has another
+/// `MaximumMessageSize`. A smaller one counts. A larger one does not: the queues
+/// behind the topic may be from before August 2025 and take no more either.
 const BYTES: usize = 256 * 1024;
+/// The attribute's name.
+const MAXIMUM: &str = "MaximumMessageSize";
 
 /// As for a queue: a call takes tens of milliseconds and carries ten messages.
 const CONCURRENCY: usize = 16;
@@ -29,6 +34,7 @@ const CONCURRENCY: usize = 16;
 pub struct SnsPublisher {
     client: Client,
     topic_arn: String,
+    size: Arc<SizeLimit>,
 }
 
 impl SnsPublisher {
@@ -38,27 +44,15 @@ impl SnsPublisher {
     pub fn new(client: Client, topic_arn: String) -> Self {
         let config = client.config().to_builder();
         let config = config.retry_config(RetryConfig::disabled()).timeout_config(publishing());
-        Self { client: Client::from_conf(config.build()), topic_arn }
+        let size = Arc::new(SizeLimit::new(&topic_arn, BYTES));
+        Self { client: Client::from_conf(config.build()), topic_arn, size }
     }
 
     fn fifo(&self) -> bool {
         self.topic_arn.ends_with(".fifo")
     }
-}
 
-#[async_trait]
-impl Publisher for SnsPublisher {
-    fn limits(&self) -> Limits {
-        Limits {
-            batch_entries: 10,
-            batch_bytes: BYTES,
-            message_bytes: BYTES,
-            fifo: self.fifo(),
-            concurrency: CONCURRENCY,
-        }
-    }
-
-    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+    async fn send(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
         let fifo = self.fifo();
         let entries: Result<Vec<_>, BuildError> =
             batch.iter().enumerate().map(|(index, message)| entry(index, message, fifo)).collect();
@@ -85,6 +79,38 @@ impl Publisher for SnsPublisher {
             }
             Err(error) => vec![Err(classify::call(&error)); batch.len()],
         }
+    }
+}
+
+#[async_trait]
+impl Publisher for SnsPublisher {
+    fn limits(&self) -> Limits {
+        Limits {
+            batch_entries: 10,
+            batch_bytes: self.size.batch(),
+            message_bytes: self.size.message(),
+            fifo: self.fifo(),
+            concurrency: CONCURRENCY,
+        }
+    }
+
+    async fn learn_limits(&self) {
+        match self.client.get_topic_attributes().topic_arn(&self.topic_arn).send().await {
+            Ok(answer) => {
+                let value = answer.attributes().and_then(|all| all.get(MAXIMUM));
+                self.size.read(value.map(String::as_str));
+            }
+            Err(error) => self.size.unread(&classify::chain(&error)),
+        }
+    }
+
+    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+        let answers = self.send(batch).await;
+        if let Some((index, error)) = size::refusal(&answers) {
+            self.learn_limits().await;
+            self.size.refused(size::refused_part(batch, &answers, index), error);
+        }
+        answers
     }
 }
 

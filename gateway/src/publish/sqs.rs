@@ -1,6 +1,7 @@
 //! Publishing to an SQS queue.
 
 use super::classify::{self, Results};
+use super::size::{self, SizeLimit};
 use super::{Limits, Message, PublishError, Publisher};
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
@@ -8,13 +9,15 @@ use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
-    SendMessageBatchRequestEntry,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use queuebridge_proto::envelope::attribute;
 use queuebridge_store::aws::publishing;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// SQS takes this much per message and per call.
+/// SQS takes this much per message and per call, unless the queue has a smaller
+/// `MaximumMessageSize`.
 const BYTES: usize = 1024 * 1024;
 
 /// A call takes tens of milliseconds and carries ten messages: sixteen at once
@@ -27,6 +30,7 @@ const CONCURRENCY: usize = 16;
 pub struct SqsPublisher {
     client: Client,
     queue_url: String,
+    size: Arc<SizeLimit>,
 }
 
 impl SqsPublisher {
@@ -38,27 +42,15 @@ impl SqsPublisher {
     pub fn new(client: Client, queue_url: String) -> Self {
         let config = client.config().to_builder();
         let config = config.retry_config(RetryConfig::disabled()).timeout_config(publishing());
-        Self { client: Client::from_conf(config.build()), queue_url }
+        let size = Arc::new(SizeLimit::new(&queue_url, BYTES));
+        Self { client: Client::from_conf(config.build()), queue_url, size }
     }
 
     fn fifo(&self) -> bool {
         self.queue_url.ends_with(".fifo")
     }
-}
 
-#[async_trait]
-impl Publisher for SqsPublisher {
-    fn limits(&self) -> Limits {
-        Limits {
-            batch_entries: 10,
-            batch_bytes: BYTES,
-            message_bytes: BYTES,
-            fifo: self.fifo(),
-            concurrency: CONCURRENCY,
-        }
-    }
-
-    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+    async fn send(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
         let fifo = self.fifo();
         let entries: Result<Vec<_>, BuildError> =
             batch.iter().enumerate().map(|(index, message)| entry(index, message, fifo)).collect();
@@ -78,6 +70,40 @@ impl Publisher for SqsPublisher {
             }
             Err(error) => vec![Err(classify::call(&error)); batch.len()],
         }
+    }
+}
+
+#[async_trait]
+impl Publisher for SqsPublisher {
+    fn limits(&self) -> Limits {
+        Limits {
+            batch_entries: 10,
+            batch_bytes: self.size.batch(),
+            message_bytes: self.size.message(),
+            fifo: self.fifo(),
+            concurrency: CONCURRENCY,
+        }
+    }
+
+    async fn learn_limits(&self) {
+        let attribute = QueueAttributeName::MaximumMessageSize;
+        let call = self.client.get_queue_attributes().queue_url(&self.queue_url);
+        match call.attribute_names(attribute.clone()).send().await {
+            Ok(answer) => {
+                let value = answer.attributes().and_then(|all| all.get(&attribute));
+                self.size.read(value.map(String::as_str));
+            }
+            Err(error) => self.size.unread(&classify::chain(&error)),
+        }
+    }
+
+    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+        let answers = self.send(batch).await;
+        if let Some((index, error)) = size::refusal(&answers) {
+            self.learn_limits().await;
+            self.size.refused(size::refused_part(batch, &answers, index), error);
+        }
+        answers
     }
 }
 

@@ -4,7 +4,7 @@ use super::FrontDoor;
 use crate::admission::overloaded;
 use crate::identity::Identity;
 use crate::publish::PublishError;
-use crate::submission::Submission;
+use crate::submission::{Submission, too_large};
 use queuebridge_proto::JobId;
 use queuebridge_proto::error::{self, reason};
 use queuebridge_store::StoreError;
@@ -29,6 +29,9 @@ impl FrontDoor {
                 "the queue did not take the job",
                 Duration::from_secs(1),
             ),
+            PublishError::TooLarge(_) => {
+                too_large("request", "larger than its queue's messages may be")
+            }
             PublishError::Refused(_) => {
                 let message = "the queue refused the job; see the gateway's log";
                 error::do_not_retry(error::status(Code::Internal, reason::PUBLISH_FAILED, message))

@@ -8,13 +8,41 @@ use queuebridge_proto::envelope;
 use queuebridge_proto::v1::callback::Target;
 use queuebridge_proto::v1::{Callback, Group};
 use queuebridge_store::Gathers;
-use queuebridge_store::memory::MemoryResultStore;
+use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tonic_types::StatusExt;
 
 /// Takes every message and keeps it.
 #[derive(Default)]
 pub(super) struct Kept(Mutex<Vec<Message>>);
+
+/// A queue that takes less than is known until it has refused something.
+struct Smaller {
+    queue: Arc<Kept>,
+    takes: usize,
+    known: AtomicUsize,
+}
+
+#[async_trait]
+impl Publisher for Smaller {
+    fn limits(&self) -> Limits {
+        let bytes = self.known.load(Ordering::Relaxed);
+        Limits { batch_bytes: bytes, message_bytes: bytes, ..self.queue.limits() }
+    }
+
+    async fn learn_limits(&self) {
+        self.known.store(self.takes, Ordering::Relaxed);
+    }
+
+    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+        if batch.iter().any(|message| message.size() > self.takes) {
+            self.learn_limits().await;
+            return vec![Err(PublishError::TooLarge("shorter".into())); batch.len()];
+        }
+        self.queue.publish(batch).await
+    }
+}
 
 #[async_trait]
 impl Publisher for Kept {
@@ -149,6 +177,57 @@ async fn a_callback_is_checked_against_the_lists_of_its_tenant_and_the_routes_is
             });
             let expected = (!allowed).then(|| "callback.webhook_url".to_owned());
             assert_eq!(field, expected, "{tenant} {wanted:?}");
+        }
+    }
+}
+
+/// Bytes that cannot be compressed.
+fn noise(len: usize) -> Vec<u8> {
+    (0..len.div_ceil(16)).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).take(len).collect()
+}
+
+#[tokio::test]
+async fn what_a_queue_turns_out_not_to_take_goes_to_the_payload_store() {
+    for (learned, stored) in [(false, true), (true, true), (false, false), (true, false)] {
+        let queue = Arc::new(Kept::default());
+        let takes = 256 * 1024;
+        let smaller = Smaller { queue: queue.clone(), takes, known: (1 << 20).into() };
+        let smaller = Arc::new(smaller);
+        let mut door = door(queue.clone(), LeasePolicy::Retry, Arc::default());
+        let config = RouteConfig::new("*".parse().unwrap(), Destination::Queue("q".into()));
+        door.routes = Routes::new().with(config, smaller.clone());
+        if learned {
+            smaller.learn_limits().await;
+        }
+        let payloads = MemoryPayloadStore::new(Duration::from_secs(60), Clock::system());
+        door.payloads = stored.then(|| Arc::new(payloads) as Arc<dyn PayloadStore>);
+        let caller = Identity::trusted("t");
+        for request_id in ["", "once"] {
+            let request = SubmitRequest {
+                method: "/a.B/C".into(),
+                request: noise(250_000).into(),
+                request_id: request_id.into(),
+                ..SubmitRequest::default()
+            };
+            let sent = request.request.clone();
+            let prepared = door.prepare(&caller, request).unwrap();
+            match door.accept(&caller, prepared, None).await {
+                Ok(_) if stored => {
+                    let body = queue.0.lock().unwrap().pop().unwrap().body;
+                    let call: Call = envelope::open(&body, &keys(2)).unwrap();
+                    let Some(Payload::RequestRef(at)) = &call.payload else { panic!("inline") };
+                    let payloads = door.payloads.as_ref().unwrap();
+                    assert_eq!(payloads.get(at).await.unwrap(), sent);
+                }
+                Err(status) if !stored => {
+                    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+                    let details = status.get_error_details();
+                    let info = details.error_info().unwrap();
+                    assert_eq!(info.reason, reason::PAYLOAD_TOO_LARGE);
+                    assert_eq!(info.metadata["field"], "request");
+                }
+                other => panic!("{learned} {stored} {:?}", other.err()),
+            }
         }
     }
 }

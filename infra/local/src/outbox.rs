@@ -2,7 +2,7 @@
 
 use crate::loopback::Loopback;
 use async_trait::async_trait;
-use queuebridge_gateway::publish::{Message, Publisher};
+use queuebridge_gateway::publish::{Message, PublishError, Publisher};
 use queuebridge_proto::v1::Announcement;
 use queuebridge_worker::outbox::{Outbox, OutboxError, Outgoing};
 use std::sync::Arc;
@@ -62,7 +62,8 @@ async fn send(queue: &Loopback, message: Outgoing, delay: Duration) -> Result<()
     };
     match queue.publish(&[message]).await.pop() {
         Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(OutboxError(error.to_string())),
-        None => Err(OutboxError("the queue gave no answer".to_owned())),
+        Some(Err(PublishError::TooLarge(why))) => Err(OutboxError::TooLarge(why)),
+        Some(Err(error)) => Err(OutboxError::Unsent(error.to_string())),
+        None => Err(OutboxError::Unsent("the queue gave no answer".to_owned())),
     }
 }

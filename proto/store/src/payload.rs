@@ -50,6 +50,20 @@ pub fn request_key(tenant: &str, job: &JobId, sha256: &[u8; 32]) -> String {
     key
 }
 
+/// Puts a request under its key.
+///
+/// # Errors
+/// Those of [`PayloadStore::put`].
+pub async fn put_request(
+    payloads: &dyn PayloadStore,
+    tenant: &str,
+    job: &JobId,
+    request: Bytes,
+) -> Result<PayloadRef, PayloadError> {
+    let key = request_key(tenant, job, &Sha256::digest(&request).into());
+    payloads.put(&key, request).await
+}
+
 /// The key of a request that an earlier version of the gateway has stored.
 #[must_use]
 pub fn earlier_request_key(tenant: &str, job: &JobId) -> String {

@@ -41,7 +41,7 @@ struct Doubtful {
 impl Outbox for Doubtful {
     async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
         if self.down.load(Ordering::Relaxed) {
-            return Err(OutboxError("down".into()));
+            return Err(OutboxError::Unsent("down".into()));
         }
         self.inner.call_back(message).await
     }

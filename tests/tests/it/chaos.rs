@@ -70,8 +70,8 @@ pub(crate) struct UnreliableOutbox {
 impl UnreliableOutbox {
     fn fault(&self) -> (bool, Result<(), OutboxError>) {
         match self.random.below(6) {
-            0 => (false, Err(OutboxError("lost".into()))),
-            1 => (true, Err(OutboxError("lost".into()))),
+            0 => (false, Err(OutboxError::Unsent("lost".into()))),
+            1 => (true, Err(OutboxError::Unsent("lost".into()))),
             _ => (true, Ok(())),
         }
     }

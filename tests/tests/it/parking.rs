@@ -1,13 +1,17 @@
 //! Messages that failed for good: dead letters, parking, leases that ran out.
 
-use crate::fixture::{Job, Worker, append, flaky, redelivered};
+use crate::fixture::{Job, START, Worker, append, flaky, redelivered};
 use queuebridge_demo::v1;
+use queuebridge_local::LoopbackOutbox;
+use queuebridge_local::loopback::{Loopback, QueueConfig};
 use queuebridge_proto::EnvelopeError::UnknownKey;
-use queuebridge_proto::v1::{LeasePolicy, State};
-use queuebridge_proto::{JobId, Keyring};
+use queuebridge_proto::v1::call::Payload;
+use queuebridge_proto::v1::{Call, LeasePolicy, State};
+use queuebridge_proto::{JobId, Keyring, envelope};
 use queuebridge_store::testing::Fault;
-use queuebridge_store::{ClaimRequest, Lapsed, ResultStore, Token};
-use queuebridge_worker::{Delivery, Reason, Verdict, batch};
+use queuebridge_store::{ClaimRequest, Clock, Lapsed, PayloadStore, ResultStore, Token, payload};
+use queuebridge_worker::{Delivery, Reason, RunnerSettings, Verdict, batch};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::advance;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +81,36 @@ async fn what_used_its_attempts_up_is_parked_as_it_was() {
     assert_eq!(worker.ended(&id).await.0, State::Failed);
     let parked = worker.parked().await;
     assert_eq!(parked, [(delivery.body.to_string(), "ATTEMPTS_EXHAUSTED".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_parking_queue_does_not_take_is_parked_without_its_request() {
+    let mut small = None;
+    let mut worker = Worker::sending(RunnerSettings::default(), |outbox| {
+        let config = QueueConfig::standard("small", Clock::simulated(START));
+        let config = QueueConfig { maximum_message_bytes: 2_048, ..config };
+        let parking = small.insert(Loopback::new(config).unwrap()).clone();
+        Arc::new(LoopbackOutbox { parking, ..outbox })
+    });
+    worker.parking = small.unwrap();
+    let job = Job { max_attempts: 1, ..Job::default() };
+    let message = (0..200).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
+    let code = Code::Unavailable as i32;
+    let fails = v1::FailRequest { code, message, ..v1::FailRequest::default() };
+    let (id, delivery) = worker.job("Fail", &fails, &job);
+    assert!(delivery.body.len() > 2_048);
+    assert_eq!(worker.run(&delivery).await, Verdict::Ack);
+    assert_eq!(worker.ended(&id).await.0, State::Failed);
+    let (body, reason) = worker.parked().await.pop().expect("a parked message");
+    assert_eq!(reason, "ATTEMPTS_EXHAUSTED");
+    let [parked, sent] = [&*body, &*delivery.body].map(|body| {
+        let call: Call = envelope::open(body, &worker.keys).unwrap();
+        call.payload.unwrap()
+    });
+    let Payload::RequestRef(stored) = parked else { panic!("{parked:?}") };
+    assert!(payload::is_request_of("t", &id, &stored.key), "{}", stored.key);
+    let Payload::Request(sent) = sent else { panic!("{sent:?}") };
+    assert_eq!(worker.payloads.get(&stored).await.unwrap(), sent);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,14 +2,18 @@
 //! the same messages, and hand them on as they were.
 
 use crate::aws;
-use aws_sdk_sqs::types::MessageSystemAttributeName;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use queuebridge_gateway::publish::{Message, PublishError, Publisher};
 use queuebridge_gateway::publish::{sns::SnsPublisher, sqs::SqsPublisher};
 use queuebridge_local::loopback::{
     Loopback, LoopbackTopic, QueueConfig, Subscription, TopicConfig,
 };
+use queuebridge_proto::v1::{Announcement, FinishedJob, Outcome, outcome};
+use queuebridge_proto::{Keyring, reply};
 use queuebridge_store::Clock;
 use queuebridge_tests::emulator::Emulator;
+use queuebridge_worker::host::outbox::{Queues, SqsOutbox};
+use queuebridge_worker::outbox::Outbox;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,6 +176,71 @@ async fn a_queue_that_does_not_exist_refuses() {
     let publisher = SqsPublisher::new(client, format!("{url}-gone"));
     let answers = publisher.publish(&[message("a"), message("b")]).await;
     assert!(answers.iter().all(|a| matches!(a, Err(PublishError::Refused(_)))), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_queue_with_a_smaller_message_size_is_kept_to() {
+    let emulator = Emulator::shared().await;
+    let sdk = emulator.aws_config().await;
+    let client = aws_sdk_sqs::Client::new(&sdk);
+    let url = aws::queue(&client, &[]).await;
+    let call = client.set_queue_attributes().queue_url(&url);
+    let call = call.attributes(QueueAttributeName::MaximumMessageSize, "65536");
+    call.send().await.unwrap();
+    let all = |publisher: &SqsPublisher| {
+        let limits = publisher.limits();
+        (limits.message_bytes, limits.batch_bytes)
+    };
+    let publisher = Arc::new(SqsPublisher::new(client.clone(), url.clone()));
+    publisher.learn_limits().await;
+    assert_eq!(all(&publisher), (65_536, 65_536));
+    conforms(publisher, Arrivals::Sqs { client: client.clone(), url: url.clone() }, true).await;
+    // A queue that cannot be asked keeps what is known of it.
+    let gone = SqsPublisher::new(client, format!("{url}-gone"));
+    gone.learn_limits().await;
+    assert_eq!(all(&gone), (1_048_576, 1_048_576));
+}
+
+#[tokio::test]
+async fn a_topic_takes_what_its_attribute_says_and_no_more_than_its_queues() {
+    let emulator = Emulator::shared().await;
+    let sdk = emulator.aws_config().await;
+    let (sqs, sns) = (aws_sdk_sqs::Client::new(&sdk), aws_sdk_sns::Client::new(&sdk));
+    let url = aws::queue(&sqs, &[]).await;
+    let topic = aws::topic_to(&sns, &sqs, &url).await;
+    let publisher = SnsPublisher::new(sns, topic);
+    publisher.learn_limits().await;
+    assert_eq!(publisher.limits().message_bytes, 262_144);
+    let answers = publisher.publish(&[message(&"x".repeat(262_145))]).await;
+    assert!(matches!(answers[0], Err(PublishError::TooLarge(_))), "{answers:?}");
+}
+
+#[tokio::test]
+async fn announcements_keep_to_what_the_reply_queue_takes() {
+    let emulator = Emulator::shared().await;
+    let sdk = emulator.aws_config().await;
+    let client = aws_sdk_sqs::Client::new(&sdk);
+    let url = aws::queue(&client, &[]).await;
+    let call = client.set_queue_attributes().queue_url(&url);
+    let call = call.attributes(QueueAttributeName::MaximumMessageSize, "1024");
+    call.send().await.unwrap();
+    let keys = Keyring::single(&[1; 32]);
+    let outbox = SqsOutbox::new(client.clone(), Queues::default(), keys.clone());
+    let job = |number: u8, bytes: usize| {
+        let noise = (0..bytes.div_ceil(16)).flat_map(|_| uuid::Uuid::new_v4().into_bytes());
+        let response = outcome::Result::Response(noise.collect::<Vec<u8>>().into());
+        let outcome = Outcome { result: Some(response), ..Outcome::default() };
+        let finished = Some(FinishedJob { outcome: Some(outcome), ..FinishedJob::default() });
+        Announcement { job: vec![number; 16].into(), finished, ..Announcement::default() }
+    };
+    outbox.announce(&url, vec![job(1, 400), job(2, 400), job(3, 2_000)]).await.unwrap();
+    let mut told = BTreeMap::new();
+    for arrived in (Arrivals::Sqs { client, url }).take(3).await {
+        for job in reply::open(&arrived.body, &keys).unwrap().jobs {
+            told.insert(job.job[0], job.finished.is_some());
+        }
+    }
+    assert_eq!(told, [(1, true), (2, true), (3, false)].into());
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ impl Outbox for Shard {
             Line::Good => {}
             Line::Short => jobs.iter_mut().for_each(|job| job.finished = None),
             Line::Lossy => return Ok(()),
-            Line::Broken => return Err(OutboxError("unreachable".into())),
+            Line::Broken => return Err(OutboxError::Unsent("unreachable".into())),
         }
         let keys = Keyring::single(&[1; 32]);
         let body = reply::seal(&Announcements { jobs }, &keys);

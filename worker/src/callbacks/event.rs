@@ -48,6 +48,19 @@ impl Event {
         Self { id: *id, tenant: tenant.to_owned(), purged, job }
     }
 
+    /// The event for a receiver that takes less: answers are fetched instead.
+    pub(super) fn without_answers(&self) -> Self {
+        let mut job = self.job.clone();
+        let branches = job.gather.iter_mut().flat_map(|gather| &mut gather.branches);
+        let branches = branches.filter_map(|branch| branch.job.as_mut()?.outcome.as_mut());
+        for outcome in branches.chain(job.outcome.as_mut()) {
+            if let job::Outcome::Response(response) = outcome {
+                response.message = Bytes::new();
+            }
+        }
+        Self { id: self.id, tenant: self.tenant.clone(), purged: self.purged, job }
+    }
+
     /// The callback's id, the same in every try.
     pub(super) fn id(&self) -> String {
         self.id.to_string()

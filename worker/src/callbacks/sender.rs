@@ -5,6 +5,7 @@ use super::guard::Networks;
 use super::http::{Http, Reply};
 use super::tenants::SenderKeys;
 use crate::host::targets::NamedTargets;
+use crate::outbox::OutboxError;
 use queuebridge_proto::UnixMillis;
 use queuebridge_proto::envelope::attribute;
 use queuebridge_proto::v1::callback::Target;
@@ -103,20 +104,26 @@ impl Sender {
         let Some(named) = &self.named else {
             return Sent::Refused("this sender has no queues and topics".to_owned());
         };
-        let body = event.to_json(self.settings.result_url.as_deref(), now);
         let attributes = [
             (attribute::JOB, event.id()),
             (attribute::METHOD, event.method().to_owned()),
             (attribute::STATE, event.state().to_uppercase()),
             (attribute::TENANT, event.tenant().to_owned()),
         ];
-        let sent = match topic {
-            false => named.to_queue(name, &body, &attributes).await,
-            true => named.to_topic(name, &body, &attributes).await,
+        let tell = async |event: &Event| {
+            let body = event.to_json(self.settings.result_url.as_deref(), now);
+            match topic {
+                false => named.to_queue(name, &body, &attributes).await,
+                true => named.to_topic(name, &body, &attributes).await,
+            }
+        };
+        let sent = match tell(event).await {
+            Err(OutboxError::TooLarge(_)) => tell(&event.without_answers()).await,
+            sent => sent,
         };
         match sent {
             Ok(()) => Sent::Done,
-            Err(why) => Sent::Failed { why, retry_after: None },
+            Err(why) => Sent::Failed { why: why.to_string(), retry_after: None },
         }
     }
 

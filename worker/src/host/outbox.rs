@@ -4,13 +4,15 @@ use super::urls::QueueUrls;
 use crate::outbox::{Outbox, OutboxError, Outgoing};
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
 };
 use prost::Message;
 use queuebridge_proto::v1::{Announcement, Announcements};
 use queuebridge_store::Seal;
+use queuebridge_store::aws::is_too_large;
 use std::time::Duration;
 
 /// The largest job that is announced with its outcome: a larger one is fetched from
@@ -66,7 +68,35 @@ impl SqsOutbox {
             let name = MessageSystemAttributeNameForSends::AwsTraceHeader;
             call = call.message_system_attributes(name, value);
         }
-        call.send().await.map_err(failed)?;
+        call.send().await.map_err(refused)?;
+        Ok(())
+    }
+
+    /// What the reply queue does not take in one message goes in several, and at last
+    /// without its outcome.
+    async fn announce_in_parts(
+        &self,
+        shard: &str,
+        jobs: Vec<Announcement>,
+    ) -> Result<(), OutboxError> {
+        let mut parts = vec![jobs];
+        while let Some(mut jobs) = parts.pop() {
+            let sealed = self.seal.seal(&Announcements { jobs: jobs.clone() }).await;
+            let body = sealed.map_err(|error| OutboxError::Unsent(error.to_string()))?;
+            let call = self.client.send_message().queue_url(shard).message_body(body);
+            match call.send().await.map_err(refused) {
+                Ok(_) => {}
+                Err(OutboxError::TooLarge(_)) if jobs.len() > 1 => {
+                    parts.push(jobs.split_off(jobs.len() / 2));
+                    parts.push(jobs);
+                }
+                Err(OutboxError::TooLarge(_)) if jobs.iter().any(|job| job.finished.is_some()) => {
+                    jobs.iter_mut().for_each(|job| job.finished = None);
+                    parts.push(jobs);
+                }
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 }
@@ -79,7 +109,7 @@ impl Outbox for SqsOutbox {
         message: Outgoing,
         delay: Duration,
     ) -> Result<(), OutboxError> {
-        let url = self.urls.of(source).await.map_err(OutboxError)?;
+        let url = self.urls.of(source).await.map_err(OutboxError::Unsent)?;
         self.send(&url, message, delay).await
     }
 
@@ -90,23 +120,20 @@ impl Outbox for SqsOutbox {
     async fn park(&self, message: Outgoing) -> Result<(), OutboxError> {
         match &self.queues.parking {
             Some(url) => self.send(url, message, Duration::ZERO).await,
-            None => Err(OutboxError("there is no parking queue".to_owned())),
+            None => Err(OutboxError::Unsent("there is no parking queue".to_owned())),
         }
     }
 
     async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
         match &self.queues.callbacks {
             Some(url) => self.send(url, message, Duration::ZERO).await,
-            None => Err(OutboxError("there is no callback queue".to_owned())),
+            None => Err(OutboxError::Unsent("there is no callback queue".to_owned())),
         }
     }
 
     async fn announce(&self, shard: &str, jobs: Vec<Announcement>) -> Result<(), OutboxError> {
         for jobs in in_messages(jobs) {
-            let sealed = self.seal.seal(&Announcements { jobs }).await;
-            let body = sealed.map_err(|error| OutboxError(error.to_string()))?;
-            let call = self.client.send_message().queue_url(shard).message_body(body);
-            call.send().await.map_err(failed)?;
+            self.announce_in_parts(shard, jobs).await?;
         }
         Ok(())
     }
@@ -132,8 +159,20 @@ fn in_messages(jobs: Vec<Announcement>) -> Vec<Vec<Announcement>> {
     messages
 }
 
+/// What an answer of SQS or SNS means for the message.
+pub(super) fn refused<E>(error: SdkError<E, HttpResponse>) -> OutboxError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let about = error.as_service_error().map(ProvideErrorMetadata::meta);
+    let too_large =
+        about.is_some_and(|meta| is_too_large(meta.code().unwrap_or(""), meta.message()));
+    let text = DisplayErrorContext(error).to_string();
+    if too_large { OutboxError::TooLarge(text) } else { OutboxError::Unsent(text) }
+}
+
 fn failed<E: std::error::Error>(error: E) -> OutboxError {
-    OutboxError(DisplayErrorContext(error).to_string())
+    OutboxError::Unsent(DisplayErrorContext(error).to_string())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Queues and topics that are told of finished jobs.
 
+use super::outbox::refused;
+use crate::outbox::OutboxError;
 use aws_sdk_sns::types::MessageAttributeValue as SnsValue;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::MessageAttributeValue as SqsValue;
@@ -23,13 +25,13 @@ impl NamedTargets {
         url: &str,
         body: &str,
         attributes: &[(&'static str, String)],
-    ) -> Result<(), String> {
+    ) -> Result<(), OutboxError> {
         let mut call = self.sqs.send_message().queue_url(url).message_body(body);
         for (name, value) in attributes {
             let value = SqsValue::builder().data_type("String").string_value(value).build();
-            call = call.message_attributes(*name, value.map_err(|error| error.to_string())?);
+            call = call.message_attributes(*name, value.map_err(failed)?);
         }
-        call.send().await.map_err(failed)?;
+        call.send().await.map_err(refused)?;
         Ok(())
     }
 
@@ -38,17 +40,17 @@ impl NamedTargets {
         arn: &str,
         body: &str,
         attributes: &[(&'static str, String)],
-    ) -> Result<(), String> {
+    ) -> Result<(), OutboxError> {
         let mut call = self.sns.publish().topic_arn(arn).message(body);
         for (name, value) in attributes {
             let value = SnsValue::builder().data_type("String").string_value(value).build();
-            call = call.message_attributes(*name, value.map_err(|error| error.to_string())?);
+            call = call.message_attributes(*name, value.map_err(failed)?);
         }
-        call.send().await.map_err(failed)?;
+        call.send().await.map_err(refused)?;
         Ok(())
     }
 }
 
-fn failed<E: std::error::Error>(error: E) -> String {
-    DisplayErrorContext(error).to_string()
+fn failed<E: std::error::Error>(error: E) -> OutboxError {
+    OutboxError::Unsent(DisplayErrorContext(error).to_string())
 }

@@ -10,6 +10,7 @@ struct Scripted {
     calls: Mutex<Vec<Vec<String>>>,
     answers: Mutex<VecDeque<Vec<Answer>>>,
     concurrency: usize,
+    limit: std::sync::atomic::AtomicUsize,
 }
 
 impl Scripted {
@@ -19,6 +20,7 @@ impl Scripted {
             calls: Mutex::default(),
             answers: Mutex::default(),
             concurrency,
+            limit: 1000.into(),
         })
     }
 
@@ -34,10 +36,11 @@ impl Scripted {
 #[async_trait]
 impl Publisher for Scripted {
     fn limits(&self) -> Limits {
+        let bytes = self.limit.load(std::sync::atomic::Ordering::Relaxed);
         Limits {
             batch_entries: 10,
-            batch_bytes: 1000,
-            message_bytes: 1000,
+            batch_bytes: bytes,
+            message_bytes: bytes,
             fifo: false,
             concurrency: self.concurrency,
         }
@@ -131,7 +134,7 @@ async fn a_batch_keeps_to_the_bytes_of_a_call() {
     }
     assert!(queue.calls().iter().all(|call| call.len() <= 2));
     let too_large = batcher.publish(message(&"x".repeat(1001))).await;
-    assert!(matches!(too_large, Err(PublishError::Refused(_))));
+    assert!(matches!(too_large, Err(PublishError::TooLarge(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,4 +210,42 @@ async fn a_caller_that_goes_away_holds_nobody_up() {
     settle().await;
     queue.gate.add_permits(100);
     waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_refused_for_its_size_is_sent_one_by_one() {
+    let queue = Scripted::new(0, 1);
+    let batcher = Batcher::new(queue.clone());
+    let calls: Vec<_> = (0..4).map(|i| publish(&batcher, &i.to_string())).collect();
+    settle().await;
+    let too_large = || Err(PublishError::TooLarge("BatchRequestTooLong".into()));
+    queue.script(vec![Ok(())]);
+    queue.script(vec![too_large(), too_large(), too_large()]);
+    queue.script(vec![Ok(())]);
+    queue.script(vec![too_large()]);
+    queue.gate.add_permits(100);
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(call.await.unwrap());
+    }
+    assert_eq!(queue.calls()[1..], [vec!["1", "2", "3"], vec!["1"], vec!["2"], vec!["3"]]);
+    assert_eq!(answers, [Ok(()), Ok(()), too_large(), Ok(())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_keeps_to_what_is_known_when_it_leaves() {
+    let queue = Scripted::new(0, 1);
+    let batcher = Batcher::new(queue.clone());
+    let calls: Vec<_> = (0..3).map(|_| publish(&batcher, &"x".repeat(400))).collect();
+    settle().await;
+    queue.limit.store(500, std::sync::atomic::Ordering::Relaxed);
+    let large = publish(&batcher, &"y".repeat(501));
+    settle().await;
+    assert!(matches!(large.await.unwrap(), Err(PublishError::TooLarge(_))));
+    queue.limit.store(300, std::sync::atomic::Ordering::Relaxed);
+    queue.gate.add_permits(100);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(queue.calls().iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
 }

@@ -92,3 +92,43 @@ async fn where_nobody_listens_nothing_was_taken() {
     let results = nowhere.publish(&[message("a")]).await;
     assert!(matches!(results[0], Err(PublishError::Retryable(_))), "{results:?}");
 }
+
+#[tokio::test]
+async fn a_refused_size_teaches_the_limit_where_the_attribute_cannot_be_read() {
+    let text = "Batch requests cannot be longer than 262144 bytes. You have sent 300000 bytes.";
+    let code = "com.amazonaws.sqs#BatchRequestTooLong";
+    let answer = json!({"__type": code, "message": text});
+    // The question after it finds no server any more.
+    let (address, server) = serve_once(Some(("400 Bad Request", JSON, answer.to_string()))).await;
+    let publisher = publisher(address, "jobs");
+    let results = publisher.publish(&[message("a"), message("b")]).await;
+    assert!(results.iter().all(|one| matches!(one, Err(PublishError::TooLarge(_)))), "{results:?}");
+    let limits = publisher.limits();
+    assert_eq!((limits.message_bytes, limits.batch_bytes), (262_144, 262_144));
+    server.await.unwrap();
+
+    let text =
+        "One or more parameters are invalid. Reason: Message must be shorter than 1024 bytes.";
+    let failed =
+        json!({"Id": "1", "SenderFault": true, "Code": "InvalidParameterValue", "Message": text});
+    let taken = json!({"Id": "0", "MessageId": "m", "MD5OfMessageBody": "x"});
+    let answer = json!({"Successful": [taken], "Failed": [failed]});
+    let (address, server) = serve_once(Some(("200 OK", JSON, answer.to_string()))).await;
+    let publisher = self::publisher(address, "jobs");
+    let results = publisher.publish(&[message("a"), message(&"b".repeat(2_000))]).await;
+    assert_eq!(results[0], Ok(()));
+    assert!(matches!(results[1], Err(PublishError::TooLarge(_))), "{results:?}");
+    assert_eq!(publisher.limits().message_bytes, 1024);
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_attribute_is_read() {
+    let answer = json!({"Attributes": {"MaximumMessageSize": "262144"}}).to_string();
+    let (address, server) = serve_once(Some(("200 OK", JSON, answer))).await;
+    let publisher = publisher(address, "jobs");
+    publisher.learn_limits().await;
+    assert_eq!(publisher.limits().message_bytes, 262_144);
+    let request: Value = serde_json::from_str(&server.await.unwrap()).unwrap();
+    assert_eq!(request["AttributeNames"], json!(["MaximumMessageSize"]));
+}

@@ -18,7 +18,7 @@ impl Publisher for Loopback {
     fn limits(&self) -> Limits {
         Limits {
             batch_entries: limits::BATCH_ENTRIES,
-            batch_bytes: limits::MESSAGE_BYTES,
+            batch_bytes: self.config.maximum_message_bytes,
             message_bytes: self.config.maximum_message_bytes,
             fifo: self.is_fifo(),
             concurrency: CONCURRENCY,
@@ -54,6 +54,9 @@ fn answers(
 ) -> Vec<Result<(), PublishError>> {
     match answer {
         Ok(each) => each.into_iter().map(|one| Ok(one.map(drop)?)).collect(),
+        Err(error @ BatchError::RequestTooLong { .. }) => {
+            vec![Err(PublishError::TooLarge(error.to_string())); messages]
+        }
         Err(error) => vec![Err(PublishError::Refused(error.to_string())); messages],
     }
 }
@@ -62,6 +65,7 @@ impl From<SendError> for PublishError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Full => Self::Full(error.to_string()),
+            SendError::TooLong { .. } => Self::TooLarge(error.to_string()),
             error => Self::Refused(error.to_string()),
         }
     }

@@ -60,7 +60,7 @@ impl Loopback {
         self.config.fifo
     }
 
-    /// Takes 1 to 10 messages, together at most 1 MiB, and answers for each of
+    /// Takes 1 to 10 messages, together at most what one may have, and answers for each of
     /// them in order: its message id, or why it was not taken. A duplicate on
     /// FIFO is answered with the id of the message that it duplicates.
     ///
@@ -71,7 +71,7 @@ impl Loopback {
         &self,
         batch: &[Message],
     ) -> Result<Vec<Result<Uuid, SendError>>, BatchError> {
-        limits::check_batch(batch, limits::MESSAGE_BYTES)?;
+        limits::check_batch(batch, self.config.maximum_message_bytes)?;
         // All checking and copying happens before the lock is taken.
         let accepted: Vec<_> = batch.iter().map(|message| self.accept(message)).collect();
         let delays = batch.iter().map(|message| self.delay_of(message));

@@ -1,6 +1,9 @@
 //! The AWS SDK as all programs of the bridge use it.
 
 mod at_most;
+mod refusals;
+
+pub use refusals::is_too_large;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;

@@ -65,6 +65,16 @@ pub(crate) fn told(status: &Status) -> (Code, String) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_branch_whose_queue_takes_no_message_so_large_has_failed() {
+    let large = PublishError::TooLarge("shorter".into());
+    let world = ill(&[1], large, false).0.build();
+    let job = world.submit(plain()).await.unwrap();
+    let shown = world.get(&job.id).await.unwrap();
+    let failed = (Code::Internal, reason::PUBLISH_FAILED.to_owned());
+    assert_eq!((shown.outcome.clone(), branch_refusal(&shown, 1)), (None, failed));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_branch_whose_queue_is_gone_has_failed_and_the_others_go_on() {
     let gone = PublishError::Refused("QueueDoesNotExist".into());
     let world = ill(&[1], gone, false).0.build();

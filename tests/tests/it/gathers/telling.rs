@@ -70,7 +70,7 @@ pub(crate) struct Deaf {
 impl Outbox for Deaf {
     async fn call_back(&self, message: Outgoing) -> Result<(), OutboxError> {
         if self.deaf.load(Ordering::Relaxed) {
-            return Err(OutboxError("down".into()));
+            return Err(OutboxError::Unsent("down".into()));
         }
         self.inner.call_back(message).await
     }

@@ -120,6 +120,11 @@ async fn a_queue_may_have_a_lower_maximum_message_size() {
     let answers = queue.send_batch(&[text(&"x".repeat(1_025)), text("a")]).unwrap();
     assert_eq!(answers[0], Err(SendError::TooLong { bytes: 1_025, limit: 1_024 }));
     assert!(answers[1].is_ok());
+    // It bounds a call as well.
+    let half = text(&"x".repeat(512));
+    assert!(queue.send_batch(&[half.clone(), half.clone()]).is_ok());
+    let too_long = BatchError::RequestTooLong { bytes: 1_025, limit: 1_024 };
+    assert_eq!(queue.send_batch(&[half.clone(), half, text("x")]), Err(too_long));
 }
 
 #[tokio::test(start_paused = true)]
