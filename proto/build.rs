@@ -7,6 +7,7 @@ use std::fmt::Write;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=queuebridge");
     println!("cargo:rerun-if-changed=google");
+    println!("cargo:rerun-if-changed=grpc");
     let files = protox::compile(
         [
             "queuebridge/v1/callback.proto",
@@ -21,16 +22,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ],
         ["."],
     )?;
-    let descriptors = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");
-    std::fs::write(&descriptors, prost::Message::encode_to_vec(&files))?;
-    let shapes = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("shapes.rs");
-    std::fs::write(&shapes, shapes_of(&files))?;
-    let mut config = tonic_prost_build::Config::new();
-    config.enable_type_names();
-    tonic_prost_build::configure()
-        .bytes(".")
-        .build_transport(false)
-        .codec_path("crate::codec::ProtoCodec")
+    // Apart, because not everyone who describes the contract describes this too.
+    let health = protox::compile(["grpc/health/v1/health.proto"], ["."])?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&files))?;
+    std::fs::write(out.join("health.bin"), prost::Message::encode_to_vec(&health))?;
+    let all = FileDescriptorSet { file: [files.file.clone(), health.file.clone()].concat() };
+    std::fs::write(out.join("shapes.rs"), shapes_of(&all))?;
+    let config = || {
+        let mut config = tonic_prost_build::Config::new();
+        config.enable_type_names();
+        config
+    };
+    let builder = || {
+        let builder = tonic_prost_build::configure().bytes(".").build_transport(false);
+        builder.codec_path("crate::codec::ProtoCodec")
+    };
+    builder().compile_fds_with_config(health, config())?;
+    builder()
         // Most jobs have no branches, and need no room for them.
         .boxed(".queuebridge.v1.Outcome.gather")
         .boxed(".queuebridge.v1.Job.gather")
@@ -42,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".queuebridge.v1.Origin.encrypted")
         .boxed(".queuebridge.v1.StreamChunk.encrypted")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
-        .compile_fds_with_config(files, config)?;
+        .compile_fds_with_config(files, config())?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::descriptors::DescriptorRegistry;
 use crate::error_size::{self, Fitted};
 use crate::leaving::Leaving;
 use crate::listener::{Lasting, UnknownCall};
-use crate::native::{self, HEALTH, HEALTH_BYTES, HasPlace, lasting, place_of_unknown};
+use crate::native::{self, HEALTH_BYTES, HasPlace, lasting, place_of_unknown};
 use crate::quota::{Call, Quotas};
 use crate::until_end::keep_until_the_end;
 use futures_util::future::Either;
@@ -145,7 +145,7 @@ impl Protocols {
             Err(status) => return refuse_unknown(&web, asked, status).await,
         };
         asked.extensions_mut().insert(HasPlace);
-        let is_health = asked.uri().path().starts_with(HEALTH);
+        let is_health = native::is_health_check(asked.uri().path());
         let web = if is_health { web.max_request_bytes(HEALTH_BYTES) } else { web };
         let refusal = Refusal::default();
         let method = asked.uri().path().trim_start_matches('/');
@@ -182,7 +182,7 @@ impl Protocols {
         let is_call = Protocol::of(request).is_some();
         let lasting = if is_call { lasting(path) } else { Lasting::Brief };
         let caller = match &self.auth {
-            Some(auth) if is_call && !path.starts_with(HEALTH) => {
+            Some(auth) if is_call && !native::is_health_check(path) => {
                 let caller = auth.identify(request).await?;
                 // The translation would tell whether there is such a method.
                 if !native::may_be_own(path) && MethodName::parse(path).is_ok() {

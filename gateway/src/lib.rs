@@ -24,6 +24,7 @@ mod follow;
 pub mod front;
 mod gather;
 pub mod group;
+mod health;
 pub mod identity;
 pub mod infra;
 pub mod jobs;

@@ -55,11 +55,18 @@ pub(crate) fn may_be_own(path: &str) -> bool {
 }
 
 /// What is answered to everybody.
-pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/";
+const HEALTH: &str = "/grpc.health.v1.Health/";
+/// What of it is answered to callers who are let in, because it names services.
+const LIST: &str = "/grpc.health.v1.Health/List";
 /// What of it lasts as long as the caller likes.
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// The largest question of a health check.
 pub(crate) const HEALTH_BYTES: usize = 4096;
+
+/// Whether a path is that of a health check that is answered to everyone.
+pub(crate) fn is_health_check(path: &str) -> bool {
+    path.starts_with(HEALTH) && path != LIST
+}
 
 /// A call that has its place already, from the protocol that it came by: an extension of
 /// its request.
@@ -153,7 +160,7 @@ impl Service<Request<Body>> for Native {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_own = self.is_own(request.uri().path());
         // Load balancers have no credentials.
-        if is_own && request.uri().path().starts_with(HEALTH) {
+        if is_own && is_health_check(request.uri().path()) {
             return self.health(request);
         }
         match self.auth.known(&request) {

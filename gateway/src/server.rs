@@ -198,7 +198,7 @@ impl Gateway {
     /// What it answers, whatever host it runs on.
     pub(crate) async fn stack(&self) -> Result<Stack, DescriptorError> {
         self.learn_limits().await;
-        Stack::new(&self.settings, &self.routes, self.service.clone()).await
+        Stack::new(&self.settings, &self.routes, self.service.clone())
     }
 
     /// Asks all queues and topics how large their messages may be. What does not answer in
@@ -270,7 +270,7 @@ impl Gateway {
             tracing::info!("draining");
             // New callers are told to go elsewhere, waiting ones are answered with
             // what there is, and the listener closes.
-            stack.not_serving().await;
+            stack.not_serving();
             draining.cancel();
             // Whoever still waits for the answer to a call is told before it is cut off.
             let timeout = self.settings.drain_timeout;

@@ -4,6 +4,7 @@
 use crate::arriving::Arriving;
 use crate::descriptors::{DescriptorRegistry, Routed};
 use crate::front::{Cors, Front, Protocols};
+use crate::health::GatewayStatuses;
 use crate::jobs::JobsService;
 use crate::leaving::Leaving;
 use crate::native::{HEALTH_BYTES, Native};
@@ -11,28 +12,21 @@ use crate::reflection;
 use crate::route::Routes;
 use crate::server::Settings;
 use crate::typed::Typed;
+use crate::upstream::health::UpstreamHealth;
 use http::{Request, Response};
 use queuebridge_proto::longrunning::operations_server::OperationsServer;
 use queuebridge_proto::v1::executions_server::ExecutionsServer;
 use queuebridge_proto::v1::jobs_server::JobsServer;
-use queuebridge_web::{DescriptorError, Limits, Pages, Services};
+use queuebridge_web::{DescriptorError, Limits, Pages, Services, health};
 use std::sync::Arc;
+use tokio::sync::watch;
 use tonic::Status;
 use tonic::body::Body;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
-
-/// What health checks may ask for.
-const SERVICES: [&str; 3] = [
-    queuebridge_proto::JOBS_SERVICE,
-    queuebridge_proto::OPERATIONS_SERVICE,
-    queuebridge_proto::EXECUTIONS_SERVICE,
-];
 
 /// What the gateway serves by itself.
 const OWN_DESCRIPTORS: [&[u8]; 4] = [
     queuebridge_proto::FILE_DESCRIPTOR_SET,
-    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    queuebridge_proto::HEALTH_FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
@@ -41,7 +35,8 @@ const OWN_DESCRIPTORS: [&[u8]; 4] = [
 pub(crate) struct Stack {
     services: Native,
     protocols: Arc<Protocols>,
-    health: HealthReporter,
+    /// What health checks are told.
+    serving: watch::Sender<bool>,
 }
 
 impl Stack {
@@ -49,7 +44,7 @@ impl Stack {
     ///
     /// # Errors
     /// When the contract's descriptors are broken, which is a mistake in the build.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         settings: &Settings,
         routes: &Routes,
         service: JobsService,
@@ -67,16 +62,19 @@ impl Stack {
             .max_encoding_message_size(most);
         let arriving = Arriving::new(most, settings.auth.is_open());
         let leaving = Leaving::new(most, settings.auth.is_open());
-        let (health, health_service) = tonic_health::server::health_reporter();
-        // It is answered to everybody.
-        let health_service = health_service.max_decoding_message_size(HEALTH_BYTES);
-        for name in SERVICES {
-            health.set_service_status(name, ServingStatus::Serving).await;
-        }
         let registry: Arc<DescriptorRegistry> = settings.descriptors.clone();
         let known = routes.clone();
         let routed: Routed = Arc::new(move |method| known.find(method).is_some());
         registry.open(&OWN_DESCRIPTORS, routed)?;
+        let (serving, server) = watch::channel(true);
+        let health_service = health::service(GatewayStatuses {
+            serving: server,
+            routes: routes.clone(),
+            descriptors: registry.clone(),
+            upstreams: UpstreamHealth::default(),
+        });
+        // It is answered to everybody.
+        let health_service = health_service.max_decoding_message_size(HEALTH_BYTES);
         let (reflection, reflection_alpha) = reflection::services(&registry);
         let own = tonic::service::Routes::new(jobs)
             .add_service(operations)
@@ -100,7 +98,7 @@ impl Stack {
             // In JSON bytes take a third more; the services count the message itself.
             max_request_bytes: most.saturating_mul(2),
         });
-        Ok(Self { services, protocols, health })
+        Ok(Self { services, protocols, serving })
     }
 
     /// All of it as one service, for a host with HTTP/2.
@@ -125,9 +123,7 @@ impl Stack {
     }
 
     /// Tells health checks that new callers are to go elsewhere.
-    pub(crate) async fn not_serving(&self) {
-        for name in SERVICES.into_iter().chain([""]) {
-            self.health.set_service_status(name, ServingStatus::NotServing).await;
-        }
+    pub(crate) fn not_serving(&self) {
+        self.serving.send_replace(false);
     }
 }

@@ -39,6 +39,7 @@ pub use method::MethodName;
 pub use time::UnixMillis;
 
 pub use generated::google::longrunning;
+pub use generated::grpc::health::v1 as health;
 pub use generated::queuebridge::v1;
 
 /// The generated messages and services, nested as their packages are.
@@ -48,6 +49,14 @@ mod generated {
         /// The messages and the service of `google.longrunning`.
         pub mod longrunning {
             tonic::include_proto!("google.longrunning");
+        }
+    }
+    pub mod grpc {
+        pub mod health {
+            /// The messages and the service of `grpc.health.v1`.
+            pub mod v1 {
+                tonic::include_proto!("grpc.health.v1");
+            }
         }
     }
     pub mod queuebridge {
@@ -60,6 +69,10 @@ mod generated {
 
 /// The serialized `FileDescriptorSet` of the contract, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The serialized `FileDescriptorSet` of `grpc.health.v1`.
+pub const HEALTH_FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/health.bin"));
 
 /// The full name of the `Operations` service, as health checks ask for it.
 pub const OPERATIONS_SERVICE: &str = longrunning::operations_server::SERVICE_NAME;

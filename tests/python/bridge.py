@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import json
 import os
 import pathlib
 import tempfile
@@ -46,6 +47,15 @@ def client(service):
         aws_secret_access_key="test",
         config=config,
     )
+
+
+def health_checked(address, service):
+    """A channel that asks for the health of a service before it calls (gRFC A17)."""
+    config = {
+        "healthCheckConfig": {"serviceName": service},
+        "loadBalancingConfig": [{"round_robin": {}}],
+    }
+    return grpc.insecure_channel(address, options=[("grpc.service_config", json.dumps(config))])
 
 
 def seconds(value):

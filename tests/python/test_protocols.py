@@ -13,7 +13,7 @@ import http2
 import node
 import stubs
 import grpc
-from bridge import Bridge
+from bridge import Bridge, health_checked
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
@@ -61,6 +61,37 @@ class Protocols(Bridge):
         self.addCleanup(connection.close)
         connection.request(method, "/queuebridge.v1.Jobs/GetResult", body, headers)
         return connection.getresponse()
+
+    def test_clients_that_ask_for_the_health_of_a_routed_service_call_it(self):
+        route = f'[{{ methods = "/{PROBE}/*", queue = "{self.queue}" }}]'
+        gateway = self.new_gateway(QB_ROUTES=route, QB_DESCRIPTORS_FILES=str(self.demo))
+        with health_checked(gateway.address, PROBE) as channel:
+            get = jobs_pb2_grpc.JobsStub(channel).GetResult
+            with self.assertRaises(grpc.RpcError) as raised:
+                get(jobs_pb2.GetResultRequest(id="none"), timeout=PATIENCE, wait_for_ready=True)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        with grpc.insecure_channel(gateway.address) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            own = {f"queuebridge.v1.{name}" for name in ["Jobs", "Executions"]}
+            own.add("google.longrunning.Operations")
+            listed = health.List(health_pb2.HealthListRequest()).statuses
+            self.assertEqual(set(listed), {"", PROBE} | own)
+            for service in listed:
+                told = health.Check(health_pb2.HealthCheckRequest(service=service))
+                self.assertEqual(told.status, health_pb2.HealthCheckResponse.SERVING, service)
+            other = health_pb2.HealthCheckRequest(service="other.Service")
+            with self.assertRaises(grpc.RpcError) as raised:
+                health.Check(other)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.NOT_FOUND)
+            unknown = health.Watch(other, timeout=PATIENCE)
+            self.assertEqual(next(unknown).status, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+            known = health.Watch(health_pb2.HealthCheckRequest(service=PROBE), timeout=PATIENCE)
+            self.assertEqual(next(known).status, health_pb2.HealthCheckResponse.SERVING)
+            self.assertTrue(unknown.is_active())
+            gateway.process.send_signal(signal.SIGTERM)
+            self.assertEqual(next(known).status, health_pb2.HealthCheckResponse.NOT_SERVING)
+            known.cancel()
+            unknown.cancel()
 
     def test_clients_of_connect_and_grpc_web_submit_and_watch(self):
         arguments = [*node.command("jobs.mjs"), f"http://{self.web.address}", self.own]

@@ -5,11 +5,14 @@ import threading
 import urllib.request
 
 import grpc
-from bridge import Bridge, rpc_status, seconds
+from bridge import Bridge, health_checked, rpc_status, seconds
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from processes import PATIENCE, Process, until
 from queuebridge.demo.v1 import probe_pb2, probe_pb2_grpc
 from queuebridge.v1 import job_pb2
+
+
+PROBE = "queuebridge.demo.v1.Probe"
 
 
 class Server(Process):
@@ -82,6 +85,19 @@ class Alone(Bridge):
         for service in ["", "queuebridge.demo.v1.Probe", "queuebridge.demo.v1.Images"]:
             answer = health.Check(health_pb2.HealthCheckRequest(service=service))
             self.assertEqual(answer.status, health_pb2.HealthCheckResponse.SERVING)
+        listed = health.List(health_pb2.HealthListRequest()).statuses
+        self.assertLessEqual({"", PROBE, "queuebridge.demo.v1.Images"}, set(listed))
+        with self.assertRaises(grpc.RpcError) as raised:
+            health.Check(health_pb2.HealthCheckRequest(service="a.Other"))
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.NOT_FOUND)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service="a.Other"))
+        self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        self.assertTrue(watch.is_active())
+        watch.cancel()
+        with health_checked(self.server.address, PROBE) as channel:
+            probe = probe_pb2_grpc.ProbeStub(channel)
+            echo = probe.Echo(probe_pb2.EchoRequest(payload=b"x"), timeout=PATIENCE, wait_for_ready=True)
+            self.assertEqual(echo.payload, b"x")
         with urllib.request.urlopen(f"http://{self.server.address}/healthz") as answer:
             self.assertEqual(answer.status, 200)
 

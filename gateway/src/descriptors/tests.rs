@@ -37,7 +37,7 @@ pub(crate) fn set(package: &str) -> Vec<u8> {
 pub(crate) fn registry() -> DescriptorRegistry {
     let registry = DescriptorRegistry::default();
     let routed: Routed = Arc::new(|method| !method.starts_with("/c."));
-    registry.open(&[tonic_health::pb::FILE_DESCRIPTOR_SET], routed).unwrap();
+    registry.open(&[queuebridge_proto::HEALTH_FILE_DESCRIPTOR_SET], routed).unwrap();
     registry
 }
 

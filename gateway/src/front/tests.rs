@@ -206,7 +206,8 @@ async fn said(response: Response<Body>) -> String {
 
 #[tokio::test]
 async fn of_callers_who_are_not_known_a_connection_has_few_calls_in_every_protocol() {
-    let own = [queuebridge_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let own =
+        [queuebridge_proto::FILE_DESCRIPTOR_SET, queuebridge_proto::HEALTH_FILE_DESCRIPTOR_SET];
     let descriptors = Arc::new(DescriptorRegistry::default());
     descriptors.open(&own, Arc::new(|_| false)).unwrap();
     // Nobody is asked for credentials, and nobody has shown any.

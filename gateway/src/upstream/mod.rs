@@ -8,6 +8,7 @@
 mod breaker;
 mod deadline;
 pub mod grpc;
+pub(crate) mod health;
 mod http_status;
 pub mod lambda;
 

@@ -21,6 +21,7 @@ pub mod callback_url;
 mod connect;
 mod descriptors;
 mod guard;
+pub mod health;
 mod host;
 mod inflate;
 mod inner;

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
+use queuebridge_web::health::{self, Followed, Statuses};
 use queuebridge_web::{Descriptors, HostPattern, Limits, Pages, Web};
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -91,11 +93,9 @@ pub async fn serve(
     settings: ServerSettings,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (serving, server) = watch::channel(true);
     let services = settings.descriptors.as_ref().map(|known| known.services()).unwrap_or_default();
-    for service in &services {
-        health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
-    }
+    let health_service = health::service(WorkerStatuses { serving: server, services });
     // What the owner has brought along goes before ours.
     let (owners, mut routes) = (routes.clone(), routes);
     if !serves(&owners, HEALTH).await {
@@ -128,9 +128,7 @@ pub async fn serve(
     let drain = async {
         shutdown.await;
         tracing::info!("the server is draining");
-        for service in services.iter().map(String::as_str).chain([""]) {
-            health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
-        }
+        serving.send_replace(false);
         draining.cancel();
         tokio::time::sleep(settings.drain_timeout).await;
     };
@@ -139,6 +137,23 @@ pub async fn serve(
         () = drain => tracing::warn!("the drain time-out ended calls in hand"),
     }
     Ok(())
+}
+
+/// The services that health checks ask for: those that are described.
+struct WorkerStatuses {
+    serving: watch::Receiver<bool>,
+    services: Vec<String>,
+}
+
+impl Statuses for WorkerStatuses {
+    fn find(&self, service: &str) -> Option<Followed> {
+        let known = service.is_empty() || self.services.iter().any(|known| known == service);
+        known.then(|| Followed::server(self.serving.clone()))
+    }
+
+    fn names(&self, _caller: &Extensions) -> Vec<String> {
+        std::iter::once(String::new()).chain(self.services.iter().cloned()).collect()
+    }
 }
 
 /// Whether there is such a method: a call without a message gets no further than that.
@@ -156,7 +171,7 @@ fn reflection(
     settings: &ServerSettings,
 ) -> Result<tonic_reflection::server::Builder<'static>, ServeError> {
     let mut builder = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        .register_encoded_file_descriptor_set(queuebridge_proto::HEALTH_FILE_DESCRIPTOR_SET);
     for set in &settings.descriptor_sets {
         builder = builder.register_encoded_file_descriptor_set(set);
     }
