@@ -35,6 +35,21 @@ pub(super) fn is_plain(path: &str) -> bool {
     }
 }
 
+/// Whether a path goes up somewhere, for a server that decodes it once or more often.
+pub(super) fn climbs(path: &str) -> bool {
+    let mut now = path.to_owned();
+    loop {
+        if names_a_place(&now.replace('\\', "/")) {
+            return true;
+        }
+        let next = percent_decode(now.as_bytes()).decode_utf8_lossy().into_owned();
+        if next == now {
+            return false;
+        }
+        now = next;
+    }
+}
+
 /// Whether there is a `%` without its two digits.
 fn has_lonely_percent(path: &str) -> bool {
     path.split('%').skip(1).any(|rest| {

@@ -48,7 +48,8 @@ pub enum PatternError {
 
 impl UrlPattern {
     /// Whether a URL is one of them. Below a path only those are whose path is read alike by
-    /// all servers: without encoded dots and slashes.
+    /// all servers: without encoded dots and slashes; on a whole host, only without a `..`,
+    /// however it is encoded.
     #[must_use]
     pub fn matches(&self, url: &CallbackUrl) -> Matched {
         let base = &self.base;
@@ -66,7 +67,8 @@ impl UrlPattern {
         let (wanted, path) = (base.url.path(), url.url.path());
         match self.below {
             false if path == wanted => Matched::Yes,
-            true if wanted == "/" => Matched::Yes,
+            // There is nothing beyond to climb to, and whoever tries means no good.
+            true if wanted == "/" && !path::climbs(path) => Matched::Yes,
             true if path.starts_with(wanted) && path::is_plain(path) => Matched::Yes,
             true if path.starts_with(wanted) => Matched::Disguised,
             _ => Matched::No,

@@ -112,7 +112,7 @@ fn hosts_ports_and_paths_are_compared_as_they_are_meant() {
     for (pattern, url) in [
         ("https://a.com", "https://a.com/any?x=y"),
         ("https://a.com", "https://a.com"),
-        ("https://a.com", "https://a.com/%2e%2e%2fx"),
+        ("https://a.com", "https://a.com/group%2frepo/a%2eb/%C0"),
         ("https://A.com/hooks/*", "https://a.COM/hooks/1/2"),
         ("https://*.a.com", "https://b.a.com/"),
         ("https://*.a.com", "https://c.b.a.com/"),
@@ -130,6 +130,10 @@ fn hosts_ports_and_paths_are_compared_as_they_are_meant() {
         ("https://a.com/a%2fb", "https://a.com/a%2fb"),
     ] {
         assert!(matches!(matched(pattern, url), Matched::Yes), "{pattern} {url}");
+    }
+    for url in ["x/..%2Fhook", "..%5cx", "%252e%252e/x", "..;/x", ".%00./..%20/x"] {
+        let url = format!("https://a.com/{url}");
+        assert!(matches!(matched("https://a.com/*", &url), Matched::Disguised), "{url}");
     }
     for (pattern, url) in [
         ("https://a.com", "http://a.com/"),
