@@ -1,5 +1,6 @@
 //! The time of an invocation, told to the calls in it.
 
+use crate::typed::HostsDeadline;
 use http::{HeaderValue, Request, Response};
 use queuebridge_proto::time::grpc_timeout;
 use queuebridge_web::Services;
@@ -57,6 +58,9 @@ impl<S: Services> Service<Request<Body>> for Within<S> {
 
 /// Leaves the caller's own time if it is shorter.
 fn shorten<B>(request: &mut Request<B>, left: Duration) {
+    if !request.headers().contains_key(TIMEOUT) {
+        request.extensions_mut().insert(HostsDeadline);
+    }
     let asked = request.headers().get(TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
     if asked.is_none_or(|asked| asked > left) {
         // Digits and a letter are a header's value.
@@ -88,6 +92,7 @@ mod tests {
             request.headers_mut().insert(TIMEOUT, asked.parse().unwrap());
         }
         shorten(&mut request, left);
+        assert_eq!(request.extensions().get::<HostsDeadline>().is_some(), asked.is_none());
         grpc_timeout(request.headers()[TIMEOUT].to_str().unwrap())
     }
 

@@ -54,6 +54,11 @@ const MARGIN: Duration = Duration::from_millis(100);
 /// too, and would answer `CANCELLED`.
 const EARLIER: Duration = Duration::from_millis(5);
 
+/// The deadline of a call is that of its host, and its caller has set none: an extension of
+/// its request. Handlers are told only what callers set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostsDeadline;
+
 /// Answers direct calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Typed {
@@ -85,7 +90,9 @@ impl Typed {
         if request.extensions().get::<CameCompressed>().is_some() {
             grpc = grpc.send_compressed(gzip).send_compressed(zstd);
         }
-        let call = Call { jobs: self.jobs.clone(), route, method, begun: Instant::now() };
+        let (jobs, begun) = (self.jobs.clone(), Instant::now());
+        let hosts_deadline = request.extensions().get::<HostsDeadline>().is_some();
+        let call = Call { jobs, route, method, begun, hosts_deadline };
         let request = request.map(whole);
         grpc.streaming(Once(Some(call)), request).await
     }
@@ -115,6 +122,7 @@ struct Call {
     route: Arc<Route>,
     method: MethodName,
     begun: Instant,
+    hosts_deadline: bool,
 }
 
 impl Call {
@@ -220,7 +228,7 @@ impl Call {
             open,
             window: if controls.mode == Mode::Async { 0 } else { WINDOW },
             deadline: sync.then(|| deadline.map_or(self.route.config.default_expiry, left)),
-            by_caller: sync && deadline.is_some(),
+            by_caller: sync && deadline.is_some() && !self.hosts_deadline,
             attach_within: self.route.config.calls.attach_within,
         };
         let submission = SubmitRequest {
