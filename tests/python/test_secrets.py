@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import struct
 
 import grpc
@@ -12,6 +13,8 @@ from queuebridge.demo.v1 import probe_pb2, probe_pb2_grpc
 from queuebridge.v1 import envelope_pb2, job_pb2
 
 CANARY = "canary-5d20c4"
+# The message of an error, which one line of the worker shows.
+ERROR = "songbird-77e1b9"
 
 
 class Rotation(Bridge):
@@ -146,7 +149,8 @@ class Strangers(Bridge):
 
 
 class Logs(Bridge):
-    """Nothing that a caller or a handler has said is in any log, at any level."""
+    """Nothing that a caller or a handler has said is in any log, at any level, but the
+    message of the error with which a job has failed for good."""
 
     @classmethod
     def setUpClass(cls):
@@ -176,7 +180,7 @@ class Logs(Bridge):
                 probe_pb2.EchoRequest(payload=payload, response_bytes=400_000),
                 metadata=metadata,
             ),
-            self.request("Fail", probe_pb2.FailRequest(code=9, message=f"{CANARY}-error")),
+            self.request("Fail", probe_pb2.FailRequest(code=9, message=ERROR)),
         ]
         for request in submissions:
             job = self.jobs.Submit(request, metadata=secret)
@@ -207,3 +211,7 @@ class Logs(Bridge):
             for form, text in forms.items():
                 at = log.find(text)
                 self.assertEqual(at, -1, f"{form}: {log[max(at - 400, 0):at + 100]}")
+        shown = [line for line in self.worker.log.read_text().splitlines() if ERROR in line]
+        told = [json.loads(line)["fields"] for line in shown]
+        self.assertEqual([line["message"] for line in told], ["a job has failed"])
+        self.assertNotIn(ERROR, self.gateway.log.read_text())
