@@ -93,6 +93,31 @@ class Lambda(Bridge):
         self.assertEqual(self.get(flaky.id).state, job_pb2.STATE_ACCEPTED)
         self.delete(records)
 
+    def test_what_a_pipe_of_eventbridge_hands_on_is_run(self):
+        good = self.submit("Echo", probe_pb2.EchoRequest(payload=b"x"))
+        self.sqs.send_message(QueueUrl=self.queue, MessageBody="not ours")
+        records = self.records(2)
+        strange = [one["messageId"] for one in records if not one["messageAttributes"]]
+        answer = self.function.invoke(records)
+        self.assertEqual(answer, {"batchItemFailures": [{"itemIdentifier": strange[0]}]})
+        self.assertEqual(self.get(good.id).state, job_pb2.STATE_SUCCEEDED)
+        self.delete(records)
+        self.assertEqual(self.function.invoke([]), {"batchItemFailures": []})
+
+    def test_events_that_have_no_door_are_refused_with_the_way_out(self):
+        topic = {"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": {"Message": "x"}}
+        stream = {"eventSource": "aws:kinesis", "kinesis": {"data": "eA=="}}
+        for event, parts in [
+            ({"Records": [topic]}, ["aws:sns", "subscribe the worker's queue to the topic"]),
+            ({"Records": [stream]}, ["aws:kinesis", "submit jobs at a gateway"]),
+            ([stream], ["aws:kinesis", "submit jobs at a gateway"]),
+            ({"key1": "value1"}, ["no known kind", "how the function is invoked"]),
+            ("text", ["expected an event, or a list of messages of SQS"]),
+        ]:
+            answer = self.function.invoke(event)
+            for part in parts:
+                self.assertIn(part, answer["errorMessage"])
+
     def documented(self, name, record, **fields):
         """The record of a documented event with the body of a real message."""
         event = json.loads((FIXTURES / "events" / name).read_text())

@@ -22,9 +22,9 @@ use queuebridge_proto::error::{self, reason};
 use queuebridge_store::Clock;
 use queuebridge_web::{Limits, Protocol};
 use queuebridge_web_lambda::{
-    Answer, Calls, Chunks, Door, Ends, Event, Kind, Shutdown, SourceIp, run as serve,
+    Answer, AnyRecord, Calls, Chunks, Door, Ends, Event, Kind, Shutdown, SourceIp, foreign_records,
+    run as serve,
 };
-use serde::de::IgnoredAny;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use time::Within;
@@ -72,7 +72,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
 
 async fn answer(
     door: &Door<Requests>,
-    event: Event<IgnoredAny>,
+    event: Event<AnyRecord>,
     ends: Ends,
 ) -> Result<FunctionResponse<Answer, Chunks>, Error> {
     match event.kind()? {
@@ -80,9 +80,10 @@ async fn answer(
             let ends = if request.is_of_http_api() { time::in_time_for_an_api(ends) } else { ends };
             Ok(door.answer(*request, ends).await?.into_response(|it| it))
         }
-        Kind::Records(_) => Err("this function is a gateway and takes requests, of load \
-                                 balancers, HTTP APIs and Function URLs; records are for workers"
-            .into()),
+        Kind::Records(records) => {
+            let source = records.first().and_then(|record| record.event_source.as_deref());
+            Err(foreign_records(source).into())
+        }
     }
 }
 

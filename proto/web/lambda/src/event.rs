@@ -1,21 +1,35 @@
 //! What an invocation is about. Events do not say their kind, so one pass over
 //! the document reads what any of them may hold.
 
-use crate::request;
+use crate::{foreign, request};
 use bytes::Bytes;
 use lambda_runtime::Error;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqAccessDeserializer};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
 /// An event of any kind that has a door in one of the programs. `R` is a record of an
 /// event source that sends several at once.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "R: Deserialize<'de>"))]
+#[serde(rename_all = "camelCase", remote = "Self", bound(deserialize = "R: Deserialize<'de>"))]
 pub struct Event<R> {
     #[serde(rename = "Records")]
     records: Option<Vec<R>>,
+    /// What other services call their events by.
+    pub(crate) source: Option<Value>,
+    #[serde(rename = "detail-type")]
+    pub(crate) detail_type: Option<IgnoredAny>,
+    pub(crate) awslogs: Option<IgnoredAny>,
+    pub(crate) event_source: Option<Value>,
+    pub(crate) delivery_stream_arn: Option<IgnoredAny>,
+    /// Whether it is of a connection that stays open.
+    #[serde(skip)]
+    pub(crate) connection_id: bool,
     request_context: Option<RequestContext>,
     pub(crate) http_method: Option<String>,
     pub(crate) path: Option<String>,
@@ -37,6 +51,42 @@ struct RequestContext {
     elb: Option<IgnoredAny>,
     http: Option<Http>,
     domain_name: Option<String>,
+    connection_id: Option<IgnoredAny>,
+}
+
+impl<'de, R: Deserialize<'de>> Deserialize<'de> for Event<R> {
+    fn deserialize<D: Deserializer<'de>>(document: D) -> Result<Self, D::Error> {
+        document.deserialize_any(Documents(PhantomData))
+    }
+}
+
+/// The forms that an event may have: an object, or the bare list of records that a pipe
+/// of EventBridge hands on.
+struct Documents<R>(PhantomData<R>);
+
+impl<'de, R: Deserialize<'de>> Visitor<'de> for Documents<R> {
+    type Value = Event<R>;
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("an event, or a list of messages of SQS")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Event<R>, A::Error> {
+        Event::<R>::deserialize(MapAccessDeserializer::new(fields)).map_err(unreadable)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Event<R>, A::Error> {
+        let records = Vec::deserialize(SeqAccessDeserializer::new(list)).map_err(unreadable)?;
+        // Of an object without anything else.
+        let nothing = MapDeserializer::<_, A::Error>::new(std::iter::empty::<(String, bool)>());
+        let event = Event::<R>::deserialize(nothing)?;
+        Ok(Event { records: Some(records), ..event })
+    }
+}
+
+fn unreadable<E: serde::de::Error>(error: E) -> E {
+    let what = format!("something that cannot be read ({error})");
+    E::custom(foreign::message(&what, "see how the function is invoked"))
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +94,15 @@ struct RequestContext {
 struct Http {
     method: String,
     source_ip: Option<String>,
+}
+
+/// A record of any event source, for a program that takes none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AnyRecord {
+    /// Where it comes from, such as `aws:sqs`; SNS writes it with a capital letter.
+    #[serde(alias = "EventSource")]
+    pub event_source: Option<String>,
 }
 
 /// The kinds of events.
@@ -103,7 +162,9 @@ impl<R> Event<R> {
         if let Some(records) = self.records.take() {
             return Ok(Kind::Records(records));
         }
-        let source = match self.request_context.take() {
+        let context = self.request_context.take();
+        self.connection_id = context.as_ref().is_some_and(|it| it.connection_id.is_some());
+        let source = match context {
             Some(RequestContext { elb: Some(_), .. }) => Source::Alb,
             Some(RequestContext { http: Some(http), domain_name, .. }) => {
                 let domain = domain_name.unwrap_or_default();
@@ -111,11 +172,7 @@ impl<R> Event<R> {
                 let source_ip = http.source_ip.and_then(|text| text.parse().ok());
                 Source::V2 { method: http.method, source_ip, function_url }
             }
-            _ => {
-                return Err("expected an event of an Application Load Balancer, an HTTP API in \
-                            payload format 2.0, a Function URL, or of SQS where jobs are run"
-                    .into());
-            }
+            _ => return Err(foreign::other(&self).into()),
         };
         Ok(Kind::Request(Box::new(Request { event: self, source })))
     }
@@ -160,9 +217,54 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_of_them_is_an_error_that_says_what_is() {
-        for other in ["{}", r#"{"requestContext": {}}"#, r#"{"version": "1.0"}"#] {
-            assert!(kind(other).unwrap_err().to_string().contains("SQS"), "{other}");
+    fn a_pipe_hands_on_a_bare_list() {
+        let list = r#"[{"messageId": "1", "eventSource": "aws:sqs"}, {"messageId": "2"}]"#;
+        assert!(matches!(kind(list), Ok(Kind::Records(records)) if records.len() == 2));
+        assert!(matches!(kind("[]"), Ok(Kind::Records(records)) if records.is_empty()));
+    }
+
+    #[test]
+    fn what_is_none_of_them_is_an_error_that_says_what_it_is_and_the_way_out() {
+        for (other, received, way_out) in [
+            ("{}", "no known kind", "how the function is invoked"),
+            (r#"{"requestContext": {}}"#, "no known kind", "how the function is invoked"),
+            (
+                r#"{"version": "1.0", "resource": "/", "path": "/", "httpMethod": "GET",
+                    "requestContext": {"stage": "x"}}"#,
+                "REST API",
+                "payload format 2.0",
+            ),
+            (
+                r#"{"requestContext": {"connectionId": "x", "routeKey": "$default"}}"#,
+                "WebSocket",
+                "payload format 2.0",
+            ),
+            (
+                r#"{"version": "0", "detail-type": "Scheduled Event", "source": "aws.events",
+                    "detail": {}}"#,
+                "EventBridge, from aws.events",
+                "submit jobs at a gateway",
+            ),
+            (r#"{"awslogs": {"data": "x"}}"#, "CloudWatch Logs", "submit jobs"),
+            (r#"{"eventSource": "aws:kafka", "records": {}}"#, "aws:kafka", "submit jobs"),
+            (r#"{"deliveryStreamArn": "x", "records": []}"#, "Firehose", "submit jobs"),
+        ] {
+            let error = kind(other).unwrap_err().to_string();
+            for part in [received, way_out, "Function URL", "SQS"] {
+                assert!(error.contains(part), "{other}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_the_same_words() {
+        for other in [r#"{"body": {"a": 1}}"#, r#"{"Records": 7}"#] {
+            let error = serde_json::from_str::<Event<IgnoredAny>>(other).unwrap_err().to_string();
+            assert!(error.contains("cannot be read") && error.contains("SQS"), "{error}");
+        }
+        for other in ["7", "\"x\"", "null"] {
+            let error = serde_json::from_str::<Event<IgnoredAny>>(other).unwrap_err().to_string();
+            assert!(error.contains("messages of SQS"), "{error}");
         }
     }
 }

@@ -7,12 +7,14 @@
 mod answer;
 mod door;
 mod event;
+mod foreign;
 mod host;
 mod request;
 mod shutdown;
 
 pub use door::{Answer, Answered, Calls, Chunks, Door, InvokeMode};
-pub use event::{Event, Kind, Request};
+pub use event::{AnyRecord, Event, Kind, Request};
+pub use foreign::records as foreign_records;
 pub use host::{Ends, run};
 pub use request::SourceIp;
 pub use shutdown::Shutdown;

@@ -1,17 +1,19 @@
 //! The Lambda host: what kind of event it is decides which door takes it.
 
+mod record;
 mod sqs;
 
 pub use queuebridge_web_lambda::InvokeMode;
 
 use crate::runner::Runner;
 use crate::telemetry::Telemetry;
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
+use aws_lambda_events::event::sqs::SqsBatchResponse;
 use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, FunctionResponse};
 use queuebridge_store::Clock;
 use queuebridge_web::Web;
-use queuebridge_web_lambda::{Answer, Chunks, Door, Ends, Event, Kind, Shutdown};
+use queuebridge_web_lambda::{Answer, Chunks, Door, Ends, Event, Kind, Shutdown, foreign_records};
+use record::Record;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +52,7 @@ pub async fn run(
 #[cfg(feature = "testing")]
 #[must_use]
 pub fn decodes(document: &[u8]) -> bool {
-    let event = serde_json::from_slice::<Event<SqsMessage>>(document);
+    let event = serde_json::from_slice::<Event<Record>>(document);
     match event.map_err(Error::from).and_then(Event::kind) {
         Ok(Kind::Records(mut records)) => {
             let deliveries = sqs::deliveries(&mut records);
@@ -79,7 +81,7 @@ enum Document {
 impl Host {
     async fn invoke(
         &self,
-        event: Event<SqsMessage>,
+        event: Event<Record>,
         ends: Ends,
     ) -> Result<FunctionResponse<Document, Chunks>, Error> {
         let answer = self.answer(event, ends).await;
@@ -91,18 +93,13 @@ impl Host {
 
     async fn answer(
         &self,
-        event: Event<SqsMessage>,
+        event: Event<Record>,
         ends: Ends,
     ) -> Result<FunctionResponse<Document, Chunks>, Error> {
         match event.kind()? {
             Kind::Records(records) => {
-                let of_sqs = |record: &SqsMessage| {
-                    record.event_source.as_deref().is_none_or(|source| source == "aws:sqs")
-                };
-                if let Some(other) = records.iter().find(|record| !of_sqs(record)) {
-                    let source = other.event_source.as_deref().unwrap_or_default();
-                    let wrong = "have no door here, those of aws:sqs do";
-                    return Err(format!("records of {source} {wrong}").into());
+                if let Some(other) = records.iter().find(|record| !record.is_of_sqs()) {
+                    return Err(foreign_records(other.event_source.as_deref()).into());
                 }
                 let missing = "this function has no bridge: QB_ENVELOPE_KEYS and QB_STORE_TABLE";
                 let queue = self.queue.as_ref().ok_or(missing)?;

@@ -1,12 +1,13 @@
 //! An SQS event in, the ids to redeliver out.
 
+use super::record::Record;
 use crate::batch;
 use crate::delivery::Delivery;
 use crate::host::urls::QueueUrls;
 use crate::host::{settle, sns, visibility_seconds};
 use crate::runner::Runner;
 use crate::verdict::Verdict;
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
+use aws_lambda_events::event::sqs::SqsBatchResponse;
 use aws_sdk_sqs::Client;
 use lambda_runtime::Error;
 use queuebridge_proto::envelope::attribute::PARKED;
@@ -41,7 +42,7 @@ impl Queue {
     /// Runs the records of one event until `ends_at`.
     pub(super) async fn invoke(
         &self,
-        mut records: Vec<SqsMessage>,
+        mut records: Vec<Record>,
         ends_at: Instant,
     ) -> Result<SqsBatchResponse, Error> {
         let begun = Instant::now();
@@ -89,25 +90,24 @@ impl Queue {
 }
 
 /// Takes the bodies out of the records; what settles them stays.
-pub(super) fn deliveries(records: &mut [SqsMessage]) -> Vec<Delivery> {
+pub(super) fn deliveries(records: &mut [Record]) -> Vec<Delivery> {
     let mut source: Arc<str> = Arc::default();
-    let delivery = |record: &mut SqsMessage| {
+    let delivery = |record: &mut Record| {
         let arn = record.event_source_arn.as_deref().unwrap_or_default();
         // One string for the whole batch, nearly always.
         if *source != *arn {
             source = arn.into();
         }
-        let receives = record.attributes.get("ApproximateReceiveCount");
+        let attributes = record.attributes.get_or_insert_default();
+        let receives = attributes.get("ApproximateReceiveCount");
+        let parked = record.message_attributes.as_ref().is_some_and(|all| all.contains_key(PARKED));
         Delivery {
             receive_count: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
-            fifo_group: record
-                .attributes
-                .remove("MessageGroupId")
-                .filter(|_| arn.ends_with(".fifo")),
+            fifo_group: attributes.remove("MessageGroupId").filter(|_| arn.ends_with(".fifo")),
             source: source.clone(),
             message_id: record.message_id.clone(),
-            trace_header: record.attributes.remove("AWSTraceHeader"),
-            parked: record.message_attributes.contains_key(PARKED),
+            trace_header: attributes.remove("AWSTraceHeader"),
+            parked,
             pointer: None,
             body: sns::unwrapped(record.body.take().unwrap_or_default()),
         }
