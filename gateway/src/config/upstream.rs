@@ -32,7 +32,7 @@ pub enum UpstreamTarget {
     Grpc {
         /// `http://host:port`, or with TLS `https://host:port`.
         url: Uri,
-        /// How many connections are held, 1 to 64. Default: 2.
+        /// How many connections are held to each address, 1 to 64. Default: 2.
         connections: usize,
         /// Whom it must be signed by, and what it is shown, by `https`. Read for every
         /// connection that is made. Default: the authorities of the system, and nothing.

@@ -32,6 +32,18 @@ impl CircuitBreaker {
         Self { failures, pause, state: Mutex::default() }
     }
 
+    /// Another one with the same bounds.
+    #[must_use]
+    pub(crate) fn like_it(&self) -> Self {
+        Self::new(self.failures, self.pause)
+    }
+
+    /// Whether the last connection could not be made.
+    #[must_use]
+    pub(crate) fn is_failing(&self) -> bool {
+        self.state().in_a_row > 0
+    }
+
     /// How long nothing should be tried any more; `None`: now is right.
     #[must_use]
     pub fn open_for(&self, now: Instant) -> Option<Duration> {

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, Shared};
 use h2::client::SendRequest;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
@@ -18,13 +19,14 @@ type Attempt = Shared<BoxFuture<'static, Result<SendRequest<Bytes>, Arc<io::Erro
 /// One connection of an upstream.
 pub(super) struct Connection {
     dial: Arc<Dial>,
+    address: SocketAddr,
     breaker: Arc<CircuitBreaker>,
     attempt: Mutex<Option<Attempt>>,
 }
 
 impl Connection {
-    pub(super) fn new(dial: Arc<Dial>, breaker: Arc<CircuitBreaker>) -> Self {
-        Self { dial, breaker, attempt: Mutex::default() }
+    pub(super) fn new(dial: Arc<Dial>, address: SocketAddr, breaker: Arc<CircuitBreaker>) -> Self {
+        Self { dial, address, breaker, attempt: Mutex::default() }
     }
 
     /// A handle by which a request can be sent now.
@@ -61,13 +63,18 @@ impl Connection {
         if let Some(left) = self.breaker.open_for(Instant::now()) {
             return Err(failure::paused(left));
         }
-        let (dial, breaker) = (self.dial.clone(), self.breaker.clone());
+        let (dial, address) = (self.dial.clone(), self.address);
+        let breaker = self.breaker.clone();
         let attempt = async move {
-            let connected = dial.connect().await;
+            let connected = dial.connect(address).await;
             match &connected {
                 Ok(_) => breaker.succeeded(),
                 Err(error) => {
-                    tracing::warn!(%error, "an upstream cannot be reached");
+                    // It is tried often, and said once.
+                    match breaker.is_failing() {
+                        false => tracing::warn!(%address, %error, "an upstream cannot be reached"),
+                        true => tracing::debug!(%address, %error, "nor can it be now"),
+                    }
                     breaker.failed(Instant::now());
                 }
             }

@@ -8,9 +8,10 @@ use http::uri::Scheme;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -86,17 +87,35 @@ impl Dial {
         Ok(Self { host, port, tls })
     }
 
+    /// The addresses to which the name leads now, each once, in the order of preference.
+    pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let found = match timeout(CONNECT, lookup_host((self.host.as_str(), self.port))).await {
+            Ok(found) => found?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no address in 2 s")),
+        };
+        let mut addresses = Vec::new();
+        for address in found {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        match addresses.is_empty() {
+            true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+            false => Ok(addresses),
+        }
+    }
+
     /// Makes a connection, which lives until nobody holds what is returned nor a
     /// stream of it.
-    pub(super) async fn connect(&self) -> io::Result<SendRequest<Bytes>> {
-        match timeout(CONNECT, self.open()).await {
+    pub(super) async fn connect(&self, address: SocketAddr) -> io::Result<SendRequest<Bytes>> {
+        match timeout(CONNECT, self.open(address)).await {
             Ok(opened) => opened,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in 2 s")),
         }
     }
 
-    async fn open(&self) -> io::Result<SendRequest<Bytes>> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+    async fn open(&self, address: SocketAddr) -> io::Result<SendRequest<Bytes>> {
+        let stream = TcpStream::connect(address).await?;
         tune(&stream)?;
         match &self.tls {
             None => handshake(stream).await,

@@ -26,6 +26,11 @@ pub(super) fn unreachable(error: &std::io::Error) -> Failure {
     Failure { status, not_run: true }
 }
 
+/// There is no address to connect to.
+pub(super) fn nowhere() -> Failure {
+    unreachable(&std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
+}
+
 /// No connection is tried for a moment.
 pub(super) fn paused(left: Duration) -> Failure {
     let message = "the upstream could not be reached several times in a row, and is left alone";

@@ -10,6 +10,7 @@ mod connection;
 mod dial;
 mod failure;
 mod head;
+mod pool;
 mod pump;
 
 pub use dial::DialError;
@@ -18,18 +19,17 @@ use super::deadline::Deadline;
 use super::{CircuitBreaker, NotRun};
 use crate::trust::Trust;
 use answer::Stop;
-use connection::Connection;
 use dial::Dial;
 use failure::Failure;
 use h2::client::ResponseFuture;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use http_body::Body as _;
+use pool::Pool;
 use pump::Pump;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use tonic::Status;
 use tonic::body::Body;
@@ -38,8 +38,7 @@ use tonic::body::Body;
 pub struct GrpcServer {
     scheme: Scheme,
     authority: Authority,
-    connections: Vec<Connection>,
-    next: AtomicUsize,
+    pool: Arc<Pool>,
 }
 
 /// How a call ended that has no answer.
@@ -50,7 +49,7 @@ enum Ended {
 
 impl GrpcServer {
     /// The server at `http://host:port` or `https://host:port`, over so many
-    /// connections, which are made when they are needed.
+    /// connections to each address of the host, which are made when they are needed.
     ///
     /// # Errors
     /// When the URL is another one, or TLS cannot work.
@@ -72,20 +71,14 @@ impl GrpcServer {
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return Err(DialError::Url);
         };
-        let (dial, breaker) = (Arc::new(Dial::new(url, trust)?), Arc::new(breaker));
-        let connection = || Connection::new(dial.clone(), breaker.clone());
-        let connections = std::iter::repeat_with(connection).take(connections.max(1)).collect();
-        Ok(Self { scheme, authority, connections, next: AtomicUsize::new(0) })
+        let pool = Arc::new(Pool::new(Dial::new(url, trust)?, connections, breaker));
+        Ok(Self { scheme, authority, pool })
     }
 
     /// Calls the server; see [`super::Upstream::attempt`].
     pub(super) async fn attempt(&self, request: Request<Body>) -> Result<Response<Body>, NotRun> {
         let mut deadline = Deadline::of(request.headers());
-        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
-        let Some(connection) = self.connections.get(number) else {
-            return Err(NotRun::new(Status::internal("there are no connections"), Some(request)));
-        };
-        let mut requests = match deadline.bound(connection.ready()).await {
+        let mut requests = match deadline.bound(self.pool.ready()).await {
             Ok(Ok(requests)) => requests,
             Ok(Err(failure)) => return Err(NotRun::new(failure.status, Some(request))),
             Err(late) => return Ok(late.into_http()),

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -213,4 +214,74 @@ async fn a_server_that_asks_for_a_certificate_is_shown_the_one_that_there_is_now
     files.write("c.key", &own.key);
     let answer = server.attempt(request()).await.unwrap();
     assert_eq!(answer.headers()["grpc-status"], "0");
+}
+
+/// Two servers at one port and several addresses, and how many calls each has taken.
+async fn at_both() -> ([(tokio::task::JoinHandle<()>, Arc<AtomicUsize>); 2], [SocketAddr; 2]) {
+    let (first, one) = listen().await;
+    let other = SocketAddr::from(([127, 0, 0, 2], one.port()));
+    let second = TcpListener::bind(other).await.unwrap();
+    (([first, second].map(counting)), [one, other])
+}
+
+fn counting(listener: TcpListener) -> (tokio::task::JoinHandle<()>, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = taken.clone();
+    let server = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let counted = counted.clone();
+            connections.spawn(async move {
+                let mut connection = server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, answer))) = connection.accept().await {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    fine(request, answer);
+                }
+            });
+        }
+    });
+    (server, taken)
+}
+
+#[tokio::test]
+async fn calls_are_spread_over_all_addresses_and_a_dead_one_leaves_the_others() {
+    let ([(one, at_one), (_other, at_other)], addresses) = at_both().await;
+    let url: Uri = format!("http://localhost:{}", addresses[0].port()).parse().unwrap();
+    let upstream = GrpcServer::new(&url, 2, CircuitBreaker::default()).unwrap();
+    upstream.pool.replace(addresses.to_vec());
+    for _ in 0..20 {
+        upstream.attempt(request()).await.unwrap();
+    }
+    let taken = || [&at_one, &at_other].map(|at| at.load(Ordering::Relaxed));
+    assert_eq!(taken(), [10, 10]);
+    one.abort();
+    assert!(one.await.unwrap_err().is_cancelled());
+    let mut lost = 0;
+    for _ in 0..20 {
+        // A call that meets the end of its connection may be lost with it.
+        lost += usize::from(upstream.attempt(request()).await.is_err());
+    }
+    assert!(lost <= 2, "{lost} calls of 20");
+    assert!(taken()[1] >= 28, "{:?}", taken());
+    // It is back, and the name leads to it anew.
+    let (_again, at_again) = counting(TcpListener::bind(addresses[0]).await.unwrap());
+    upstream.pool.replace(vec![addresses[1]]);
+    upstream.pool.replace(addresses.to_vec());
+    for _ in 0..10 {
+        upstream.attempt(request()).await.unwrap();
+    }
+    assert_eq!(at_again.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_now_is_looked_up_again() {
+    let (listener, address) = listen().await;
+    let (_server, taken) = counting(listener);
+    let url: Uri = format!("http://localhost:{}", address.port()).parse().unwrap();
+    let upstream = GrpcServer::new(&url, 1, CircuitBreaker::default()).unwrap();
+    // Where it was before nobody listens.
+    upstream.pool.replace(vec![SocketAddr::from(([127, 0, 0, 3], address.port()))]);
+    upstream.pool.forget_when_looked_up();
+    upstream.attempt(request()).await.unwrap();
+    assert_eq!(taken.load(Ordering::Relaxed), 1);
 }
