@@ -18,7 +18,7 @@ use futures_util::future::Either;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Request, Response, Version};
 use queuebridge_proto::MethodName;
-use queuebridge_web::{Limits, Pages, Protocol, Services, TurnedAway, Web, is_native};
+use queuebridge_web::{Limits, Pages, Protocol, Services, TurnedAway, Web, answered, is_native};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -102,10 +102,13 @@ impl<S: Services> Service<Request<Body>> for Front<S> {
         // HTTP/2 knows no such header.
         let is_last = !self.http1_keep_alive && request.version() < Version::HTTP_2;
         Either::Right(Box::pin(async move {
-            let mut response = match judged {
-                Ok(()) => protocols.answer(services, request, Limits::default()).await,
-                Err(why) => protocols.turn_away(services, request.map(drop), &why).await,
+            let answer = |request: Request<Body>| async {
+                match judged {
+                    Ok(()) => protocols.answer(services, request, Limits::default()).await,
+                    Err(why) => protocols.turn_away(services, request.map(drop), &why).await,
+                }
             };
+            let mut response = answered(request, answer).await;
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -16,9 +16,9 @@ use crate::server::Settings;
 use crate::typed::{Typed, refusal};
 use crate::until_end::keep_until_the_end;
 use crate::upstream::NotRun;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response};
 use queuebridge_proto::MethodName;
-use queuebridge_web::inflated;
+use queuebridge_web::readable;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -182,7 +182,7 @@ impl Service<Request<Body>> for Native {
 impl Native {
     /// A call of the gateway's own services, with messages of at most `most` bytes.
     fn own(&mut self, request: Request<Body>, most: usize) -> Answered {
-        match inflated(request, most) {
+        match readable(request, most) {
             Ok(request) => Box::pin(self.own.call(request)),
             Err(status) => refused(&status),
         }
@@ -259,9 +259,6 @@ impl Native {
                 Ok(leave(room, response))
             });
         }
-        if !is_grpc(&request) {
-            return Box::pin(std::future::ready(Ok(not_grpc())));
-        }
         // Grants and routes are for names; an upstream might make another one of a path.
         if MethodName::parse(request.uri().path()).is_err() {
             return refused(&refusal::no_route());
@@ -276,7 +273,7 @@ impl Native {
         let (typed, arriving, most) = (self.typed.clone(), self.arriving.clone(), self.most);
         let queued = async move |request| {
             let (request, room) = within(Unit::prompt(), request);
-            match inflated(request, most) {
+            match readable(request, most) {
                 Ok(request) => leave(room, typed.call(request).await),
                 Err(status) => status.into_http(),
             }
@@ -320,17 +317,4 @@ fn refused(status: &Status) -> Answered {
 fn falls_back(route: &route::Route) -> bool {
     let upstream = route.config.upstream.as_ref();
     upstream.is_some_and(|upstream| upstream.takes == UpstreamTakes::WhatItCan)
-}
-
-fn is_grpc(request: &Request<Body>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
-/// What the protocol of gRPC has for other contents.
-fn not_grpc() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response
 }

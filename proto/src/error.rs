@@ -18,6 +18,8 @@ pub mod reason {
     pub const INVALID_FIELD: &str = "INVALID_FIELD";
     /// The bytes are not the message of the method.
     pub const MALFORMED_MESSAGE: &str = "MALFORMED_MESSAGE";
+    /// Messages are not serialized as Protobuf.
+    pub const UNKNOWN_CODEC: &str = "UNKNOWN_CODEC";
     /// Messages are compressed in a way that is not read here.
     pub const UNKNOWN_ENCODING: &str = "UNKNOWN_ENCODING";
     /// No route takes the method.

@@ -110,12 +110,16 @@ class Connection:
     def answer(self, path, body, **more):
         """Calls a method with a body, and returns the data of the answer."""
         self.send(frame(HEADERS, END_HEADERS, 1, call(path, **more)) + frame(DATA, END_STREAM, 1, body))
+        return self.answered(1)
+
+    def answered(self, asked):
+        """The data of the answer in a stream, once it has ended."""
         data = b""
         while True:
             kind, stream, payload = self.read_frame()
-            if stream == 1 and kind == DATA:
+            if stream == asked and kind == DATA:
                 data += payload
-            if stream == 1 and (kind == RST_STREAM or self.flags & END_STREAM):
+            if stream == asked and (kind == RST_STREAM or self.flags & END_STREAM):
                 return data
 
     def ended(self):

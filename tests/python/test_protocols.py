@@ -6,6 +6,7 @@ import http.client
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -137,6 +138,64 @@ class Protocols(Bridge):
             status = health.Check(health_pb2.HealthCheckRequest(service="")).status
             self.assertEqual(status, health_pb2.HealthCheckResponse.SERVING)
             self.assertIn(PROBE, ProtoReflectionDescriptorDatabase(channel).get_services())
+
+    def test_a_refusal_is_seen_by_whoever_is_still_sending(self):
+        """RFC 9112, 9.6: an end with unread bytes resets what was answered."""
+        large = {"Content-Type": "text/plain"}
+        for address in [self.web.address, self.server.address]:
+            for method, status in [("POST", 415), ("PUT", 405), ("DELETE", 405)]:
+                for _ in range(7):
+                    connection = http.client.HTTPConnection(address, timeout=PATIENCE)
+                    connection.request(method, f"/{PROBE}/Echo", b"x" * 8_000_000, large)
+                    answer = connection.getresponse()
+                    self.assertEqual((answer.status, answer.headers["Connection"]), (status, "close"))
+                    connection.close()
+
+    def test_what_is_little_of_a_refused_request_costs_no_connection(self):
+        for address in [self.web.address, self.server.address]:
+            connection = http.client.HTTPConnection(address, timeout=PATIENCE)
+            self.addCleanup(connection.close)
+            connection.connect()
+            kept = connection.sock
+            for size in [100_000, 256 * 1024, 1]:
+                for body in [b"x" * size, iter([b"x" * (size // 2), b"x"])]:
+                    connection.request("PUT", "/healthz", body, {"Content-Type": "text/plain"})
+                    answer = connection.getresponse()
+                    answer.read()
+                    self.assertEqual((answer.status, answer.headers["Allow"]), (405, "POST"))
+                    self.assertIs(connection.sock, kept)
+            connection.request("GET", "/healthz")
+            self.assertEqual(connection.getresponse().read(), b"ok\n")
+
+    def test_whoever_asks_before_it_sends_hears_that_it_should_not(self):
+        for address in [self.web.address, self.server.address]:
+            host, port = address.rsplit(":", 1)
+            with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+                head = f"PUT /{PROBE}/Echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000"
+                connection.sendall(f"{head}\r\nExpect: 100-continue\r\n\r\n".encode())
+                told = b"".join(iter(lambda: connection.recv(4096), b""))
+            self.assertTrue(told.startswith(b"HTTP/1.1 405 "), told)
+            self.assertIn(b"connection: close", told.lower())
+
+    def test_an_open_request_is_refused_at_once(self):
+        """Over HTTP/2, whose streams have two directions."""
+        for address in [self.web.address, self.server.address]:
+            for content_type, more in [
+                ("application/connect+thrift", {}),
+                ("application/connect+proto", {"connect-content-encoding": "br"}),
+                ("application/proto", {"content-encoding": "br"}),
+                ("application/thrift", {}),
+                ("application/grpc", {"grpc-encoding": "br"}),
+                ("application/grpc+json", {}),
+                ("application/grpc-web+json", {}),
+                ("application/grpc-web", {"grpc-encoding": "br"}),
+            ]:
+                with self.subTest(content_type, address=address, **more):
+                    connection = http2.Connection(address)
+                    self.addCleanup(connection.close)
+                    head = http2.call(f"/{PROBE}/Echo", content_type=content_type, **more)
+                    connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, head))
+                    connection.answered(1)
 
     def test_a_browser_is_told_what_its_page_may_do(self):
         asked = {

@@ -1,7 +1,6 @@
 //! What has to be there before anything is done with it.
 
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request};
+use http::Request;
 use queuebridge_web::Protocol;
 
 /// Flag and length before a message.
@@ -26,10 +25,7 @@ impl Unit {
     /// What the translation of a request's protocol reads. `None`: it hands everything on
     /// as it comes. Connect reads a stream by messages only for a method that `takes_stream`.
     pub(crate) fn of_translation<B>(request: &Request<B>, takes_stream: bool) -> Option<Self> {
-        let content_type = request.headers().get(CONTENT_TYPE);
-        let streams = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/connect+");
-        let streams =
-            takes_stream && request.method() == Method::POST && content_type.is_some_and(streams);
+        let streams = takes_stream && Protocol::is_connect_stream(request);
         match Protocol::of(request)? {
             Protocol::GrpcWeb => None,
             Protocol::Connect if streams => Some(Self::prompt()),

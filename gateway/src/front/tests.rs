@@ -145,7 +145,7 @@ async fn an_answer_shows_the_page_its_status_and_all_metadata() {
 #[tokio::test]
 async fn without_origins_a_preflight_is_nothing_special() {
     let response = send(&[], request(Method::OPTIONS, Version::HTTP_11, &[PAGE])).await;
-    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
@@ -304,12 +304,15 @@ async fn of_a_stranger_nothing_but_the_head_is_read() {
         (Version::HTTP_11, "application/grpc-web", StatusCode::OK),
         (Version::HTTP_11, "application/grpc", StatusCode::OK),
     ] {
-        let headers = [("content-type", kind), PAGE, ("connect-protocol-version", "1")];
+        let length = ("content-length", "8000000");
+        let headers = [("content-type", kind), PAGE, length, ("connect-protocol-version", "1")];
         let stranger = request(Method::POST, version, &headers).map(|_| Body::new(Unread));
         let response = front.clone().oneshot(stranger).await.unwrap();
         assert_eq!(response.status(), status, "{kind}");
         assert!(!response.headers().contains_key("x-called-with"), "{kind}");
         assert!(response.headers().contains_key("access-control-allow-origin"), "{kind}");
+        let ends = response.headers().get("connection").is_some_and(|value| value == "close");
+        assert_eq!(ends, version == Version::HTTP_11, "{kind}");
     }
     // Whoever checks its health is no stranger, and needs few bytes for it.
     let headers = [("content-type", "application/proto"), ("connect-protocol-version", "1")];

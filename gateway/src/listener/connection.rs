@@ -2,9 +2,10 @@
 
 use super::peer::Peer;
 use super::places::Place;
+use queuebridge_web::Linger;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -29,6 +30,7 @@ const STALLED: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
+    linger: Linger,
     peer: Peer,
     /// Until then the first bytes must be here. None afterwards.
     opening: Option<Opening>,
@@ -73,7 +75,8 @@ impl Connection {
     pub(super) fn new(stream: Stream, peer: Peer, end: Instant, place: Place) -> Self {
         let opening = Some(Opening { end: Box::pin(sleep_until(end)), bytes: 0, start: [0; 3] });
         let (is_http1, stalled, since) = (false, None, Instant::now());
-        Self { stream, peer, opening, is_http1, stalled, since, _place: place }
+        let linger = Linger::default();
+        Self { stream, linger, peer, opening, is_http1, stalled, since, _place: place }
     }
 
     /// What came of writing, unless nothing was taken for too long.
@@ -182,7 +185,9 @@ impl AsyncWrite for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Secure(stream) => Pin::new(stream).poll_shutdown(context),
         };
-        self.unless_stalled(context, shut)
+        ready!(self.unless_stalled(context, shut))?;
+        let Self { stream, linger, .. } = &mut *self;
+        linger.poll(context, |context, buffer| stream.poll_read(context, buffer)).map(Ok)
     }
 }
 

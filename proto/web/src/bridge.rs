@@ -7,6 +7,7 @@
 //! the flag 0 or 1, and no serialized message does, because that would be the
 //! field number 0. An empty body is an empty message without a frame.
 
+use crate::content_type::Format;
 use crate::guard::Guard;
 use crate::inner::Services;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -56,6 +57,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
+    Format::check(request.headers())?;
     let (parts, body) = request.into_parts();
     // Nobody else counts what is collected here.
     let body = Limited::new(body, most.saturating_add(FRAME)).collect().await;

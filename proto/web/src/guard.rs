@@ -1,8 +1,8 @@
 //! What a server of HTTP/2 would see to: the end of a call's time, handlers that
 //! panic, answers that are too large.
 
-use crate::inflate::inflated;
 use crate::inner::{Inner, Services};
+use crate::readable::readable;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response};
@@ -46,6 +46,11 @@ impl<S> Guard<S> {
     pub(crate) fn new(inner: Inner<S>, limits: Limits, most: usize) -> Self {
         Self { inner, limits, most }
     }
+
+    /// Answers with a status instead.
+    pub(crate) fn refusing(self, status: Status) -> Self {
+        Self { inner: Inner::Refuse(status), ..self }
+    }
 }
 
 impl<S: Services> Service<Request<Body>> for Guard<S> {
@@ -59,7 +64,7 @@ impl<S: Services> Service<Request<Body>> for Guard<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (inner, limits) = (self.inner.clone(), self.limits);
-        let request = match inflated(request, self.most) {
+        let request = match readable(request, self.most) {
             Ok(request) => request,
             Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
         };

@@ -19,28 +19,37 @@ mod bridge;
 mod broken;
 pub mod callback_url;
 mod connect;
+mod content_type;
 mod descriptors;
+mod grpc_web;
 mod guard;
 pub mod health;
 mod host;
 mod inflate;
 mod inner;
+mod linger;
 mod pages;
 mod protocol;
+mod readable;
 mod trailing;
+mod unread;
 
+pub use content_type::media_type;
 pub use descriptors::{DescriptorError, Descriptors, pool};
 pub use guard::Limits;
 pub use host::HostPattern;
-pub use inflate::{CameCompressed, inflated};
+pub use inflate::CameCompressed;
 pub use inner::Services;
+pub use linger::Linger;
 pub use pages::{Pages, TurnedAway};
 pub use protocol::{Protocol, is_native};
+pub use readable::readable;
+pub use unread::answered;
 
 use connect::{Connect, Methods};
 use connectrpc::ConnectRpcService;
 use guard::Guard;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use inflate::codec;
 use inner::Inner;
 use std::convert::Infallible;
@@ -48,8 +57,7 @@ use std::sync::Arc;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic_web::GrpcWebLayer;
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 use trailing::Trailing;
 
 /// The largest request in bytes, unless told otherwise: more than any of the
@@ -151,7 +159,7 @@ impl<S: Services> Web<S> {
 
     async fn answer<B>(
         &self,
-        request: Request<B>,
+        mut request: Request<B>,
         guard: Guard<S>,
         methods: Methods,
     ) -> Response<Body>
@@ -161,8 +169,14 @@ impl<S: Services> Web<S> {
     {
         let most = self.max_request_bytes;
         let answered = match Protocol::of(&request) {
-            Some(Protocol::GrpcWeb) => GrpcWebLayer::new().layer(guard).oneshot(request).await,
+            Some(Protocol::GrpcWeb) => Ok(grpc_web::answer(request, guard).await),
             Some(Protocol::Connect) => {
+                plain_content_type(request.headers_mut());
+                let request = match is_read_by_connect(request.headers()) {
+                    true => request.map(Body::new),
+                    // The library would read it first, and refuse it then.
+                    false => request.map(|_| Body::empty()),
+                };
                 let trailing = Trailing::default();
                 let methods = Connect::new(guard, methods, trailing.clone());
                 let limits = connectrpc::Limits::default()
@@ -176,6 +190,7 @@ impl<S: Services> Web<S> {
             }
             Some(Protocol::Grpc) => Ok(bridge::answer(request, guard, most).await),
             None if is_health_check(&request) => Ok(text(StatusCode::OK, "ok\n")),
+            None if request.method() != Method::POST => Ok(not_allowed()),
             None => Ok(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED)),
         };
         answered.unwrap_or_else(|never: Infallible| match never {})
@@ -186,6 +201,9 @@ const UNSUPPORTED: &str = "Speak gRPC-Web (application/grpc-web, application/grp
     or Connect (application/proto, application/json) here; \
     native gRPC needs a server with HTTP/2.\n";
 
+const NOT_ALLOWED: &str = "Methods are called by POST, in Connect also by GET with the message \
+    in the query.\n";
+
 /// What load balancers ask for when they are not told otherwise, and the name
 /// that containers use.
 fn is_health_check<B>(request: &Request<B>) -> bool {
@@ -193,11 +211,36 @@ fn is_health_check<B>(request: &Request<B>) -> bool {
         && matches!(request.uri().path(), "/" | "/healthz")
 }
 
+/// Whether Connect has the codec and the compression of a request.
+fn is_read_by_connect(headers: &HeaderMap) -> bool {
+    let codec = media_type(headers);
+    let codec = codec.strip_prefix("application/connect+").unwrap_or("proto");
+    let encodings = ["content-encoding", "connect-content-encoding"];
+    let mut encodings = encodings.iter().filter_map(|name| headers.get(*name)?.to_str().ok());
+    ["proto", "json"].contains(&codec)
+        && encodings.all(|name| name == "identity" || codec::Codec::named(name).is_some())
+}
+
+/// The library reads it to the letter.
+fn plain_content_type(headers: &mut HeaderMap) {
+    let plain = HeaderValue::try_from(media_type(headers));
+    if let (true, Ok(plain)) = (headers.contains_key(header::CONTENT_TYPE), plain) {
+        headers.insert(header::CONTENT_TYPE, plain);
+    }
+}
+
+/// RFC 9110, 15.5.6: the verbs that there are.
+fn not_allowed() -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
 fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
     let body = http_body_util::Full::new(text.into());
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = status;
-    let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
     response
 }

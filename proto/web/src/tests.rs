@@ -234,3 +234,60 @@ async fn a_refusal_is_the_same_for_methods_of_every_kind_and_for_none() {
         assert!(told.iter().all(|text| *text == told[0]), "{kind} {told:#?}");
     }
 }
+
+#[tokio::test]
+async fn content_types_are_read_whatever_their_case_and_parameters() {
+    for (kind, body) in [
+        ("application/grpc-web+proto; charset=utf-8", &b"\0\0\0\0\0"[..]),
+        ("Application/GRPC-Web", b"\0\0\0\0\0"),
+        // In two pieces, padded each.
+        ("application/grpc-web-text;charset=utf-8", b"AAA=AAA="),
+        ("APPLICATION/GRPC", b"\0\0\0\0\0"),
+        ("Application/Proto; v=1", b""),
+        ("APPLICATION/JSON;charset=UTF-8", b"{}"),
+    ] {
+        let (headers, answer) = send(GOOD, UNARY, kind, body).await;
+        let (_, expected) = kind.split_once('/').unwrap();
+        let expected = expected.split(';').next().unwrap().to_lowercase();
+        let answered = media_type(&headers);
+        assert!(answered.contains(&expected), "{kind} {headers:?}");
+        assert!(!answered.contains("web") || !answer.is_empty(), "{kind}");
+        assert_eq!(headers["x-begin"], "now", "{kind} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn other_codecs_are_refused_in_the_protocol_of_the_call() {
+    for kind in
+        ["application/grpc+json", "application/grpc-web+json", "Application/gRPC-Web-Text+X"]
+    {
+        let (headers, body) = send(GOOD, UNARY, kind, MESSAGE).await;
+        assert_eq!((&headers["grpc-status"], body.len()), (&"12".parse().unwrap(), 0), "{kind}");
+        let protocol = kind.split('+').next().unwrap().to_lowercase();
+        assert!(media_type(&headers).starts_with(&protocol), "{kind} {headers:?}");
+    }
+    for kind in ["application/grpcx", "text/plain"] {
+        let web = Web::over(services(GOOD), None);
+        let request = Request::post(UNARY).header("content-type", kind).body(Body::empty());
+        let response = web.call(request.unwrap(), Limits::default()).await;
+        assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_post_is_a_call() {
+    for kind in ["application/grpc", "application/grpc-web", "application/proto", "text/html"] {
+        for (verb, path) in
+            [("PUT", UNARY), ("DELETE", UNARY), ("PATCH", "/"), ("GET", UNARY), ("HEAD", UNARY)]
+        {
+            for version in [http::Version::HTTP_11, http::Version::HTTP_2] {
+                let web = Web::over(services(GOOD), None);
+                let request = Request::builder().method(verb).uri(path).version(version);
+                let request = request.header("content-type", kind).body(Body::empty()).unwrap();
+                let response = web.serve(request, Limits::default()).await;
+                assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{verb} {kind}");
+                assert_eq!(response.headers()["allow"], "POST", "{verb} {kind}");
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The hosts: who hands deliveries over and settles their verdicts.
 
+mod connection;
 pub mod lambda;
 pub mod outbox;
 pub mod pointers;

@@ -1,11 +1,13 @@
 //! The worker as a plain gRPC server: all kinds of streaming, and beside it
 //! gRPC-Web and Connect on the same port.
 
+use super::connection::Connection;
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use http::header::CONTENT_TYPE;
 use http::{Extensions, Request, Response};
 use queuebridge_web::health::{self, Followed, Statuses};
-use queuebridge_web::{Descriptors, HostPattern, Limits, Pages, Web};
+use queuebridge_web::{Descriptors, HostPattern, Limits, Pages, Web, answered};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -122,7 +124,7 @@ pub async fn serve(
         }))
         .add_routes(routes)
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            TcpIncoming::from(listener).with_nodelay(Some(true)).map_ok(Connection::new),
             draining.clone().cancelled_owned(),
         );
     let drain = async {
@@ -202,10 +204,13 @@ where
         let judged = self.pages.judge(&request);
         let web = self.web.clone();
         Box::pin(async move {
-            Ok(match judged {
-                Ok(()) => web.serve(request, Limits::default()).await,
-                Err(why) => web.turn_away(request.map(drop), &why).await,
-            })
+            let answer = |request: Request<Body>| async {
+                match judged {
+                    Ok(()) => web.serve(request, Limits::default()).await,
+                    Err(why) => web.turn_away(request.map(drop), &why).await,
+                }
+            };
+            Ok(answered(request, answer).await)
         })
     }
 }

@@ -6,9 +6,9 @@ use crate::upstream::deadline::{Deadline, too_late};
 use crate::upstream::http_status;
 use bytes::Bytes;
 use h2::RecvStream;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Frame;
+use queuebridge_web::media_type;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::task::AbortHandle;
@@ -42,9 +42,9 @@ pub(super) fn passed_on(
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let rest = content_type.and_then(|text| text.strip_prefix("application/grpc"));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+    let media_type = media_type(headers);
+    let rest = media_type.strip_prefix("application/grpc");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
 }
 
 /// Ends a task when it is dropped.
@@ -143,7 +143,7 @@ mod tests {
             ("text/html", false),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            headers.insert(http::header::CONTENT_TYPE, content_type.parse().unwrap());
             assert_eq!(is_grpc(&headers), expected, "{content_type}");
         }
     }

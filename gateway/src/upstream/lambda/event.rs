@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, request};
+use queuebridge_web::media_type;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -80,10 +81,9 @@ fn headers(headers: &HeaderMap) -> BTreeMap<&str, String> {
             })
             .or_insert_with(|| value.into_owned());
     }
-    let content_type = joined.entry(CONTENT_TYPE.as_str()).or_default();
-    let format = content_type.split(';').next().unwrap_or_default().trim();
-    let format = format.strip_prefix("application/grpc").unwrap_or_default();
-    *content_type = format!("application/grpc-web{format}");
+    let media_type = media_type(headers);
+    let format = media_type.strip_prefix("application/grpc").unwrap_or_default();
+    joined.insert(CONTENT_TYPE.as_str(), format!("application/grpc-web{format}"));
     joined
 }
 

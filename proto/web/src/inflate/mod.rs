@@ -31,7 +31,7 @@ pub struct CameCompressed;
 /// # Errors
 /// `UNIMPLEMENTED` for an encoding other than `identity`, `gzip` and `zstd`, with those in
 /// `grpc-accept-encoding` (gRPC, "Compression").
-pub fn inflated(mut request: Request<Body>, most: usize) -> Result<Request<Body>, Status> {
+pub(crate) fn inflated(mut request: Request<Body>, most: usize) -> Result<Request<Body>, Status> {
     let Some(encoding) = request.headers_mut().remove(ENCODING) else { return Ok(request) };
     let name = encoding.to_str().unwrap_or_default();
     if name == "identity" {
