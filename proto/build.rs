@@ -3,6 +3,24 @@
 use prost_types::{DescriptorProto, FileDescriptorSet};
 use std::fmt::Write;
 
+/// Types that every program may meet in a `google.protobuf.Any`, imported or not.
+const KNOWN_TYPES: [&str; 14] = [
+    "google/protobuf/any.proto",
+    "google/protobuf/api.proto",
+    "google/protobuf/descriptor.proto",
+    "google/protobuf/duration.proto",
+    "google/protobuf/empty.proto",
+    "google/protobuf/field_mask.proto",
+    "google/protobuf/source_context.proto",
+    "google/protobuf/struct.proto",
+    "google/protobuf/timestamp.proto",
+    "google/protobuf/type.proto",
+    "google/protobuf/wrappers.proto",
+    "google/rpc/code.proto",
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
+];
+
 #[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=queuebridge");
@@ -28,6 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&files))?;
     std::fs::write(out.join("health.bin"), prost::Message::encode_to_vec(&health))?;
     let all = FileDescriptorSet { file: [files.file.clone(), health.file.clone()].concat() };
+    let known = protox::compile(KNOWN_TYPES, ["."])?;
+    std::fs::write(out.join("known.bin"), prost::Message::encode_to_vec(&known))?;
     std::fs::write(out.join("shapes.rs"), shapes_of(&all))?;
     let config = || {
         let mut config = tonic_prost_build::Config::new();

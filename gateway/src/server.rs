@@ -26,10 +26,9 @@ use crate::view::Methods;
 use crate::waiter::Waiter;
 use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt};
-use prost_reflect::DescriptorPool;
 use queuebridge_proto::Keyring;
 use queuebridge_store::{Clock, Gathers, RECORD_BYTES, Seal, Stores};
-use queuebridge_web::{DescriptorError, HostPattern};
+use queuebridge_web::{DescriptorError, HostPattern, Pool};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -355,7 +354,7 @@ fn upstreams_of(routes: &Routes) -> HashMap<String, Upstream> {
 }
 
 /// The files of descriptors, as they are now.
-pub(crate) fn descriptor_files(config: &Config) -> Result<Vec<DescriptorPool>, ServeError> {
+pub(crate) fn descriptor_files(config: &Config) -> Result<Vec<Pool>, ServeError> {
     files::load(&config.descriptor_files).map_err(broken_files)
 }
 

@@ -24,11 +24,13 @@ use tonic::Status;
 use tonic::body::Body;
 
 /// What the gateway serves by itself.
-const OWN_DESCRIPTORS: [&[u8]; 4] = [
+const OWN_DESCRIPTORS: [&[u8]; 5] = [
     queuebridge_proto::FILE_DESCRIPTOR_SET,
     queuebridge_proto::HEALTH_FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    // Details of errors, which tools show by what reflection says of them.
+    queuebridge_proto::KNOWN_TYPES,
 ];
 
 /// Services that speak native gRPC, and what stands in front of them.

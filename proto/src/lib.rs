@@ -74,6 +74,10 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 pub const HEALTH_FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/health.bin"));
 
+/// The descriptors, serialized, of the types that come with Protobuf and of `google.rpc`:
+/// they are met in a `google.protobuf.Any` without being imported.
+pub const KNOWN_TYPES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/known.bin"));
+
 /// The full name of the `Operations` service, as health checks ask for it.
 pub const OPERATIONS_SERVICE: &str = longrunning::operations_server::SERVICE_NAME;
 

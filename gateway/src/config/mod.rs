@@ -60,6 +60,7 @@ pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
 pub use tls::{ClientCertificates, TlsConfig};
 pub use upstream::{UpstreamConfig, UpstreamTakes, UpstreamTarget};
 
+use crate::descriptors::files;
 use queuebridge_proto::Keyring;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -253,10 +254,13 @@ impl Config {
     /// What is no mistake and may not be meant, as sentences for the operator.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        match &self.auth {
+        let mut warnings = match &self.auth {
             AuthConfig::None => Vec::new(),
             AuthConfig::Callers(callers) => auth::overlaps(&callers.jwt),
-        }
+        };
+        let left_out = files::left_out(&self.descriptor_files).into_iter();
+        warnings.extend(left_out.map(|line| format!("descriptors.files: {line}")));
+        warnings
     }
 }
 

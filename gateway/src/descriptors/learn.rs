@@ -51,9 +51,6 @@ pub enum LearnError {
     /// There is too much.
     #[error("the server's descriptors are larger than {0} bytes")]
     Large(usize),
-    /// A file that is no descriptor.
-    #[error("the server sent a file that cannot be read: {0}")]
-    Broken(#[from] prost::DecodeError),
 }
 
 /// Asks a server by `grpc.reflection.v1`, or `v1alpha` if it has only that, for all
@@ -62,7 +59,7 @@ pub enum LearnError {
 ///
 /// # Errors
 /// See [`LearnError`]. A service that the server lists and cannot describe is left
-/// out; an import that it cannot give is an error.
+/// out, and so is what needs an import that it cannot give.
 pub async fn learn<T>(server: T, bounds: Bounds) -> Result<Vec<u8>, LearnError>
 where
     T: GrpcService<Body> + Clone,
@@ -102,7 +99,7 @@ where
         match server.ask(Question::FileContainingSymbol(service.clone())).await {
             Ok(Answer::FileDescriptorResponse(found)) => files.add(found.file_descriptor_proto)?,
             Ok(_) => return Err(refused(&service, unexpected())),
-            Err(status) if matches!(status.code(), Code::NotFound | Code::Unknown) => {
+            Err(status) if is_answer(status.code()) => {
                 tracing::warn!(service, %status, "the server does not describe a service");
             }
             Err(status) => return Err(refused(&service, status)),
@@ -115,11 +112,30 @@ where
             // Some servers leave out what everybody has.
             Err(status) => match files::well_known(&name) {
                 Some(file) => files.add(vec![file])?,
+                // What needs the file is left out when the set is read.
+                None if is_answer(status.code()) => {
+                    tracing::warn!(file = name, %status, "the server does not have an import");
+                }
                 None => return Err(refused(&name, status)),
             },
         }
     }
     Ok(files.into_set())
+}
+
+/// Whether a server says by a code that it does not have what was asked for. Implementations
+/// differ in how they say so; what is left may succeed the next time.
+fn is_answer(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotFound
+            | Code::Unknown
+            | Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Internal
+            | Code::DataLoss
+    )
 }
 
 fn unexpected() -> Status {

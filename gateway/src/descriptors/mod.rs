@@ -9,8 +9,7 @@ pub(crate) mod view;
 
 pub use snapshot::Snapshot;
 
-use prost_reflect::DescriptorPool;
-use queuebridge_web::{DescriptorError, Descriptors, pool};
+use queuebridge_web::{DescriptorError, Descriptors, LeftOut, Pool, pool};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -32,9 +31,9 @@ pub struct DescriptorRegistry {
 
 #[derive(Default)]
 struct Sources {
-    own: DescriptorPool,
-    files: Vec<DescriptorPool>,
-    learned: BTreeMap<String, DescriptorPool>,
+    own: Pool,
+    files: Vec<Pool>,
+    learned: BTreeMap<String, Pool>,
     /// `None`: all are.
     routed: Option<Routed>,
 }
@@ -55,19 +54,21 @@ impl DescriptorRegistry {
     }
 
     /// Exchanges what was read from files.
-    pub fn replace_files(&self, files: Vec<DescriptorPool>) {
+    pub fn replace_files(&self, files: Vec<Pool>) {
         self.change(|sources| sources.files = files);
     }
 
     /// Exchanges what was learned from `source`, the name of an upstream: a
-    /// serialized `FileDescriptorSet` with everything that its files import.
+    /// serialized `FileDescriptorSet` with everything that its files import. Answers what
+    /// of it cannot be used.
     ///
     /// # Errors
     /// The set cannot be read; what was known of the source stays.
-    pub fn replace(&self, source: &str, set: &[u8]) -> Result<(), DescriptorError> {
+    pub fn replace(&self, source: &str, set: &[u8]) -> Result<Vec<LeftOut>, DescriptorError> {
         let learned = pool([set])?;
+        let left_out = learned.left_out().to_vec();
         self.change(|sources| drop(sources.learned.insert(source.to_owned(), learned)));
-        Ok(())
+        Ok(left_out)
     }
 
     /// Forgets what was learned from `source`.

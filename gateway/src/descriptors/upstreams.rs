@@ -1,9 +1,10 @@
 //! Learning, again and again, what the upstreams offer.
 
-use super::DescriptorRegistry;
 use super::learn::{Bounds, LearnError, learn};
+use super::{DescriptorRegistry, files};
 use crate::upstream::Upstream;
 use http::{Request, Response};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ const SOON: Duration = Duration::from_secs(15);
 /// Asks a gRPC server for its descriptors, for as long as the task runs. What was learned
 /// stays when it cannot be asked any more.
 pub(crate) async fn keep(registry: Arc<DescriptorRegistry>, name: String, upstream: Upstream) {
+    let mut told = HashSet::new();
     loop {
         let server = service_fn(|request: Request<Body>| {
             let upstream = upstream.clone();
@@ -27,7 +29,15 @@ pub(crate) async fn keep(registry: Arc<DescriptorRegistry>, name: String, upstre
         });
         let pause = match learn(server, Bounds::default()).await {
             Ok(set) => match registry.replace(&name, &set) {
-                Ok(()) => AGAIN,
+                Ok(left_out) => {
+                    for problem in files::told(&name, &left_out) {
+                        // Once is enough for what stays as it is.
+                        if told.insert(problem.clone()) {
+                            tracing::warn!(upstream = name, problem, "learned descriptors");
+                        }
+                    }
+                    AGAIN
+                }
                 Err(error) => {
                     tracing::warn!(upstream = name, %error, "descriptors could not be read");
                     AGAIN

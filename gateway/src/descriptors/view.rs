@@ -7,17 +7,16 @@
 //! enums that only they use. What no service mentions stays, because details of errors and
 //! extensions are used without being mentioned.
 
-mod types;
+mod index;
 
 use super::Snapshot;
-use prost_reflect::prost::Message;
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FileDescriptor, Kind,
-    MessageDescriptor, ServiceDescriptor, Value,
-};
+use buffa::{Message, MessageField};
+use buffa_descriptor::generated::descriptor::FileDescriptorProto;
+pub(super) use index::Index;
+use index::{Symbol, scoped};
+use queuebridge_web::Pool;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use types::{outermost, used_by};
 
 /// Where something was found: files are looked for there first.
 pub(crate) type Place = usize;
@@ -43,7 +42,8 @@ impl View {
     /// What a caller is shown that `reaches` services of these names. The gateway's own are
     /// shown to everybody.
     pub(crate) fn new(known: Arc<Snapshot>, reaches: impl Fn(&str) -> bool) -> Self {
-        let others = known.pools.iter().skip(1).map(|pool| Part::of(pool, &reaches));
+        let others = known.sources.iter().skip(1);
+        let others = others.map(|source| Part::of(&source.pool, &source.index, &reaches));
         let parts = std::iter::once(Part::All).chain(others).collect();
         Self { known, parts }
     }
@@ -55,111 +55,114 @@ impl View {
 
     /// The full names of the services, as the snapshot lists them.
     pub(crate) fn services(&self) -> impl Iterator<Item = &String> {
-        let shown = |name: &str| {
-            self.first(|pool| pool.get_service_by_name(name).map(Symbol::Service)).is_some()
-        };
+        let shown = |name: &str| self.first(|index| index.symbol(name)).is_some();
         self.known.services().iter().filter(move |name| shown(name))
     }
 
     /// The file that declares a symbol, serialized.
     pub(crate) fn declaring(&self, symbol: &str) -> Option<(Place, Vec<u8>)> {
-        self.first_file(|pool| declared(pool, symbol))
+        self.first_file(|index| index.symbol(symbol))
     }
 
     /// The file of a name, from `place` if there is one.
     pub(crate) fn file(&self, name: &str, place: Place) -> Option<Vec<u8>> {
-        let at = |place: Place, pool: &DescriptorPool| {
-            let file = pool.get_file_by_name(name)?;
-            let part = self.parts.get(place)?;
-            part.shows_file(&file).then(|| part.encode(&file))
+        let at = |place: Place| {
+            let (source, part) = (self.known.sources.get(place)?, self.parts.get(place)?);
+            let file = source.pool.linked().file_by_name(name)?;
+            part.shows_file(file).then(|| part.encode(&source.pool, &source.index, file))
         };
-        let there = self.known.pools.get(place).and_then(|pool| at(place, pool));
-        there.or_else(|| {
-            self.known.pools.iter().enumerate().find_map(|(place, pool)| at(place, pool))
-        })
+        at(place).or_else(|| (0..self.parts.len()).find_map(at))
     }
 
     /// The file that declares an extension, serialized.
     pub(crate) fn extension(&self, of: &str, number: u32) -> Option<(Place, Vec<u8>)> {
-        self.first_file(|pool| {
-            let message = pool.get_message_by_name(of)?;
-            Some(Symbol::Extension(message.get_extension(number)?))
-        })
+        self.first_file(|index| index.extension(of, number))
     }
 
     /// The numbers of the extensions of a message, if it is known.
     pub(crate) fn extension_numbers(&self, of: &str) -> Option<BTreeSet<u32>> {
         let mut known = false;
         let mut numbers = BTreeSet::new();
-        for (part, pool) in self.parts.iter().zip(&self.known.pools) {
-            let message = pool.get_message_by_name(of).map(Symbol::Message);
-            let Some(Symbol::Message(message)) = message.filter(|found| part.shows(found)) else {
+        for (part, source) in self.parts.iter().zip(&self.known.sources) {
+            let (pool, index) = (&source.pool, &source.index);
+            if pool.linked().message_index(of).is_none()
+                || !index.symbol(of).is_some_and(|found| part.shows(pool, found))
+            {
                 continue;
-            };
+            }
             known = true;
-            let shown = message.extensions().filter(|e| part.shows(&Symbol::Extension(e.clone())));
-            numbers.extend(shown.map(|extension| extension.number()));
+            let shown = index.extensions(of).filter(|(_, found)| part.shows(pool, found));
+            numbers.extend(shown.map(|(number, _)| number));
         }
         known.then_some(numbers)
     }
 
-    fn first_file(
-        &self,
-        find: impl Fn(&DescriptorPool) -> Option<Symbol>,
+    fn first_file<'a>(
+        &'a self,
+        find: impl Fn(&'a Index) -> Option<&'a Symbol>,
     ) -> Option<(Place, Vec<u8>)> {
         let (place, symbol) = self.first(find)?;
-        Some((place, self.parts[place].encode(&symbol.file())))
+        let source = &self.known.sources[place];
+        let file = source.pool.linked().files().get(symbol.file)?;
+        Some((place, self.parts[place].encode(&source.pool, &source.index, file)))
     }
 
     /// The first that is shown. What is hidden in one pool may be shown of another.
-    fn first(&self, find: impl Fn(&DescriptorPool) -> Option<Symbol>) -> Option<(Place, Symbol)> {
-        let pools = self.parts.iter().zip(&self.known.pools).enumerate();
-        pools.into_iter().find_map(|(place, (part, pool))| {
-            Some((place, find(pool).filter(|symbol| part.shows(symbol))?))
+    fn first<'a>(
+        &'a self,
+        find: impl Fn(&'a Index) -> Option<&'a Symbol>,
+    ) -> Option<(Place, &'a Symbol)> {
+        let sources = self.parts.iter().zip(&self.known.sources).enumerate();
+        sources.into_iter().find_map(|(place, (part, source))| {
+            let found = find(&source.index).filter(|symbol| part.shows(&source.pool, symbol))?;
+            Some((place, found))
         })
     }
 }
 
 impl Part {
-    fn of(pool: &DescriptorPool, reaches: impl Fn(&str) -> bool) -> Self {
-        let (shown, hidden): (Vec<_>, Vec<_>) =
-            pool.services().partition(|service| reaches(service.full_name()));
+    fn of(pool: &Pool, index: &Index, reaches: impl Fn(&str) -> bool) -> Self {
+        let names = pool.services().iter().map(|service| service.full_name());
+        let (shown, hidden): (Vec<&str>, Vec<&str>) = names.partition(|name| reaches(name));
         if hidden.is_empty() {
             return Self::All;
         }
+        let all = pool.linked().files();
         let mut files = HashSet::new();
-        let mut open: Vec<_> = shown.iter().map(ServiceDescriptor::parent_file).collect();
+        let mut open: Vec<&FileDescriptorProto> =
+            shown.iter().filter_map(|service| all.get(index.symbol(service)?.file)).collect();
         while let Some(file) = open.pop() {
-            if files.insert(file.name().to_owned()) {
-                open.extend(file.dependencies());
+            if files.insert(name_of(file).to_owned()) {
+                let imports = file.dependency.iter();
+                open.extend(imports.filter_map(|name| pool.linked().file_by_name(name)));
             }
         }
-        let of_hidden = used_by(hidden.iter().flat_map(messages).map(Kind::Message));
-        let declared = pool.files().filter(|file| files.contains(file.name())).flat_map(|file| {
-            let messages: Vec<_> = file.messages().map(Kind::Message).collect();
-            messages.into_iter().chain(file.enums().map(Kind::Enum).collect::<Vec<_>>())
-        });
-        let unmentioned =
-            declared.filter(|of| outermost(of).is_none_or(|n| !of_hidden.contains(&n)));
-        let of_shown = shown.iter().flat_map(messages).map(Kind::Message);
-        let kept = used_by(of_shown.chain(unmentioned));
-        let services = hidden.iter().map(|service| service.full_name().to_owned());
+        let mentioned = |services: &[&str]| -> Vec<String> {
+            services.iter().flat_map(|service| index.of_service(service)).collect()
+        };
+        let of_hidden = index.used_by(mentioned(&hidden).into_iter());
+        let declared = all.iter().filter(|file| files.contains(name_of(file)));
+        let unmentioned = declared.flat_map(types_in).filter(|name| !of_hidden.contains(name));
+        let kept = index.used_by(mentioned(&shown).into_iter().chain(unmentioned));
+        let services = hidden.iter().map(|service| (*service).to_owned());
         let hidden = of_hidden.difference(&kept).cloned().chain(services).collect();
         Self::Some { files, hidden }
     }
 
-    fn shows_file(&self, file: &FileDescriptor) -> bool {
+    fn shows_file(&self, file: &FileDescriptorProto) -> bool {
         match self {
             Self::All => true,
-            Self::Some { files, .. } => files.contains(file.name()),
+            Self::Some { files, .. } => files.contains(name_of(file)),
         }
     }
 
-    fn shows(&self, symbol: &Symbol) -> bool {
+    fn shows(&self, pool: &Pool, symbol: &Symbol) -> bool {
         if let Self::All = self {
             return true;
         }
-        self.shows_file(&symbol.file()) && symbol.needs().iter().all(|name| self.names(name))
+        let file = pool.linked().files().get(symbol.file);
+        file.is_some_and(|file| self.shows_file(file))
+            && symbol.needs.iter().all(|name| self.names(name))
     }
 
     fn names(&self, outermost: &str) -> bool {
@@ -170,125 +173,42 @@ impl Part {
     }
 
     /// A file without what is hidden.
-    fn encode(&self, file: &FileDescriptor) -> Vec<u8> {
-        let whole = file.encode_to_vec();
-        let extensions = || file.extensions().map(Symbol::Extension);
-        let declared = file.services().map(Symbol::Service);
-        let declared = declared.chain(file.messages().map(Symbol::Message));
-        let mut declared = declared.chain(file.enums().map(Symbol::Enum)).chain(extensions());
-        if declared.all(|symbol| self.shows(&symbol)) {
-            return whole;
-        }
-        let kept: HashSet<String> = extensions()
-            .filter(|symbol| self.shows(symbol))
-            .filter_map(|symbol| symbol.simple_name())
-            .collect();
-        let package = file.package_name();
-        let named = |name: &str| match package {
-            "" => self.names(name),
-            package => self.names(&format!("{package}.{name}")),
+    fn encode(&self, pool: &Pool, index: &Index, file: &FileDescriptorProto) -> Vec<u8> {
+        let package = file.package.as_deref().unwrap_or_default();
+        let named = |name: Option<&String>| self.names(&scoped(package, name.map(String::as_str)));
+        let extended = |name: Option<&String>| {
+            let symbol = index.symbol(&scoped(package, name.map(String::as_str)));
+            symbol.is_some_and(|symbol| self.shows(pool, symbol))
         };
-        without(&whole, named, |extension| kept.contains(extension)).unwrap_or_default()
+        let whole = file.service.iter().all(|one| named(one.name.as_ref()))
+            && file.message_type.iter().all(|one| named(one.name.as_ref()))
+            && file.enum_type.iter().all(|one| named(one.name.as_ref()))
+            && file.extension.iter().all(|one| extended(one.name.as_ref()));
+        if whole {
+            return pool.file(name_of(file)).unwrap_or_default().to_vec();
+        }
+        // Comments stand apart and speak of all. Options stay as they are, also those of
+        // extensions.
+        let mut file = file.clone();
+        file.source_code_info = MessageField::none();
+        file.service.retain(|one| named(one.name.as_ref()));
+        file.message_type.retain(|one| named(one.name.as_ref()));
+        file.enum_type.retain(|one| named(one.name.as_ref()));
+        file.extension.retain(|one| extended(one.name.as_ref()));
+        file.encode_to_vec()
     }
 }
 
-/// A serialized file without some of what it declares, and without its comments, which stand
-/// apart and speak of all. Options stay as they are, also those of extensions.
-fn without(
-    file: &[u8],
-    is_named: impl Fn(&str) -> bool,
-    is_extension: impl Fn(&str) -> bool,
-) -> Option<Vec<u8>> {
-    let form = DescriptorPool::global().get_message_by_name("google.protobuf.FileDescriptorProto");
-    let mut file = DynamicMessage::decode(form?, file).ok()?;
-    file.clear_field_by_name("source_code_info");
-    let mut retain = |field: &str, keeps: &dyn Fn(&str) -> bool| {
-        if let Some(Value::List(declared)) = file.get_field_by_name_mut(field) {
-            declared.retain(|one| {
-                let name = one.as_message().and_then(|one| one.get_field_by_name("name"));
-                name.is_some_and(|name| name.as_str().is_some_and(keeps))
-            });
-        }
-    };
-    retain("service", &is_named);
-    retain("message_type", &is_named);
-    retain("enum_type", &is_named);
-    retain("extension", &is_extension);
-    Some(file.encode_to_vec())
+fn name_of(file: &FileDescriptorProto) -> &str {
+    file.name.as_deref().unwrap_or_default()
 }
 
-/// What is asked for by name.
-enum Symbol {
-    Service(ServiceDescriptor),
-    Message(MessageDescriptor),
-    Enum(EnumDescriptor),
-    Extension(ExtensionDescriptor),
-}
-
-impl Symbol {
-    fn file(&self) -> FileDescriptor {
-        match self {
-            Self::Service(service) => service.parent_file(),
-            Self::Message(message) => message.parent_file(),
-            Self::Enum(one) => one.parent_file(),
-            Self::Extension(extension) => extension.parent_file(),
-        }
-    }
-
-    /// The names of all that has to be shown for it to be shown.
-    fn needs(&self) -> Vec<String> {
-        let outermost = |kind: Kind| outermost(&kind);
-        match self {
-            Self::Service(service) => vec![service.full_name().to_owned()],
-            Self::Message(message) => {
-                outermost(Kind::Message(message.clone())).into_iter().collect()
-            }
-            Self::Enum(one) => outermost(Kind::Enum(one.clone())).into_iter().collect(),
-            Self::Extension(extension) => [
-                Some(Kind::Message(extension.containing_message())),
-                Some(extension.kind()),
-                extension.parent_message().map(Kind::Message),
-            ]
-            .into_iter()
-            .flatten()
-            .filter_map(outermost)
-            .collect(),
-        }
-    }
-
-    /// The name within its file, of an extension.
-    fn simple_name(&self) -> Option<String> {
-        match self {
-            Self::Extension(extension) => Some(extension.name().to_owned()),
-            _ => None,
-        }
-    }
-}
-
-fn messages(service: &ServiceDescriptor) -> Vec<MessageDescriptor> {
-    service.methods().flat_map(|method| [method.input(), method.output()]).collect()
-}
-
-fn declared(pool: &DescriptorPool, symbol: &str) -> Option<Symbol> {
-    let message = |name: &str| pool.get_message_by_name(name).map(Symbol::Message);
-    let whole = || {
-        let service = pool.get_service_by_name(symbol).map(Symbol::Service);
-        service
-            .or_else(|| message(symbol))
-            .or_else(|| pool.get_enum_by_name(symbol).map(Symbol::Enum))
-            .or_else(|| pool.get_extension_by_name(symbol).map(Symbol::Extension))
-    };
-    // Methods and fields are known by what they belong to.
-    let part = || {
-        let (parent, name) = symbol.rsplit_once('.')?;
-        let service = pool.get_service_by_name(parent);
-        let service = service.filter(|found| found.methods().any(|method| method.name() == name));
-        service.map(Symbol::Service).or_else(|| {
-            let message = pool.get_message_by_name(parent)?;
-            message.get_field_by_name(name).is_some().then(|| Symbol::Message(message))
-        })
-    };
-    whole().or_else(part)
+/// The full names of the messages and enums that stand in a file itself.
+fn types_in(file: &FileDescriptorProto) -> impl Iterator<Item = String> {
+    let package = file.package.as_deref().unwrap_or_default();
+    let messages = file.message_type.iter().map(|message| message.name.as_deref());
+    let enums = file.enum_type.iter().map(|of| of.name.as_deref());
+    messages.chain(enums).map(move |name| scoped(package, name))
 }
 
 #[cfg(test)]

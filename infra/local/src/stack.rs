@@ -325,6 +325,7 @@ impl Stack {
         let sender = SenderSettings { signing_keys, networks, result_url: None };
         let sender = Sender::new(sender, None).map_err(LocalError::Certificates)?;
         let known = pool(self.descriptor_sets.iter().copied())?;
+        known.left_out().iter().for_each(|problem| tracing::warn!("descriptors: {problem}"));
         let descriptors = Descriptors::of([&known]);
         let registry = Arc::new(DescriptorRegistry::default());
         registry.replace_files(vec![known]);

@@ -289,7 +289,7 @@ fn failed(status: Status) -> ConnectError {
     let number = u32::try_from(i32::from(status.code())).unwrap_or(2);
     let code = ErrorCode::from_grpc_code(number).unwrap_or(ErrorCode::Unknown);
     let mut error = ConnectError::new(code, status.message());
-    if let Ok(full) = <pb::Status as prost_reflect::prost::Message>::decode(status.details()) {
+    if let Ok(full) = <pb::Status as prost::Message>::decode(status.details()) {
         for detail in full.details {
             let name = detail.type_url.rsplit('/').next().unwrap_or_default().to_owned();
             let value = Some(STANDARD_NO_PAD.encode(&detail.value));

@@ -1,23 +1,20 @@
 //! What a `FileDescriptorSet` says about methods: their kinds, and their messages
 //! in JSON.
 
+use crate::json::{Type, Types};
+use crate::pool::{DescriptorError, Pool, pool};
+use buffa_descriptor::MethodDescriptor as Described;
+use buffa_descriptor::generated::descriptor::method_options::IdempotencyLevel;
 use bytes::Bytes;
 use connectrpc::{MethodDescriptor, MethodKind};
-use prost_reflect::prost::Message;
-use prost_reflect::prost_types::method_options::IdempotencyLevel;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use std::collections::HashMap;
-
-/// The bytes are no `FileDescriptorSet`, or one with unresolved names.
-#[derive(Debug, thiserror::Error)]
-#[error("the descriptors cannot be read: {0}")]
-pub struct DescriptorError(String);
 
 /// The methods of some services.
 #[derive(Default)]
 pub struct Descriptors {
     methods: HashMap<String, Method>,
     services: Vec<String>,
+    types: Types,
 }
 
 impl std::fmt::Debug for Descriptors {
@@ -29,33 +26,41 @@ impl std::fmt::Debug for Descriptors {
 struct Method {
     kind: MethodKind,
     without_side_effects: bool,
-    input: MessageDescriptor,
-    output: MessageDescriptor,
+    input: Type,
+    output: Type,
 }
 
 impl Descriptors {
-    /// Reads serialized `FileDescriptorSet`s.
+    /// Reads serialized `FileDescriptorSet`s. What cannot be used is left out, and the log
+    /// says so.
     ///
     /// # Errors
     /// See [`DescriptorError`].
     pub fn parse<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, DescriptorError> {
-        Ok(Self::of([&pool(sets)?]))
+        let pool = pool(sets)?;
+        pool.left_out().iter().for_each(|problem| tracing::warn!("descriptors: {problem}"));
+        Ok(Self::of([&pool]))
     }
 
     /// The methods in some pools. Pools may hold different files of one name; of
     /// services of one name the first counts.
     #[must_use]
-    pub fn of<'a>(pools: impl IntoIterator<Item = &'a DescriptorPool>) -> Self {
+    pub fn of<'a>(pools: impl IntoIterator<Item = &'a Pool> + Clone) -> Self {
         let (mut methods, mut services) = (HashMap::new(), Vec::new());
-        for service in pools.into_iter().flat_map(DescriptorPool::services) {
-            let name = service.full_name().to_owned();
-            if !services.contains(&name) {
-                methods
-                    .extend(service.methods().map(|m| (format!("{name}/{}", m.name()), known(&m))));
-                services.push(name);
+        let types = Types::of(pools.clone());
+        for pool in pools {
+            for service in pool.services() {
+                let name = service.full_name().to_owned();
+                if !services.contains(&name) {
+                    let described = service.methods().iter();
+                    methods.extend(
+                        described.map(|m| (format!("{name}/{}", m.name()), known(pool, m))),
+                    );
+                    services.push(name);
+                }
             }
         }
-        Self { methods, services }
+        Self { methods, services, types }
     }
 
     /// The full names of the services.
@@ -68,7 +73,8 @@ impl Descriptors {
     /// answers with.
     #[must_use]
     pub fn response_type(&self, path: &str) -> Option<&str> {
-        Some(self.methods.get(path)?.output.full_name())
+        let of = &self.methods.get(path)?.output;
+        Some(of.pool.message(of.index).full_name())
     }
 
     /// Whether a method, `package.Service/Method`, takes or gives a stream; `None` when
@@ -96,53 +102,36 @@ impl Descriptors {
     ///
     /// # Errors
     /// What is wrong with the text; `None` when the method is not known.
-    pub(crate) fn read_json(&self, path: &str, json: &[u8]) -> Result<Bytes, Option<String>> {
+    pub fn read_json(&self, path: &str, json: &[u8]) -> Result<Bytes, Option<String>> {
         let method = self.methods.get(path).ok_or(None)?;
         // An empty body stands for a message without fields.
         let json = if json.is_empty() { b"{}" } else { json };
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let options = prost_reflect::DeserializeOptions::new().deny_unknown_fields(false);
-        let read =
-            DynamicMessage::deserialize_with_options(method.input.clone(), &mut reader, &options);
-        let message = read.and_then(|message| reader.end().map(|()| message));
-        Ok(message.map_err(|error| Some(error.to_string()))?.encode_to_vec().into())
+        self.types.read(&method.input, json).map(Bytes::from).map_err(Some)
     }
 
     /// An answer from the binary form to JSON.
     ///
     /// # Errors
     /// What is wrong with the bytes; `None` when the method is not known.
-    pub(crate) fn write_json(&self, path: &str, message: Bytes) -> Result<Bytes, Option<String>> {
+    pub fn write_json(&self, path: &str, message: Bytes) -> Result<Bytes, Option<String>> {
         let method = self.methods.get(path).ok_or(None)?;
-        let message = DynamicMessage::decode(method.output.clone(), message);
-        let message = message.map_err(|error| Some(error.to_string()))?;
-        let json = serde_json::to_vec(&message).map_err(|error| Some(error.to_string()))?;
-        Ok(json.into())
+        self.types.write(&method.output, &message).map(Bytes::from).map_err(Some)
     }
 }
 
-/// Reads serialized `FileDescriptorSet`s that belong together.
-///
-/// # Errors
-/// See [`DescriptorError`].
-pub fn pool<'a>(
-    sets: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<DescriptorPool, DescriptorError> {
-    let mut pool = DescriptorPool::new();
-    for set in sets {
-        pool.decode_file_descriptor_set(set).map_err(|e| DescriptorError(e.to_string()))?;
-    }
-    Ok(pool)
-}
-
-fn known(method: &prost_reflect::MethodDescriptor) -> Method {
-    let options = method.method_descriptor_proto().options.clone().unwrap_or_default();
+fn known(pool: &Pool, method: &Described) -> Method {
     let kind = match (method.is_client_streaming(), method.is_server_streaming()) {
         (false, false) => MethodKind::Unary,
         (false, true) => MethodKind::ServerStreaming,
         (true, false) => MethodKind::ClientStreaming,
         (true, true) => MethodKind::BidiStreaming,
     };
-    let without_side_effects = options.idempotency_level() == IdempotencyLevel::NoSideEffects;
-    Method { kind, without_side_effects, input: method.input(), output: method.output() }
+    let level = method.options().and_then(|options| options.idempotency_level);
+    let of = |index| Type { pool: pool.linked().clone(), index };
+    Method {
+        kind,
+        without_side_effects: level == Some(IdempotencyLevel::NO_SIDE_EFFECTS),
+        input: of(method.input()),
+        output: of(method.output()),
+    }
 }

@@ -173,7 +173,9 @@ fn reflection(
     settings: &ServerSettings,
 ) -> Result<tonic_reflection::server::Builder<'static>, ServeError> {
     let mut builder = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(queuebridge_proto::HEALTH_FILE_DESCRIPTOR_SET);
+        .register_encoded_file_descriptor_set(queuebridge_proto::HEALTH_FILE_DESCRIPTOR_SET)
+        // Details of errors, which tools show by what reflection says of them.
+        .register_encoded_file_descriptor_set(queuebridge_proto::KNOWN_TYPES);
     for set in &settings.descriptor_sets {
         builder = builder.register_encoded_file_descriptor_set(set);
     }

@@ -3,7 +3,6 @@
 use super::LearnError;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
-use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorProto;
 use std::collections::{BTreeMap, HashSet};
 
@@ -29,7 +28,13 @@ impl Files {
 
     pub(super) fn add(&mut self, files: Vec<Vec<u8>>) -> Result<(), LearnError> {
         for bytes in files {
-            let file = FileDescriptorProto::decode(&bytes[..])?;
+            let file = match FileDescriptorProto::decode(&bytes[..]) {
+                Ok(file) => file,
+                Err(error) => {
+                    tracing::warn!(%error, "the server sent a file that cannot be read");
+                    continue;
+                }
+            };
             let name = file.name.unwrap_or_default();
             if self.files.contains_key(&name) {
                 continue;
@@ -68,5 +73,5 @@ impl Files {
 
 /// A file of the types that come with Protobuf.
 pub(super) fn well_known(name: &str) -> Option<Vec<u8>> {
-    Some(DescriptorPool::global().get_file_by_name(name)?.encode_to_vec())
+    Some(queuebridge_web::known_file(name)?.to_vec())
 }

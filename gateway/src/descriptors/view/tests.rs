@@ -1,6 +1,7 @@
 //! What a caller of one service sees of files that it shares with others.
 
 use super::*;
+use prost::Message;
 use prost_types::descriptor_proto::ExtensionRange;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::source_code_info::Location;
@@ -118,7 +119,7 @@ fn set() -> FileDescriptorSet {
 
 fn view(reaches: impl Fn(&str) -> bool) -> View {
     let pool = queuebridge_web::pool([&set().encode_to_vec()[..]]).unwrap();
-    View::new(Arc::new(Snapshot::new(DescriptorPool::new(), vec![pool], None)), reaches)
+    View::new(Arc::new(Snapshot::new(Pool::default(), vec![pool], None)), reaches)
 }
 
 #[test]
@@ -174,8 +175,9 @@ fn what_is_shown_of_files_belongs_together_and_says_nothing_of_the_rest() {
     }
     let file = files.iter().map(|file| FileDescriptorProto::decode(&file[..]).unwrap()).collect();
     let read = queuebridge_web::pool([&FileDescriptorSet { file }.encode_to_vec()[..]]).unwrap();
-    let service = read.get_service_by_name("o.Open").unwrap();
-    assert_eq!(service.methods().next().unwrap().input().full_name(), "c.Shared");
+    let service = read.linked().service_by_name("o.Open").unwrap();
+    let input = service.methods()[0].input();
+    assert_eq!(read.linked().message(input).full_name(), "c.Shared");
 }
 
 #[test]
