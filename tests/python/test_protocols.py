@@ -1,8 +1,10 @@
 """Clients that nobody here wrote, at the gateway's port: of Connect, gRPC-Web and
 reflection, and what a browser asks before its page may call."""
 
+import base64
 import gzip
 import http.client
+import itertools
 import json
 import shutil
 import signal
@@ -15,7 +17,7 @@ import node
 import stubs
 import grpc
 from bridge import Bridge, health_checked
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
@@ -223,6 +225,96 @@ class Protocols(Bridge):
             database = ProtoReflectionDescriptorDatabase(channel)
             service = descriptor_pool.DescriptorPool(database).FindServiceByName(PROBE)
             self.assertIn("Echo", service.methods_by_name)
+
+    def by_json(self, path, value, **headers):
+        connection = http.client.HTTPConnection(self.web.address, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        headers = {"Content-Type": "application/json", **headers}
+        connection.request("POST", path, json.dumps(value), headers)
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 200, answer.headers)
+        return json.loads(answer.read())
+
+    def test_results_and_operations_are_shown_by_json(self):
+        def job(method, request):
+            request = base64.b64encode(request.SerializeToString()).decode()
+            return {"method": f"/{PROBE}/{method}", "request": request}
+
+        good = job("Echo", probe_pb2.EchoRequest(payload=b"hello"))
+        bad = job("Fail", probe_pb2.FailRequest(code=5, message="gone", reason="GONE"))
+        submitted = self.by_json("/queuebridge.v1.Jobs/Submit", {**bad, "wait": "20s"})
+        info = submitted["error"]["details"][0]
+        self.assertEqual(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo")
+        self.assertEqual(info["reason"], "GONE")
+        batch = self.by_json("/queuebridge.v1.Jobs/SubmitBatch", {"jobs": [good, bad]})
+        ids = [result["job"]["id"] for result in batch["results"]]
+        for id in ids:
+            self.finished(id)
+        one, other = (
+            self.by_json("/queuebridge.v1.Jobs/GetResult", {"id": id}) for id in ids
+        )
+        self.assertEqual(one["state"], "STATE_SUCCEEDED")
+        self.assertEqual(other["error"]["details"], [info])
+        operations = "/google.longrunning.Operations"
+        for call in ["GetOperation", "WaitOperation"]:
+            one, other = (
+                self.by_json(f"{operations}/{call}", {"name": f"operations/{id}"}) for id in ids
+            )
+            self.assertEqual(one["response"]["payload"], "aGVsbG8=")
+            self.assertEqual(other["error"]["details"][0]["reason"], "GONE")
+
+    def test_equal_json_is_an_equal_request(self):
+        folder = self.dir / "maps"
+        folder.mkdir()
+        text = "message M { map<string, string> map = 1; } service S { rpc Call(M) returns (M); }"
+        (folder / "maps.proto").write_text(f'syntax = "proto3"; package maps; {text}')
+        route = f'[{{ methods = "*", queue = "{self.queue}", modes = ["async"] }}]'
+        file = node.descriptors(self.dir / "maps.bin", folder)
+        gateway = self.new_gateway(QB_ROUTES=route, QB_DESCRIPTORS_FILES=str(file))
+        headers = {
+            "Content-Type": "application/json",
+            "qb-mode": "async",
+            "qb-request-id": "the-same",
+        }
+        jobs = set()
+        for keys in itertools.permutations("abcd"):
+            connection = http.client.HTTPConnection(gateway.address, timeout=PATIENCE)
+            self.addCleanup(connection.close)
+            body = json.dumps({"map": {key: "value" for key in keys}})
+            connection.request("POST", "/maps.S/Call", body, headers)
+            answer = connection.getresponse()
+            jobs.add((answer.status, answer.headers["qb-job-id"]))
+        [(status, job)] = jobs
+        self.assertEqual(status, 200)
+        self.assertIsNotNone(job)
+
+    def test_reflection_describes_the_details_of_errors(self):
+        for address in [self.web.address, self.server.address]:
+            with grpc.insecure_channel(address) as channel:
+                database = ProtoReflectionDescriptorDatabase(channel)
+                pool = descriptor_pool.DescriptorPool(database)
+                for name in ["ErrorInfo", "BadRequest", "RetryInfo", "Status"]:
+                    found = pool.FindMessageTypeByName(f"google.rpc.{name}")
+                    self.assertIn("google/rpc/", found.file.name)
+
+    def test_descriptors_that_cannot_be_read_cost_what_needs_them(self):
+        good = descriptor_pb2.FileDescriptorSet.FromString(self.demo.read_bytes())
+        bad = good.file.add(name="bad.proto", package="bad", syntax="proto4")
+        bad.message_type.add(name="M")
+        bad.service.add(name="S")
+        uses = good.file.add(name="uses.proto", package="uses", dependency=["bad.proto"])
+        method = uses.service.add(name="S").method.add(name="Call")
+        method.input_type = method.output_type = ".bad.M"
+        file = self.dir / "partly.bin"
+        file.write_bytes(good.SerializeToString())
+        gateway = self.new_gateway(QB_DESCRIPTORS_FILES=str(file))
+        with grpc.insecure_channel(gateway.address) as channel:
+            services = ProtoReflectionDescriptorDatabase(channel).get_services()
+        self.assertIn(PROBE, services)
+        self.assertNotIn("uses.S", services)
+        log = gateway.log.read_text()
+        for text in ["partly.bin", "file bad.proto is left out", "proto4", "service uses.S is"]:
+            self.assertIn(text, log)
 
     def test_at_a_hangup_the_descriptors_are_read_again(self):
         def logged(text):

@@ -28,21 +28,28 @@ pub(crate) async fn keep(registry: Arc<DescriptorRegistry>, name: String, upstre
             async move { Ok::<Response<Body>, Infallible>(upstream.call(request).await) }
         });
         let pause = match learn(server, Bounds::default()).await {
-            Ok(set) => match registry.replace(&name, &set) {
-                Ok(left_out) => {
-                    for problem in files::told(&name, &left_out) {
-                        // Once is enough for what stays as it is.
-                        if told.insert(problem.clone()) {
-                            tracing::warn!(upstream = name, problem, "learned descriptors");
+            Ok(set) => {
+                let (registry, source) = (registry.clone(), name.clone());
+                // Others wait for this thread.
+                let read = move || registry.replace(&source, &set);
+                match tokio::task::spawn_blocking(read).await {
+                    Ok(Ok(left_out)) => {
+                        for problem in files::told(&name, &left_out) {
+                            // Once is enough for what stays as it is.
+                            if told.insert(problem.clone()) {
+                                tracing::warn!(upstream = name, problem, "learned descriptors");
+                            }
                         }
                     }
-                    AGAIN
+                    Ok(Err(error)) => {
+                        tracing::warn!(upstream = name, %error, "descriptors could not be read");
+                    }
+                    Err(error) => {
+                        tracing::warn!(upstream = name, %error, "descriptors could not be read");
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!(upstream = name, %error, "descriptors could not be read");
-                    AGAIN
-                }
-            },
+                AGAIN
+            }
             // Many servers have no reflection, and need none.
             Err(LearnError::Refused { status, .. }) if status.code() == Code::Unimplemented => {
                 AGAIN

@@ -6,6 +6,8 @@ use crate::descriptors::tests::{registry, set};
 use crate::identity::Identity;
 use crate::reflection;
 use http::{Request, Response};
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tonic::service::Routes;
@@ -56,6 +58,24 @@ async fn a_gateway_can_learn_from_another() {
         let set = learn(server, Bounds::default()).await.unwrap();
         assert_eq!(learned(&set), ["a.Service", "grpc.health.v1.Health"]);
     }
+}
+
+#[tokio::test]
+async fn an_import_that_a_server_does_not_have_costs_what_needs_it() {
+    let mut files = FileDescriptorSet::decode(&set("a")[..]).unwrap();
+    let file = &mut files.file[0];
+    file.dependency = ["gone.proto", "google/protobuf/empty.proto"].map(str::to_owned).into();
+    for (name, input) in [("Other", ".gone.Message"), ("Third", ".google.protobuf.Empty")] {
+        let mut service = file.service[0].clone();
+        service.name = Some(name.to_owned());
+        service.method[0].input_type = Some(input.to_owned());
+        file.service.push(service);
+    }
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(&files.encode_to_vec())
+        .build_v1();
+    let set = learn(Routes::new(reflection.unwrap()).prepare(), Bounds::default()).await.unwrap();
+    assert_eq!(learned(&set), ["a.Service", "a.Third"]);
 }
 
 #[tokio::test]

@@ -138,6 +138,8 @@ impl Single {
 #[derive(Default)]
 struct Draft {
     files: Vec<Single>,
+    /// Their places by name, until some are left out.
+    places: HashMap<String, usize>,
     left_out: Vec<LeftOut>,
 }
 
@@ -152,14 +154,15 @@ impl Draft {
         };
         let file = Single { file, bytes: Some(bytes) };
         let what = format!("file {}", file.name());
-        if let Some(known) = self.files.iter().find(|known| known.name() == file.name()) {
+        if let Some(place) = self.places.get(file.name()) {
             // The same file comes with every set that imports it.
-            if known.file != file.file {
+            if self.files[*place].file != file.file {
                 tracing::debug!(file = file.name(), "a second file of this name is not read");
             }
         } else if let Err(why) = check::file(&file.file) {
             self.leave(&what, &why);
         } else {
+            self.places.insert(file.name().to_owned(), self.files.len());
             self.files.push(file);
         }
     }
@@ -208,8 +211,9 @@ impl Draft {
         let mut next = 0;
         while let Some(file) = self.files.get(next) {
             for import in file.file.dependency.clone() {
-                let is_there = self.files.iter().any(|file| file.name() == import);
-                if !is_there && let Some(known) = self.known(&import) {
+                if !self.places.contains_key(&import)
+                    && let Some(known) = self.known(&import)
+                {
                     self.add(known);
                 }
             }
@@ -233,11 +237,7 @@ impl Draft {
     /// Imports before what imports them.
     fn order(&mut self) {
         let mut rest: Vec<Option<Single>> = self.files.drain(..).map(Some).collect();
-        let places: HashMap<String, usize> = rest
-            .iter()
-            .enumerate()
-            .filter_map(|(place, file)| Some((file.as_ref()?.name().to_owned(), place)))
-            .collect();
+        let places = std::mem::take(&mut self.places);
         // Depth first without recursion: a file is taken when its imports have been.
         let mut entered = vec![false; rest.len()];
         for start in 0..rest.len() {

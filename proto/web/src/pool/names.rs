@@ -4,7 +4,7 @@ use super::check::{self, scoped};
 use super::{Draft, LeftOut, Single};
 use buffa_descriptor::generated::descriptor::field_descriptor_proto::Type;
 use buffa_descriptor::generated::descriptor::{
-    DescriptorProto, FieldDescriptorProto, ServiceDescriptorProto,
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -12,6 +12,8 @@ use std::collections::{HashMap, HashSet};
 #[derive(Default)]
 struct Types {
     known: HashMap<String, Kind>,
+    /// All that has a name beside them: values of enums, services, extensions.
+    others: HashSet<String>,
     files: HashSet<String>,
 }
 
@@ -52,11 +54,15 @@ impl Types {
             });
             changed.retain("enum", &scope, &mut single.file.enum_type, left_out, |one| {
                 check::an_enum(one)?;
-                types.add(scoped(&scope, one.name.as_deref().unwrap_or_default()), Kind::Enum)
+                types.add_enum(&scope, one)
             });
-            changed.retain("service", &scope, &mut single.file.service, left_out, check_service);
+            changed.retain("service", &scope, &mut single.file.service, left_out, |service| {
+                check::service(service)?;
+                types.add_other(&scope, service)
+            });
             changed.retain("extension", &scope, &mut single.file.extension, left_out, |one| {
-                check::field(one)
+                check::field(one)?;
+                types.add_other(&scope, one)
             });
             changed.apply(single);
         }
@@ -64,19 +70,37 @@ impl Types {
     }
 
     fn add(&mut self, name: String, kind: Kind) -> Result<(), String> {
-        if self.known.contains_key(&name) {
+        if self.is_taken(&name) {
             return Err(format!("{name} is declared twice"));
         }
         self.known.insert(name, kind);
         Ok(())
     }
 
+    fn add_other(&mut self, scope: &str, one: &impl Named) -> Result<(), String> {
+        let name = scoped(scope, one.named());
+        if self.is_taken(&name) {
+            return Err(format!("{name} is declared twice"));
+        }
+        self.others.insert(name);
+        Ok(())
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.known.contains_key(name) || self.others.contains(name)
+    }
+
+    /// An enum, whose values stand beside it.
+    fn add_enum(&mut self, scope: &str, one: &EnumDescriptorProto) -> Result<(), String> {
+        self.add(scoped(scope, one.named()), Kind::Enum)?;
+        one.value.iter().try_for_each(|value| self.add_other(scope, value))
+    }
+
     fn add_message(&mut self, scope: &str, message: &DescriptorProto) -> Result<(), String> {
         let name = scoped(scope, message.name.as_deref().unwrap_or_default());
         self.add(name.clone(), Kind::Message)?;
-        for one in &message.enum_type {
-            self.add(scoped(&name, one.name.as_deref().unwrap_or_default()), Kind::Enum)?;
-        }
+        message.enum_type.iter().try_for_each(|one| self.add_enum(&name, one))?;
+        message.extension.iter().try_for_each(|one| self.add_other(&name, one))?;
         message.nested_type.iter().try_for_each(|inner| self.add_message(&name, inner))
     }
 
@@ -98,10 +122,6 @@ impl Types {
             scope = scope.rsplit_once('.').map_or("", |(outer, _)| outer);
         }
     }
-}
-
-fn check_service(service: &mut ServiceDescriptorProto) -> Result<(), String> {
-    check::service(service)
 }
 
 impl Single {
@@ -255,4 +275,10 @@ macro_rules! named {
     };
 }
 
-named!(DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, ServiceDescriptorProto);
+named!(
+    DescriptorProto,
+    EnumDescriptorProto,
+    EnumValueDescriptorProto,
+    FieldDescriptorProto,
+    ServiceDescriptorProto
+);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Descriptors;
+use buffa_descriptor::generated::descriptor::descriptor_proto::ExtensionRange;
 use buffa_descriptor::generated::descriptor::field_descriptor_proto::{Label, Type};
 use buffa_descriptor::generated::descriptor::{
     DescriptorProto, Edition, EnumDescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto,
@@ -183,7 +184,7 @@ fn malformed_declarations_cost_what_needs_them() {
 }
 
 #[test]
-fn what_clashes_between_declarations_costs_a_file() {
+fn what_clashes_costs_the_second() {
     let red = || EnumDescriptorProto {
         value: vec![EnumValueDescriptorProto {
             name: some("RED"),
@@ -198,10 +199,31 @@ fn what_clashes_between_declarations_costs_a_file() {
         EnumDescriptorProto { name: some("Two"), ..red() },
     ];
     let pool = read(vec![file("b"), file_a, file("c")]);
-    assert_eq!(services(&pool), ["b.Service", "c.Service"]);
+    assert_eq!(services(&pool), ["b.Service", "a.Service", "c.Service"]);
+    assert_eq!(left_out(&pool), "enum a.Two is left out: a.RED is declared twice\n");
+    // Two extensions of one number are found by the library, and cost a file.
+    let extending = |package: &str| FileDescriptorProto {
+        syntax: None,
+        extension: vec![FieldDescriptorProto {
+            extendee: some(".a.Extended"),
+            ..field("extension", 100, "")
+        }],
+        ..file(package)
+    };
+    let mut file_a = FileDescriptorProto { syntax: None, ..file("a") };
+    file_a.message_type.push(DescriptorProto {
+        extension_range: vec![ExtensionRange {
+            start: Some(100),
+            end: Some(200),
+            ..Default::default()
+        }],
+        ..message("Extended", vec![])
+    });
+    let pool = read(vec![file_a, extending("b"), extending("c"), file("d")]);
+    assert_eq!(services(&pool), ["a.Service", "b.Service", "d.Service"]);
     let told = left_out(&pool);
-    assert!(told.contains("service a.Service is left out: "), "{told}");
-    assert!(told.contains("file a.proto is left out: "), "{told}");
+    assert!(told.contains("service c.Service is left out: "), "{told}");
+    assert!(told.contains("file c.proto is left out: "), "{told}");
 }
 
 #[test]
