@@ -13,6 +13,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
+/// The stage of an HTTP API that is no part of paths.
+const DEFAULT_STAGE: &str = "$default";
+
 /// An event of any kind that has a door in one of the programs. `R` is a record of an
 /// event source that sends several at once.
 #[derive(Debug, Deserialize)]
@@ -51,6 +54,7 @@ struct RequestContext {
     elb: Option<IgnoredAny>,
     http: Option<Http>,
     domain_name: Option<String>,
+    stage: Option<String>,
     connection_id: Option<IgnoredAny>,
 }
 
@@ -150,6 +154,8 @@ pub(crate) enum Source {
         source_ip: Option<IpAddr>,
         /// Whether it came through a Function URL.
         function_url: bool,
+        /// The stage, which the path begins with. `None`: the default one, which it does not.
+        stage: Option<String>,
     },
 }
 
@@ -166,11 +172,12 @@ impl<R> Event<R> {
         self.connection_id = context.as_ref().is_some_and(|it| it.connection_id.is_some());
         let source = match context {
             Some(RequestContext { elb: Some(_), .. }) => Source::Alb,
-            Some(RequestContext { http: Some(http), domain_name, .. }) => {
+            Some(RequestContext { http: Some(http), domain_name, stage, .. }) => {
                 let domain = domain_name.unwrap_or_default();
                 let function_url = domain.is_empty() || domain.contains(".lambda-url.");
                 let source_ip = http.source_ip.and_then(|text| text.parse().ok());
-                Source::V2 { method: http.method, source_ip, function_url }
+                let stage = stage.filter(|stage| !stage.is_empty() && stage != DEFAULT_STAGE);
+                Source::V2 { method: http.method, source_ip, function_url, stage }
             }
             _ => return Err(foreign::other(&self).into()),
         };

@@ -23,7 +23,9 @@ pub(crate) fn of<R>(request: HttpEvent<R>) -> Result<Request<Bytes>, Error> {
             let address = last_hop(request.headers());
             (request, address)
         }
-        Source::V2 { method, source_ip, .. } => (from_v2(event, &method)?, source_ip),
+        Source::V2 { method, source_ip, stage, .. } => {
+            (from_v2(event, &method, stage.as_deref())?, source_ip)
+        }
     };
     if let Some(address) = address {
         request.extensions_mut().insert(SourceIp(address));
@@ -59,10 +61,20 @@ fn from_alb<R>(event: Event<R>) -> Result<Request<Bytes>, Error> {
 }
 
 /// From an HTTP API or a Function URL.
-fn from_v2<R>(mut event: Event<R>, method: &str) -> Result<Request<Bytes>, Error> {
+fn from_v2<R>(
+    mut event: Event<R>,
+    method: &str,
+    stage: Option<&str>,
+) -> Result<Request<Bytes>, Error> {
     let path = event.raw_path.take().unwrap_or_default();
     let query = event.raw_query_string.take().unwrap_or_default();
-    request(event, method, &path, &query)
+    request(event, method, without_stage(&path, stage), &query)
+}
+
+/// The path behind a named stage. Behind a mapped domain the stage is no part of it.
+fn without_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
+    let rest = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+    rest.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
 }
 
 fn request<R>(
@@ -174,10 +186,27 @@ mod tests {
     }
 
     #[test]
+    fn a_named_stage_is_no_part_of_the_method() {
+        let path = |raw: &str, stage: &str| {
+            let context = format!(r#"{{"http": {{"method": "POST"}}, "stage": "{stage}"}}"#);
+            let document = format!(r#"{{"rawPath": "{raw}", "requestContext": {context}}}"#);
+            let Ok(Kind::Request(request)) = event(&document).kind() else { panic!("{raw}") };
+            of(*request).unwrap().uri().path().to_owned()
+        };
+        assert_eq!(path("/prod/pkg.Service/Method", "prod"), "/pkg.Service/Method");
+        assert_eq!(path("/prod", "prod"), "/");
+        assert_eq!(path("/pkg.Service/Method", "$default"), "/pkg.Service/Method");
+        // Behind a mapped domain.
+        assert_eq!(path("/pkg.Service/Method", "prod"), "/pkg.Service/Method");
+        assert_eq!(path("/production.Service/Method", "prod"), "/production.Service/Method");
+        assert_eq!(path("/prod/prod/M", "prod"), "/prod/M");
+    }
+
+    #[test]
     fn joined_binary_values_are_taken_apart_and_cookies_put_together() {
         let v2 = r#"{"rawPath": "/a.B/C", "rawQueryString": "a=b",
             "headers": {"x-b-bin": "AQ,Ag", "x-a": "1,2"}, "cookies": ["a=1", "b=2"]}"#;
-        let request = from_v2(event(v2), "POST").unwrap();
+        let request = from_v2(event(v2), "POST", None).unwrap();
         assert_eq!(request.uri(), "/a.B/C?a=b");
         assert_eq!(request.headers().get_all("x-b-bin").iter().count(), 2);
         assert_eq!(request.headers()["x-a"], "1,2");
@@ -187,10 +216,10 @@ mod tests {
     #[test]
     fn what_is_no_request_is_an_error_and_no_panic() {
         let bad = r#"{"rawPath": "/", "isBase64Encoded": true, "body": "!"}"#;
-        assert!(from_v2(event(bad), "POST").is_err());
-        assert!(from_v2(event("{}"), "NOT A METHOD").is_err());
-        assert!(from_v2(event(r#"{"rawPath": "/\u0000"}"#), "GET").is_err());
+        assert!(from_v2(event(bad), "POST", None).is_err());
+        assert!(from_v2(event("{}"), "NOT A METHOD", None).is_err());
+        assert!(from_v2(event(r#"{"rawPath": "/\u0000"}"#), "GET", None).is_err());
         let odd = r#"{"rawPath": "a", "headers": {"bad name": "x", "x": "a\nb", "y": null}}"#;
-        assert!(from_v2(event(odd), "GET").unwrap().headers().is_empty());
+        assert!(from_v2(event(odd), "GET", None).unwrap().headers().is_empty());
     }
 }
