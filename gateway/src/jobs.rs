@@ -279,7 +279,24 @@ pub(crate) fn trace_of(metadata: &MetadataMap) -> Option<TraceContext> {
     if metadata.get_all("traceparent").iter().count() > 1 {
         return None;
     }
-    let text = |key| metadata.get(key).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let tracestate = text("tracestate").unwrap_or_default();
-    text("traceparent").map(|traceparent| TraceContext { traceparent, tracestate })
+    // Several headers are one list (W3C Trace Context, 3.3.1.1).
+    let states = metadata.get_all("tracestate").iter().filter_map(|value| value.to_str().ok());
+    let states: Vec<&str> = states.filter(|state| !state.is_empty()).collect();
+    let traceparent = metadata.get("traceparent")?.to_str().ok()?.to_owned();
+    Some(TraceContext { traceparent, tracestate: states.join(",") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_trace_states_are_one_list() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("traceparent", "00-1".parse().unwrap());
+        for state in ["a=1,b=2", "", "c=3"] {
+            metadata.append("tracestate", state.parse().unwrap());
+        }
+        assert_eq!(trace_of(&metadata).unwrap().tracestate, "a=1,b=2,c=3");
+    }
 }

@@ -17,6 +17,7 @@ pub mod error;
 mod fields;
 pub mod framing;
 pub mod gather;
+pub mod headers;
 pub mod job_id;
 pub mod keys;
 pub mod metadata;

@@ -34,6 +34,9 @@ impl Controls {
     /// `INVALID_ARGUMENT` that names the key.
     pub(super) fn take(metadata: &mut MetadataMap, route: &RouteConfig) -> Result<Self, Status> {
         let mut take = |key: &'static str| {
+            if metadata.get_all(key).iter().nth(1).is_some() {
+                return Some(Err(error::invalid_field(key, "it is given more than once")));
+            }
             let value = metadata.remove(key)?;
             Some(
                 value
@@ -105,6 +108,14 @@ mod tests {
     fn what_is_no_choice_is_refused_by_name() {
         for (key, value) in [("qb-mode", "sync"), ("qb-request-id", ""), ("qb-mood", "bad")] {
             assert_eq!(take(&[(key, value)]).unwrap_err(), key);
+        }
+    }
+
+    #[test]
+    fn a_control_is_given_once() {
+        for (key, value) in [("qb-mode", "async"), ("qb-request-id", "r"), ("qb-ordering-key", "k")]
+        {
+            assert_eq!(take(&[(key, value), (key, value)]).unwrap_err(), key);
         }
     }
 }

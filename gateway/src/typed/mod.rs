@@ -27,7 +27,8 @@ use bytes::Bytes;
 use collect::{Collected, MOST, collect};
 use controls::Controls;
 use later::Later;
-use queuebridge_proto::metadata::from_metadata_map;
+use queuebridge_proto::error::invalid_field;
+use queuebridge_proto::metadata::from_call;
 use queuebridge_proto::raw::RawCodec;
 use queuebridge_proto::time::duration_to_proto;
 use queuebridge_proto::v1::gather_rule::Answer as Answered;
@@ -133,6 +134,7 @@ impl Call {
         let earlier = |time: Duration| time - (time / 10).min(EARLIER);
         let deadline = deadline_of(&metadata).map(|time| self.begun + earlier(time));
         let controls = Controls::take(&mut metadata, &self.route.config)?;
+        let metadata = from_call(&metadata).map_err(|bad| invalid_field(&bad.key, bad.rule))?;
         if controls.mode != Mode::Async && !self.has_single_answer() {
             return Err(refusal::no_single_answer());
         }
@@ -145,7 +147,6 @@ impl Call {
         let most = self.route.config.max_request_bytes.map_or(MOST, |most| most.min(MOST));
         let left = most.saturating_sub(collected.size());
         let later = collected.open.then_some(stream);
-        let metadata = from_metadata_map(&metadata);
         let prepared = self.prepare(&caller, &controls, collected, metadata, deadline)?;
         if controls.mode == Mode::Async {
             let ticket = self.jobs.accept(&caller, prepared, trace, admitted).await?;

@@ -15,7 +15,7 @@ use connectrpc::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use http::HeaderMap;
-use queuebridge_proto::metadata::is_transport;
+use queuebridge_proto::headers::{is_transport, remove_hop_by_hop};
 use queuebridge_proto::raw::RawCodec;
 use std::sync::Arc;
 use tonic::client::Grpc;
@@ -268,6 +268,7 @@ fn unknown(path: &str) -> ConnectError {
 /// The metadata among the headers of a request.
 fn metadata_of(headers: &HeaderMap) -> HeaderMap {
     let mut metadata = headers.clone();
+    remove_hop_by_hop(&mut metadata);
     let others = headers.keys().filter(|name| {
         let name = name.as_str();
         is_transport(name) || name.starts_with("connect-") || name == "accept"
@@ -279,6 +280,7 @@ fn metadata_of(headers: &HeaderMap) -> HeaderMap {
 /// The metadata of an answer as headers, without what belongs to the transport.
 fn metadata(map: MetadataMap) -> HeaderMap {
     let mut headers = map.into_headers();
+    remove_hop_by_hop(&mut headers);
     let transport: Vec<_> = headers.keys().filter(|k| is_transport(k.as_str())).cloned().collect();
     transport.iter().for_each(|name| drop(headers.remove(name)));
     headers

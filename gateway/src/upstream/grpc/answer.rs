@@ -1,7 +1,6 @@
 //! The upstream's answer on its way to the caller.
 
 use super::failure;
-use super::head::strip;
 use crate::upstream::deadline::{Deadline, too_late};
 use crate::upstream::http_status;
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use h2::RecvStream;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Frame;
 use queuebridge_web::media_type;
+use queuebridge_proto::headers::remove_hop_by_hop;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::task::AbortHandle;
@@ -33,7 +33,7 @@ pub(super) fn passed_on(
     if !has_status && stream.is_end_stream() {
         return http_status::of(200, true).into_http();
     }
-    strip(&mut parts.headers);
+    remove_hop_by_hop(&mut parts.headers);
     parts.status = StatusCode::OK;
     parts.version = http::Version::default();
     parts.extensions = http::Extensions::new();

@@ -1,37 +1,9 @@
 //! The heads of requests and answers, as they are passed on.
 
-use http::header::{CONNECTION, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::TE;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Uri, Version, request};
-
-/// Headers that speak of one connection and not of the call. HTTP/2 has none of
-/// them; a caller of the gateway may have come by another protocol.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    CONNECTION,
-    HOST,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
-/// What a proxy has seen of its caller's certificate, to servers that trust the proxy:
-/// nothing that a caller can say of itself.
-const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
-
-/// Removes what speaks of one connection.
-pub(super) fn strip(headers: &mut HeaderMap) {
-    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named = named.flat_map(|names| names.split(',')).map(str::trim);
-    let named: Vec<HeaderName> = named.filter_map(|name| name.parse().ok()).collect();
-    for name in named.iter().chain([&CLIENT_CERT]) {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
+use http::{HeaderValue, Request, Uri, Version, request};
+use queuebridge_proto::headers::remove_hop_by_hop;
 
 /// The request as the upstream gets it.
 pub(super) fn of_request(
@@ -45,7 +17,7 @@ pub(super) fn of_request(
     let path = parts.uri.into_parts().path_and_query;
     uri.path_and_query = Some(path.unwrap_or(PathAndQuery::from_static("/")));
     let mut headers = parts.headers;
-    strip(&mut headers);
+    remove_hop_by_hop(&mut headers);
     headers.insert(TE, HeaderValue::from_static("trailers"));
     let mut request = Request::new(());
     *request.method_mut() = parts.method;
@@ -59,6 +31,7 @@ pub(super) fn of_request(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
 
     #[test]
     fn only_what_speaks_of_the_connection_is_lost() {
@@ -68,6 +41,8 @@ mod tests {
             .header("x-of-the-hop", "1")
             .header("x-forwarded-client-cert", "Hash=1;Subject=\"CN=admin\"")
             .header("te", "gzip")
+            .header("trailer", "x-a")
+            .header("proxy-authorization", "Basic eDp5")
             .header("grpc-timeout", "1S")
             .header("grpc-encoding", "gzip")
             .header("x-a", "1")

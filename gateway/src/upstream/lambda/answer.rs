@@ -5,14 +5,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SET_COOKIE,
-    TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::headers::remove_hop_by_hop;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -93,9 +91,8 @@ fn headers(answer: &Answer<'_>) -> Result<HeaderMap, Status> {
     for cookie in &answer.cookies {
         append(&mut headers, SET_COOKIE.as_str(), cookie)?;
     }
-    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-        headers.remove(name);
-    }
+    headers.remove(CONTENT_LENGTH);
+    remove_hop_by_hop(&mut headers);
     Ok(headers)
 }
 

@@ -9,10 +9,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, request};
 use queuebridge_web::media_type;
+use queuebridge_proto::headers::{is_hop_by_hop, named_by_connection};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -68,8 +69,9 @@ pub(super) fn of(parts: &request::Parts, body: &Bytes) -> Result<Vec<u8>, serde_
 /// Several values of one name are joined by commas, as the format has it.
 fn headers(headers: &HeaderMap) -> BTreeMap<&str, String> {
     let mut joined: BTreeMap<&str, String> = BTreeMap::new();
+    let named = named_by_connection(headers);
     for (name, value) in headers {
-        if [CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING].contains(name) {
+        if *name == CONTENT_LENGTH || is_hop_by_hop(name.as_str()) || named.contains(name) {
             continue;
         }
         let value = String::from_utf8_lossy(value.as_bytes());
@@ -98,6 +100,10 @@ mod tests {
         let request = Request::post("http://gateway/a.B/C")
             .header("content-type", "application/grpc+proto")
             .header("te", "trailers")
+            .header("connection", "x-of-the-hop")
+            .header("x-of-the-hop", "1")
+            .header("keep-alive", "timeout=5")
+            .header("x-forwarded-client-cert", "Hash=1")
             .header("grpc-timeout", "5S")
             .header("x-list", "one")
             .header("x-list", "two")

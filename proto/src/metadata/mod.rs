@@ -1,6 +1,12 @@
 //! Metadata between its Protobuf form and tonic's.
 
+mod call;
+
+pub use call::{BadHeader, from_call};
+
 use crate::error::RETRY_PUSHBACK;
+pub use crate::headers::is_transport;
+use crate::headers::named_by_connection;
 use crate::v1::{Metadatum, metadatum::Value};
 use bytes::Bytes;
 use tonic::metadata::{
@@ -14,26 +20,6 @@ pub const MAX_ENTRIES: usize = 64;
 /// what HTTP/2 peers commonly accept as a header block.
 pub const MAX_BYTES: usize = 8 * 1024;
 const MAX_KEY: usize = 128;
-
-/// Headers that belong to the hop, not to the call; they never cross the queue.
-const TRANSPORT: [&str; 10] = [
-    "content-type",
-    "content-length",
-    "te",
-    "user-agent",
-    "host",
-    "connection",
-    "transfer-encoding",
-    "date",
-    "accept-encoding",
-    "content-encoding",
-];
-
-/// Whether an entry of this key belongs to the transport.
-#[must_use]
-pub fn is_transport(key: &str) -> bool {
-    key.starts_with("grpc-") || key.starts_with(':') || TRANSPORT.contains(&key)
-}
 
 /// Checks the metadata of a submission. The error names the entry and its rule.
 ///
@@ -103,7 +89,8 @@ pub fn to_metadata_map(entries: &[Metadatum]) -> MetadataMap {
     map
 }
 
-/// The Protobuf form, without what belongs to the transport.
+/// The Protobuf form of what a handler answers, without what belongs to the transport. Values
+/// that are no metadata are left out; [`from_call`] is for what callers send.
 #[must_use]
 pub fn from_metadata_map(map: &MetadataMap) -> Vec<Metadatum> {
     from_entries(map, |key| !is_transport(key))
@@ -117,6 +104,8 @@ pub fn from_trailers(map: &MetadataMap) -> Vec<Metadatum> {
 }
 
 fn from_entries(map: &MetadataMap, crosses: impl Fn(&str) -> bool) -> Vec<Metadatum> {
+    let named = named_by_connection(map.as_ref());
+    let crosses = |key: &str| crosses(key) && !named.iter().any(|name| name == key);
     map.iter()
         .filter_map(|entry| match entry {
             KeyAndValueRef::Ascii(key, value) if crosses(key.as_str()) => {
@@ -161,6 +150,8 @@ mod tests {
             ascii("sp ace", "v"),
             ascii("grpc-timeout", "1S"),
             ascii("content-type", "x"),
+            ascii("proxy-authorization", "x"),
+            ascii("x-forwarded-client-cert", "x"),
             ascii("a-bin", "text"),
             binary("a", b"x"),
             ascii("a", "tab\t"),
@@ -177,6 +168,9 @@ mod tests {
         map.insert("grpc-status", "0".parse().unwrap());
         map.insert("content-type", "application/grpc".parse().unwrap());
         map.insert("mine", "1".parse().unwrap());
+        map.insert("keep-alive", "timeout=5".parse().unwrap());
+        map.insert("connection", "x-of-the-hop".parse().unwrap());
+        map.insert("x-of-the-hop", "1".parse().unwrap());
         assert_eq!(from_metadata_map(&map), vec![ascii("mine", "1")]);
     }
 
