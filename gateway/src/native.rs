@@ -68,6 +68,15 @@ pub(crate) fn is_health_check(path: &str) -> bool {
     path.starts_with(HEALTH) && path != LIST
 }
 
+/// The service of an Application Load Balancer's default probe, `/AWS.ALB/healthcheck`. It
+/// takes `UNIMPLEMENTED` for health. Other probes of gRPC are health checks.
+const PROBED: &str = "/AWS.ALB/";
+
+/// Whether a call is a load balancer's probe, which has no credentials and is never a job.
+fn is_probe(path: &str) -> bool {
+    path.starts_with(PROBED)
+}
+
 /// A call that has its place already, from the protocol that it came by: an extension of
 /// its request.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +167,9 @@ impl Service<Request<Body>> for Native {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if is_probe(request.uri().path()) {
+            return refused(&refusal::no_route());
+        }
         let is_own = self.is_own(request.uri().path());
         // Load balancers have no credentials.
         if is_own && is_health_check(request.uri().path()) {
