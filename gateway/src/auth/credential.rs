@@ -1,7 +1,7 @@
 //! Where credentials stand in a request.
 
 use super::refusal::{self, Refused};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 const API_KEY: &str = "x-api-key";
 /// Longer than any token that fits among the headers of usual servers.
@@ -18,7 +18,9 @@ pub(super) enum Credential<'a> {
 
 impl<'a> Credential<'a> {
     /// The credential of a call, if it has any. A call with several, or one in a form that
-    /// is not known here, is not let in by what else it may have.
+    /// is not known here, is not let in by what else it may have; but for another scheme of
+    /// `authorization` beside an API key, such as AWS's signature, which was for somebody in
+    /// front of us.
     pub(super) fn of(headers: &'a HeaderMap) -> Result<Option<Self>, Refused> {
         let mut bearers = headers.get_all(header::AUTHORIZATION).iter();
         let mut api_keys = headers.get_all(API_KEY).iter();
@@ -27,6 +29,7 @@ impl<'a> Credential<'a> {
             [None, None, None, None] => return Ok(None),
             [Some(value), None, None, None] => (value, true),
             [None, None, Some(value), None] => (value, false),
+            [Some(other), None, Some(value), None] if is_of_another_scheme(other) => (value, false),
             _ => return Err(refusal::invalid("the call has more than one credential")),
         };
         let text = text.to_str().ok().filter(|text| text.len() <= MAX_LEN);
@@ -48,6 +51,13 @@ impl<'a> Credential<'a> {
 fn bearer(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(rest.trim())
+}
+
+/// Whether it is for somebody else: a scheme with what belongs to it (RFC 9110, 11.4), which
+/// is not ours. A token without its scheme may be ours.
+fn is_of_another_scheme(value: &HeaderValue) -> bool {
+    let parts = value.to_str().ok().and_then(|text| text.trim().split_once(' '));
+    parts.is_some_and(|(scheme, _)| !scheme.contains('.') && !scheme.eq_ignore_ascii_case("bearer"))
 }
 
 /// Takes the credentials out: they were for the gateway, and what goes on rests in queues.
@@ -81,8 +91,16 @@ mod tests {
         let key = Some("ApiKey(\"id.secret\")".to_owned());
         assert_eq!(of(&[("authorization", "Bearer id.secret")]).unwrap(), key);
         assert_eq!(of(&[("x-api-key", "id.secret")]).unwrap(), key);
+        for signature in ["AWS4-HMAC-SHA256 Credential=a, Signature=b", "Basic aWQ6c2VjcmV0"] {
+            let both = [("authorization", signature), ("x-api-key", "id.secret")];
+            assert_eq!(of(&both).unwrap(), key, "{signature}");
+            assert!(of(&both[..1]).is_err(), "{signature}");
+        }
         for refused in [
-            &[("authorization", "Basic aWQ6c2VjcmV0")][..],
+            &[("authorization", "a.b.c"), ("x-api-key", "id.secret")][..],
+            &[("authorization", "bearer a.b.c"), ("x-api-key", "id.secret")],
+            &[("authorization", "Basic eDp5"), ("x-api-key", "a.b"), ("x-api-key", "c.d")],
+            &[("authorization", "Basic aWQ6c2VjcmV0")],
             &[("authorization", "a.b.c")],
             &[("authorization", "Bearer a.b.c"), ("x-api-key", "id.secret")],
             &[("authorization", "Bearer a.b.c"), ("authorization", "Bearer d.e.f")],
