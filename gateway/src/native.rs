@@ -330,3 +330,16 @@ fn falls_back(route: &route::Route) -> bool {
     let upstream = route.config.upstream.as_ref();
     upstream.is_some_and(|upstream| upstream.takes == UpstreamTakes::WhatItCan)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_albs_default_probe_is_told_from_calls() {
+        assert!(is_probe("/AWS.ALB/healthcheck"));
+        for call in ["/a.B/healthcheck", "/AWS.ALBs/healthcheck", "/grpc.health.v1.Health/Check"] {
+            assert!(!is_probe(call), "{call}");
+        }
+    }
+}
