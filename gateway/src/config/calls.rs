@@ -3,11 +3,15 @@
 
 use super::reader::Reader;
 use super::values::time;
+use bytes::Bytes;
+use queuebridge_proto::metadata;
+use queuebridge_proto::v1::{Metadatum, metadatum};
 use std::time::Duration;
 use toml::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MODES: &str = "a list of \"sync\", \"auto\" and \"async\", the default first";
+const IGNORED: &str = "a list of names of metadata in lower case, not of the transport's";
 
 /// How the direct calls of a route are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,10 @@ pub struct CallConfig {
     /// its client wants to. Each such call writes and reads the store once more, and is
     /// sent when its request is complete: there are no open streams on such a route.
     pub attach_within: Option<Duration>,
+    /// Names of metadata that change with each delivery, beside those of proxies and tracing
+    /// libraries that are known: they do not make a call, or a submission with a request id,
+    /// another one. Default: none.
+    pub ignored_metadata: Vec<String>,
     /// Whether another attempt gives the same stream of answers, message by message: then
     /// a stream goes on with it. Default: no; then it ends with `ABORTED`.
     pub deterministic: bool,
@@ -42,6 +50,7 @@ impl Default for CallConfig {
             budget: Duration::from_secs(30),
             when_abandoned: None,
             attach_within: None,
+            ignored_metadata: Vec::new(),
             deterministic: false,
         }
     }
@@ -102,8 +111,26 @@ pub(super) fn read(reader: &mut Reader) -> CallConfig {
     let words = [Abandoned::Cancel, Abandoned::Finish].map(|word| (word.name(), word));
     calls.when_abandoned = reader.read("when_abandoned", super::values::word(&words));
     calls.attach_within = reader.read("attach_within", time(SECOND..=SECOND * 24 * 3600));
+    reader.set("ignored_metadata", &mut calls.ignored_metadata, names_of_metadata);
     reader.set("deterministic", &mut calls.deterministic, super::read::yes_or_no);
     calls
+}
+
+fn names_of_metadata(value: &Value) -> Result<Vec<String>, String> {
+    let name = |value: &Value| {
+        let entry = |key: &str| Metadatum { key: key.to_owned(), value: Some(value_of(key)) };
+        let name = value.as_str().filter(|name| metadata::check(&[entry(name)]).is_ok());
+        name.map(str::to_owned)
+    };
+    let names = value.as_array().and_then(|list| list.iter().map(name).collect());
+    names.ok_or_else(|| IGNORED.to_owned())
+}
+
+fn value_of(key: &str) -> metadatum::Value {
+    match key.ends_with("-bin") {
+        true => metadatum::Value::Binary(Bytes::new()),
+        false => metadatum::Value::Ascii(String::new()),
+    }
 }
 
 fn modes(value: &Value) -> Result<Vec<Mode>, String> {
@@ -116,4 +143,24 @@ fn modes(value: &Value) -> Result<Vec<Mode>, String> {
         !modes.is_empty() && !modes.iter().enumerate().any(twice)
     });
     modes.ok_or_else(|| MODES.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ignored(text: &str) -> (Vec<String>, usize) {
+        let mut reader = Reader::new(toml::from_str(text).unwrap(), []);
+        let calls = read(&mut reader);
+        (calls.ignored_metadata, reader.finish().len())
+    }
+
+    #[test]
+    fn ignored_metadata_are_names_that_metadata_may_have() {
+        let names = vec!["x-delivery-id".to_owned(), "x-trace-bin".to_owned()];
+        assert_eq!(ignored(r#"ignored_metadata = ["x-delivery-id", "x-trace-bin"]"#), (names, 0));
+        for bad in [r#""x-a""#, r#"["X-A"]"#, r#"["grpc-timeout"]"#, r#"[""]"#, "[1]"] {
+            assert_eq!(ignored(&format!("ignored_metadata = {bad}")), (vec![], 1), "{bad}");
+        }
+    }
 }

@@ -121,6 +121,10 @@ fn show_calls(f: &mut fmt::Formatter<'_>, calls: &CallConfig) -> fmt::Result {
     if let Some(within) = calls.attach_within {
         line(f, "attach_within", quoted(format_duration(within)))?;
     }
+    if !calls.ignored_metadata.is_empty() {
+        let names: Vec<&str> = calls.ignored_metadata.iter().map(String::as_str).collect();
+        line(f, "ignored_metadata", list(&names))?;
+    }
     line(f, "deterministic", calls.deterministic)
 }
 

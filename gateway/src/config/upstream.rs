@@ -182,7 +182,7 @@ fn lambda(text: &str) -> Option<UpstreamTarget> {
 }
 
 /// The keys of jobs, which a route without a queue does not have.
-const OF_JOBS: [&str; 19] = [
+const OF_JOBS: [&str; 20] = [
     "guarantee",
     "lease_policy",
     "max_attempts",
@@ -201,6 +201,7 @@ const OF_JOBS: [&str; 19] = [
     "budget",
     "when_abandoned",
     "attach_within",
+    "ignored_metadata",
     "deterministic",
 ];
 

@@ -18,12 +18,15 @@ const DOMAIN: &[u8] = b"queuebridge.v1.Submission";
 
 /// Metadata that names one hop or one attempt, and differs between a call and its retry.
 /// Proxies and tracing libraries add it, and no handler answers differently because of it.
-/// What is not listed counts. That is so on purpose for what tells users apart, which
+/// What is listed neither here nor in the route's `ignored_metadata` counts. That is so on purpose for what tells users apart, which
 /// begins with the same letters: `x-forwarded-user`, `x-amzn-oidc-identity`. `grpc-previous-rpc-attempts` and its like never become metadata.
-const OF_ONE_ATTEMPT: [&str; 42] = [
-    // Trace contexts: W3C, X-Ray, Zipkin, Google, Jaeger, Datadog, OpenTracing, Sentry.
+const OF_ONE_ATTEMPT: &[&str] = &[
+    // Trace contexts: W3C, X-Ray, Zipkin, Google, Jaeger, Datadog, OpenTracing, Sentry,
+    // New Relic, Elastic, Instana, Dynatrace.
     "b3",
     "baggage",
+    "elastic-apm-traceparent",
+    "newrelic",
     "sentry-trace",
     "traceparent",
     "tracestate",
@@ -41,6 +44,10 @@ const OF_ONE_ATTEMPT: [&str; 42] = [
     "x-datadog-sampling-priority",
     "x-datadog-tags",
     "x-datadog-trace-id",
+    "x-dynatrace",
+    "x-instana-l",
+    "x-instana-s",
+    "x-instana-t",
     "x-ot-span-context",
     // One HTTP request, as proxies number it: Envoy, nginx, API Gateway, CloudFront,
     // Cloudflare.
@@ -58,11 +65,18 @@ const OF_ONE_ATTEMPT: [&str; 42] = [
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-external-address",
     "x-envoy-internal",
+    "x-envoy-original-host",
+    "x-envoy-original-path",
     "x-envoy-peer-metadata",
     "x-envoy-peer-metadata-id",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-path",
     "x-forwarded-port",
+    "x-forwarded-prefix",
     "x-forwarded-proto",
     "x-forwarded-scheme",
     "x-forwarded-server",
@@ -77,7 +91,7 @@ pub(crate) fn digest(job: &Submission) -> [u8; 32] {
     parts.add(&[u8::from(job.shape.stream)]);
     parts.add(&job.request_sha256());
     parts.add(job.ordering_key.as_bytes());
-    parts.add_metadata(&job.metadata);
+    parts.add_metadata(&job.metadata, &job.route.config.calls.ignored_metadata);
     parts.add_message(callback.as_ref());
     parts.add(&job.delay_seconds.to_be_bytes());
     parts.add_message(gather.as_ref());
@@ -122,8 +136,10 @@ impl Parts {
     }
 
     /// Values of one key keep their order; that of the keys says nothing.
-    fn add_metadata(&mut self, entries: &[Metadatum]) {
-        let counts = |entry: &&Metadatum| !OF_ONE_ATTEMPT.contains(&entry.key.as_str());
+    fn add_metadata(&mut self, entries: &[Metadatum], ignored: &[String]) {
+        let counts = |entry: &&Metadatum| {
+            !OF_ONE_ATTEMPT.contains(&entry.key.as_str()) && !ignored.contains(&entry.key)
+        };
         let mut entries: Vec<&Metadatum> = entries.iter().filter(counts).collect();
         entries.sort_by(|one, other| one.key.cmp(&other.key));
         self.add_count(entries.len());

@@ -40,7 +40,12 @@ fn base() -> SubmitRequest {
 }
 
 fn checked(request: SubmitRequest) -> Submission {
-    let route = RouteConfig::new("*".parse().unwrap(), Destination::Queue("q".into()));
+    ignoring(&[], request)
+}
+
+fn ignoring(names: &[&str], request: SubmitRequest) -> Submission {
+    let mut route = RouteConfig::new("*".parse().unwrap(), Destination::Queue("q".into()));
+    route.calls.ignored_metadata = names.iter().map(ToString::to_string).collect();
     let routes = Routes::new().with(route, Arc::new(Kept::default()));
     let caller = Identity::trusted("t");
     Submission::check(request, &routes, &caller, &Keyring::single(&[1; 32]), NOW).unwrap()
@@ -106,6 +111,18 @@ fn what_names_a_hop_or_an_attempt_makes_none_and_neither_does_the_order_of_keys(
         same
     );
     assert_eq!(branches(&["a", "b"]), branches(&["b", "a", "b"]));
+}
+
+#[test]
+fn a_route_names_more_that_makes_no_difference() {
+    let with = |names: &[&str], value| {
+        let mut request = base();
+        request.metadata.push(entry("x-delivery", value));
+        digest(&ignoring(names, request))
+    };
+    assert_ne!(with(&[], "1"), with(&[], "2"));
+    assert_eq!(with(&["x-delivery"], "1"), with(&["x-delivery"], "2"));
+    assert_ne!(with(&["x-other"], "1"), with(&["x-other"], "2"));
 }
 
 #[test]
