@@ -6,8 +6,9 @@ use crate::cli::connect::Jobs;
 use crate::cli::failure::Failure;
 use bytes::Bytes;
 use queuebridge_proto::error::{RETRY_PUSHBACK, reason};
+use queuebridge_proto::headers::is_transport;
 use queuebridge_proto::v1::call::Payload;
-use queuebridge_proto::v1::{Call, GatherRule, Job, PayloadRef, SubmitRequest};
+use queuebridge_proto::v1::{Call, GatherRule, Job, Metadatum, PayloadRef, SubmitRequest};
 use queuebridge_store::encryption::OpenError;
 use queuebridge_store::{PayloadError, PayloadStore};
 use std::sync::Arc;
@@ -147,6 +148,10 @@ impl Submitter {
     }
 }
 
+fn crossing(metadata: &[Metadatum]) -> Vec<Metadatum> {
+    metadata.iter().filter(|entry| !is_transport(&entry.key)).cloned().collect()
+}
+
 /// The new job: request, metadata and ordering key as they were, the times as
 /// its route says. Its request id follows from the old job, so that after a crash
 /// between submission and deletion the next replay finds the same job, and so
@@ -165,7 +170,8 @@ fn submission(call: &Call, request: Bytes) -> SubmitRequest {
         gather,
         branches,
         request,
-        metadata: call.metadata.clone(),
+        // What earlier versions let into queues is refused today.
+        metadata: crossing(&call.metadata),
         ordering_key: call.ordering_key.clone(),
         request_id: format!("replay-{}", call.job_id),
         retry_of: call.job_id.clone(),
