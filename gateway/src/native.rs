@@ -15,7 +15,7 @@ use crate::route;
 use crate::server::Settings;
 use crate::typed::{Typed, refusal};
 use crate::until_end::keep_until_the_end;
-use crate::upstream::NotRun;
+use crate::upstream::{Asked, NotRun};
 use http::{Request, Response};
 use queuebridge_proto::MethodName;
 use queuebridge_web::readable;
@@ -281,7 +281,14 @@ impl Native {
         }
         request.extensions_mut().insert(caller);
         let route = self.routes.find(request.uri().path()).cloned();
-        let direct = route.filter(|route| self.goes_direct(route, &request));
+        let mut direct = route.filter(|route| self.goes_direct(route, &request));
+        if let Some((route, asked)) = direct.as_deref().zip(Asked::find(request.headers())) {
+            if !(route.has_queue() && falls_back(route)) {
+                return refused(&asked.refusal(route.has_queue()));
+            }
+            // The upstream cannot do it, so its queue does.
+            direct = None;
+        }
         let (typed, arriving, most) = (self.typed.clone(), self.arriving.clone(), self.most);
         let queued = async move |request| {
             let (request, room) = within(Unit::prompt(), request);

@@ -6,6 +6,7 @@
 //! calls that certainly nobody has run from all others.
 
 mod breaker;
+mod controls;
 mod deadline;
 pub mod grpc;
 pub(crate) mod health;
@@ -16,6 +17,7 @@ pub use breaker::CircuitBreaker;
 
 use crate::config::UpstreamTarget;
 use aws_config::SdkConfig;
+pub(crate) use controls::Asked;
 use grpc::{DialError, GrpcServer};
 use http::{Request, Response};
 use lambda::Function;

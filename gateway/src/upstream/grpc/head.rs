@@ -1,11 +1,13 @@
 //! The heads of requests and answers, as they are passed on.
 
-use http::header::TE;
+use crate::upstream::controls::is_control;
+use http::header::{HeaderName, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Uri, Version, request};
 use queuebridge_proto::headers::remove_hop_by_hop;
 
-/// The request as the upstream gets it.
+/// The request as the upstream gets it: without what speaks of the caller's connection or
+/// to the gateway.
 pub(super) fn of_request(
     parts: request::Parts,
     scheme: &Scheme,
@@ -18,6 +20,11 @@ pub(super) fn of_request(
     uri.path_and_query = Some(path.unwrap_or(PathAndQuery::from_static("/")));
     let mut headers = parts.headers;
     remove_hop_by_hop(&mut headers);
+    let controls: Vec<HeaderName> =
+        headers.keys().filter(|name| is_control(name)).cloned().collect();
+    for name in &controls {
+        headers.remove(name);
+    }
     headers.insert(TE, HeaderValue::from_static("trailers"));
     let mut request = Request::new(());
     *request.method_mut() = parts.method;
@@ -31,10 +38,9 @@ pub(super) fn of_request(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
 
     #[test]
-    fn only_what_speaks_of_the_connection_is_lost() {
+    fn only_what_speaks_of_the_connection_or_to_the_gateway_is_lost() {
         let request = Request::post("http://gateway:1/a.B/C?q=1")
             .header("host", "gateway:1")
             .header("connection", "keep-alive, x-of-the-hop")
@@ -45,6 +51,8 @@ mod tests {
             .header("proxy-authorization", "Basic eDp5")
             .header("grpc-timeout", "1S")
             .header("grpc-encoding", "gzip")
+            .header("qb-mode", "sync")
+            .header("qb-made-up-bin", "AAE")
             .header("x-a", "1")
             .header("x-a", "2")
             .header("x-b-bin", "AAE");

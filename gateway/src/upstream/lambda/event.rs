@@ -6,6 +6,7 @@
 //! API and not a Function URL, because its answers come in one piece however the
 //! function's URL is configured.
 
+use crate::upstream::controls::is_control;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -71,7 +72,8 @@ fn headers(headers: &HeaderMap) -> BTreeMap<&str, String> {
     let mut joined: BTreeMap<&str, String> = BTreeMap::new();
     let named = named_by_connection(headers);
     for (name, value) in headers {
-        if *name == CONTENT_LENGTH || is_hop_by_hop(name.as_str()) || named.contains(name) {
+        let hop = *name == CONTENT_LENGTH || is_hop_by_hop(name.as_str());
+        if hop || named.contains(name) || is_control(name) {
             continue;
         }
         let value = String::from_utf8_lossy(value.as_bytes());
@@ -105,6 +107,7 @@ mod tests {
             .header("keep-alive", "timeout=5")
             .header("x-forwarded-client-cert", "Hash=1")
             .header("grpc-timeout", "5S")
+            .header("qb-mode", "sync")
             .header("x-list", "one")
             .header("x-list", "two")
             .header("x-raw-bin", "AP8K");
