@@ -84,6 +84,8 @@ pub mod reason {
     pub const JOB_EXPIRED: &str = "JOB_EXPIRED";
     /// The job was cancelled.
     pub const JOB_CANCELLED: &str = "JOB_CANCELLED";
+    /// The worker of the job's queue has no such method.
+    pub const METHOD_NOT_SERVED: &str = "METHOD_NOT_SERVED";
     /// The handler panicked.
     pub const HANDLER_PANICKED: &str = "HANDLER_PANICKED";
     /// The handler did not finish within the time that the host allows.

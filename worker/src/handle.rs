@@ -7,6 +7,7 @@ use crate::context::JobContext;
 use crate::dispatch::Answer;
 use crate::job::Job;
 use crate::requests::{Breaks, Requests};
+use crate::unserved;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use tokio::time::{Instant, sleep};
@@ -61,7 +62,11 @@ pub(crate) async fn handle(
         let called = runner.dispatcher.call(&job.method, requests, metadata, deadline, context);
         match called.await {
             Ok((initial, stream)) => answers::collect(job, initial, stream).await,
-            Err(status) => answers::failed(status, &MetadataMap::new()),
+            Err(status) => {
+                let descriptors = runner.settings.descriptors.as_deref();
+                let status = unserved::explain(status, &job.method, descriptors);
+                answers::failed(status, &MetadataMap::new())
+            }
         }
     };
     let gives_way = || {

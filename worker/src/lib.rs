@@ -44,6 +44,7 @@ mod snooze;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unserved;
 pub mod verdict;
 mod worker;
 

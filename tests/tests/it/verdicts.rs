@@ -9,7 +9,9 @@ use queuebridge_proto::v1::outcome::Result as Kind;
 use queuebridge_proto::v1::{Guarantee, PayloadRef, State};
 use queuebridge_store::testing::Fault;
 use queuebridge_store::{Cancelled, ClaimRequest, Lane, Lapsed, ResultStore, StreamStore, Token};
+use queuebridge_web::Descriptors;
 use queuebridge_worker::{Reason, RunnerSettings, Verdict};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, advance};
 use tonic::Code;
@@ -40,10 +42,18 @@ async fn an_application_error_is_a_result() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_method_is_unimplemented() {
-    let worker = Worker::new();
+    let descriptors = Descriptors::parse([queuebridge_demo::FILE_DESCRIPTOR_SET]).unwrap();
+    let descriptors = Some(Arc::new(descriptors));
+    let worker = Worker::with(RunnerSettings { descriptors, ..RunnerSettings::default() });
     let (id, delivery) = worker.job("Nothing", &(), &Job::default());
     assert_eq!(worker.run(&delivery).await, Verdict::Ack);
-    assert_eq!(worker.ended(&id).await.1, Code::Unimplemented);
+    let ended = (State::Failed, Code::Unimplemented, "METHOD_NOT_SERVED".to_owned());
+    assert_eq!(worker.ended(&id).await, ended);
+    let outcome = worker.record(&id).await.unwrap().outcome.unwrap();
+    let Some(Kind::Error(status)) = outcome.result else { panic!("no error: {outcome:?}") };
+    for named in ["/queuebridge.demo.v1.Probe/Nothing", "queuebridge.demo.v1.Images"] {
+        assert!(status.message.contains(named), "{named}: {}", status.message);
+    }
 }
 
 #[tokio::test(start_paused = true)]
