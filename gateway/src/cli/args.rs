@@ -6,6 +6,7 @@ use super::replay::ReplayArgs;
 use super::submission::SubmitArgs;
 use crate::config::parse_duration;
 use clap::{Args, Parser, Subcommand};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 use tonic::transport::Endpoint;
@@ -62,8 +63,8 @@ pub enum ClientCommand {
     Submit(Box<SubmitArgs>),
     /// Show a job as it stands
     Get {
-        /// The job's id
-        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        /// The job's id, or operations/ID as in qb-operation
+        #[arg(value_name = "ID", allow_hyphen_values = true, value_parser = job_id)]
         id: String,
         #[command(flatten)]
         #[allow(missing_docs)]
@@ -74,8 +75,8 @@ pub enum ClientCommand {
     },
     /// Wait until a job is finished, and show it
     Wait {
-        /// The job's id
-        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        /// The job's id, or operations/ID as in qb-operation
+        #[arg(value_name = "ID", allow_hyphen_values = true, value_parser = job_id)]
         id: String,
         /// How long to wait: 90s, 5m, 12h
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
@@ -91,8 +92,8 @@ pub enum ClientCommand {
     Replay(Box<ReplayArgs>),
     /// Forget the result of a finished job
     Delete {
-        /// The job's id
-        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        /// The job's id, or operations/ID as in qb-operation
+        #[arg(value_name = "ID", allow_hyphen_values = true, value_parser = job_id)]
         id: String,
         #[command(flatten)]
         #[allow(missing_docs)]
@@ -100,8 +101,8 @@ pub enum ClientCommand {
     },
     /// Cancel a job, and show it
     Cancel {
-        /// The job's id
-        #[arg(value_name = "ID", allow_hyphen_values = true)]
+        /// The job's id, or operations/ID as in qb-operation
+        #[arg(value_name = "ID", allow_hyphen_values = true, value_parser = job_id)]
         id: String,
         #[command(flatten)]
         #[allow(missing_docs)]
@@ -112,14 +113,29 @@ pub enum ClientCommand {
     },
 }
 
+impl ClientCommand {
+    /// Whether answers, and failures, are for programs.
+    pub(super) fn is_json(&self) -> bool {
+        match self {
+            Self::Submit(submit) => submit.output.json,
+            Self::Get { output, .. } | Self::Wait { output, .. } | Self::Cancel { output, .. } => {
+                output.json
+            }
+            Self::Replay(replay) => replay.json,
+            Self::Delete { .. } => false,
+        }
+    }
+}
+
 /// How an answer is shown.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Output {
-    /// Print the job as JSON
+    /// Print the job as JSON, and a failure, on the standard error, too
     #[arg(long)]
     pub json: bool,
     /// Write the bytes of the response message to a file, or to the standard
-    /// output with "-" (everything else then goes to the standard error)
+    /// output with "-" (everything else then goes to the standard error); of a
+    /// streamed answer each message after its length as a varint
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -148,6 +164,12 @@ pub struct Gateway {
     /// File with a token or an API key; the variable QB_TOKEN holds one as well
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// The gateway says what is wrong with an id.
+#[allow(clippy::unnecessary_wraps)]
+fn job_id(text: &str) -> Result<String, Infallible> {
+    Ok(text.strip_prefix("operations/").unwrap_or(text).to_owned())
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
@@ -191,6 +213,18 @@ mod tests {
             "queuebridge get abc --gateway https://a.com --tls-certificate a --tls-key b",
         ] {
             assert!(parse(good).is_ok(), "{good}: {}", parse(good).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_operation_is_the_id_of_its_job() {
+        for given in ["-abc", "operations/-abc"] {
+            let Command::Client(command) =
+                parse(&format!("queuebridge get {given}")).unwrap().command
+            else {
+                panic!("no command of the client")
+            };
+            assert!(matches!(*command, ClientCommand::Get { id, .. } if id == "-abc"));
         }
     }
 

@@ -71,7 +71,9 @@ async fn print(jobs: &mut Jobs, job: &Job, output: &Output) -> Result<(), Failur
     let text = text(job, output);
     let stdout = Path::new("-");
     if let (Some(path), Some(Outcome::Response(response))) = (&output.output, &job.outcome) {
-        if response.size > response.message.len() as u64 {
+        if job.stream.is_some() {
+            download::messages(jobs, &job.id, path).await?;
+        } else if response.size > response.message.len() as u64 {
             download::to_file(jobs, &job.id, path).await?;
         } else {
             let bytes = &response.message[..];

@@ -1,8 +1,10 @@
 //! Why a command of the client came to no answer.
 
-use super::Exit;
+use super::{Exit, json};
 use crate::config::{ConfigErrors, code_name};
+use queuebridge_proto::outcome::to_rpc_status;
 use queuebridge_proto::printable::Printable;
+use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 use tonic::Status;
@@ -31,6 +33,18 @@ impl Failure {
             Self::File(..) | Self::Config(_) | Self::Usage(_) => Exit::Usage,
             Self::Connect(_) | Self::Call(_) | Self::Other(_) => Exit::CallFailed,
         }
+    }
+}
+
+impl Failure {
+    /// The failure for programs: `{"error": …}` with the status of the call as it stands in
+    /// a job, or with a message alone.
+    pub(super) fn json(&self) -> Value {
+        let error = match self {
+            Self::Call(status) => json::status(&to_rpc_status(status)),
+            other => json!({ "message": other.to_string() }),
+        };
+        json!({ "error": error })
     }
 }
 
@@ -114,6 +128,11 @@ mod tests {
             foreign.to_string(),
             "INTERNAL R\\u{1b}: no\\u{1b}[2J\\n  job_id: x\\u{202e}\n  job_id: a\\nb\\u{9b}2J"
         );
+        let json = failure.json();
+        assert_eq!(json["error"]["code"], 14);
+        assert_eq!(json["error"]["message"], "nobody knows");
+        assert_eq!(json["error"]["details"][0]["metadata"]["job_id"], "abc");
+        assert_eq!(Failure::Usage("no".into()).json(), json!({ "error": { "message": "no" } }));
         let plain = Failure::from(Status::internal("m"));
         assert_eq!(plain.to_string(), "INTERNAL: m");
     }

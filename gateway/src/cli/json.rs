@@ -154,7 +154,8 @@ fn metadatum(entry: &Metadatum) -> Value {
     object.finish()
 }
 
-fn status(status: &tonic_types::Status) -> Value {
+/// A `google.rpc.Status`.
+pub(super) fn status(status: &tonic_types::Status) -> Value {
     let mut object = Object::default();
     object.put("code", (status.code != 0).then_some(status.code));
     object.text("message", &status.message);

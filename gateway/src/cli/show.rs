@@ -30,7 +30,7 @@ pub(super) fn job(job: &Job, output: &Output) -> String {
         ("started", &job.start_time),
         ("completed", &job.complete_time),
         ("expires", &job.expire_time),
-        ("purged", &job.purge_time),
+        ("purges", &job.purge_time),
     ] {
         if let Some(time) = time {
             line(name, &timestamp(time));
@@ -39,7 +39,8 @@ pub(super) fn job(job: &Job, output: &Output) -> String {
     if job.attempt > 0 {
         line("attempt", &job.attempt.to_string());
     }
-    if let Some(progress) = &job.progress {
+    // Of a job that is finished it says no more how far the work is.
+    if let (Some(progress), None) = (&job.progress, &job.outcome) {
         line("progress", &format!("{:.0} %  {}", progress.fraction * 100.0, progress.message));
     }
     if job.cancel_requested {
@@ -56,8 +57,18 @@ pub(super) fn job(job: &Job, output: &Output) -> String {
     if let Some(gather) = &job.gather {
         gather::lines(gather).iter().for_each(|(name, value)| line(name, value));
     }
-    match &job.outcome {
-        Some(Outcome::Response(response)) => {
+    match (&job.outcome, &job.stream) {
+        (Some(Outcome::Response(_)), Some(stream)) => {
+            let place = match &output.output {
+                Some(path) => {
+                    format!("each after its length, written to {}", path.display())
+                }
+                None => "--output FILE writes each after its length".to_owned(),
+            };
+            let size = format!("{} messages, {} bytes", stream.messages, stream.size);
+            line("response", &format!("{size} ({place})"));
+        }
+        (Some(Outcome::Response(response)), None) => {
             let bytes = response.size.max(response.message.len() as u64);
             let place = match &output.output {
                 Some(path) => format!("{bytes} bytes, written to {}", path.display()),
@@ -65,11 +76,11 @@ pub(super) fn job(job: &Job, output: &Output) -> String {
             };
             line("response", &place);
         }
-        Some(Outcome::Error(status)) => {
+        (Some(Outcome::Error(status)), _) => {
             let code = code_name(tonic::Code::from_i32(status.code));
             line("error", &format!("{code}: {}", status.message));
         }
-        None => {}
+        (None, _) => {}
     }
     text
 }
@@ -85,7 +96,7 @@ fn metadatum(entry: &Metadatum) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use queuebridge_proto::v1::Response;
+    use queuebridge_proto::v1::{Progress, Response};
 
     #[test]
     fn only_what_is_set_is_shown() {
@@ -93,10 +104,14 @@ mod tests {
         shown.set_state(State::Accepted);
         let output = Output::default();
         assert_eq!(job(&shown, &output), "id        abc\nmethod    /a.B/C\nstate     ACCEPTED\n");
+        shown.progress = Some(Progress { fraction: 0.8, ..Progress::default() });
+        assert!(job(&shown, &output).contains("\nprogress  80 %"));
         shown.set_state(State::Succeeded);
         shown.outcome =
             Some(Outcome::Response(Response { message: vec![1, 2].into(), ..Response::default() }));
-        assert!(job(&shown, &output).ends_with("response  2 bytes (--output FILE writes them)\n"));
+        let text = job(&shown, &output);
+        assert!(text.ends_with("response  2 bytes (--output FILE writes them)\n"));
+        assert!(!text.contains("progress"), "it is finished: {text}");
         let status =
             tonic_types::Status { code: 3, message: "no\x1b[2J\u{202e}".into(), details: vec![] };
         shown.outcome = Some(Outcome::Error(status));

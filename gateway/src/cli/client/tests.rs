@@ -10,8 +10,8 @@ use queuebridge_proto::v1::jobs_server::{Jobs, JobsServer};
 use queuebridge_proto::v1::{
     Branch, DeleteRequest, DownloadResultRequest, DownloadResultResponse, Gather, GetResultRequest,
     ListBranchesRequest, ListBranchesResponse, Metadatum, Progress, ReadStreamRequest,
-    ReadStreamResponse, Response, State, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest,
-    SubmitResult, WatchResultRequest, WatchResultResponse, metadatum,
+    ReadStreamResponse, Response, State, Stream, SubmitBatchRequest, SubmitBatchResponse,
+    SubmitRequest, SubmitResult, WatchResultRequest, WatchResultResponse, metadatum,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,7 +63,13 @@ impl Jobs for Scripted {
         Err(Status::unimplemented("not needed"))
     }
 
-    async fn get_result(&self, _: Request<GetResultRequest>) -> Answer<Job> {
+    async fn get_result(&self, request: Request<GetResultRequest>) -> Answer<Job> {
+        if request.get_ref().id == "streamed" {
+            let mut job = job(State::Succeeded);
+            job.outcome = Some(Outcome::Response(Response::default()));
+            job.stream = Some(Stream { messages: 2, size: 300 });
+            return Ok(job.into());
+        }
         let finished = self.looks.fetch_add(1, Ordering::SeqCst) >= 2;
         Ok(job(if finished { State::Succeeded } else { State::Running }).into())
     }
@@ -86,10 +92,14 @@ impl Jobs for Scripted {
         Err(Status::unimplemented("not needed"))
     }
 
-    type ReadStreamStream = tokio_stream::Empty<Result<ReadStreamResponse, Status>>;
+    type ReadStreamStream =
+        tokio_stream::Iter<std::vec::IntoIter<Result<ReadStreamResponse, Status>>>;
 
     async fn read_stream(&self, _: Request<ReadStreamRequest>) -> Answer<Self::ReadStreamStream> {
-        Err(Status::unimplemented("not needed"))
+        let messages = [vec![], vec![7; 300]].map(|message| {
+            Ok(ReadStreamResponse { message: message.into(), ..ReadStreamResponse::default() })
+        });
+        Ok(tokio_stream::iter(messages.to_vec()).into())
     }
 
     async fn list_branches(&self, _: Request<ListBranchesRequest>) -> Answer<ListBranchesResponse> {
@@ -174,7 +184,7 @@ fn nothing_that_a_job_says_commands_the_terminal_or_turns_its_text_round() {
             assert_eq!(read, json::job(&job), "a program reads what was said");
         } else {
             let lines: Vec<_> = shown.lines().map(|line| line.split_once(' ').unwrap().0).collect();
-            let expected = ["id", "method", "state", "progress", "retry", "trailing", "branches"];
+            let expected = ["id", "method", "state", "retry", "trailing", "branches"];
             assert_eq!(lines, [&expected[..], &["branch", "response"]].concat());
         }
     }
@@ -191,6 +201,18 @@ async fn waiting_looks_again_until_the_end_and_writes_the_answer() {
     std::fs::remove_file(&file).unwrap();
     let line = "get abc --output /no/such/folder/file";
     assert_eq!(queuebridge(gateway, line).await, Exit::Usage);
+}
+
+#[tokio::test]
+async fn a_streamed_answer_is_written_message_by_message_each_after_its_length() {
+    let gateway = gateway().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("answer");
+    let line = format!("get operations/streamed --output {}", file.display());
+    assert_eq!(queuebridge(gateway, &line).await, Exit::Success);
+    // 300 as a varint, by Protobuf's "Encoding": 10101100 00000010.
+    let expected = [&[0, 0xAC, 0x02][..], &[7; 300]].concat();
+    assert_eq!(std::fs::read(&file).unwrap(), expected);
 }
 
 #[tokio::test]
