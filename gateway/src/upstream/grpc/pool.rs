@@ -31,7 +31,7 @@ pub(super) struct Pool {
     connections: usize,
     next: AtomicUsize,
     known: Mutex<Known>,
-    /// Whoever looks the name up while nothing is known has it.
+    /// Is held by the one caller who looks the name up while the others wait for it.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -78,23 +78,21 @@ impl Pool {
 
     async fn first_ready(&self, peers: &[Arc<Peer>]) -> Result<SendRequest<Bytes>, Failure> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (round, first) = (number / peers.len().max(1), number % peers.len().max(1));
-        let turn = || peers.iter().cycle().skip(first).take(peers.len());
-        let (mut left_out, mut failure) = (Vec::new(), None);
-        for peer in turn() {
-            if peers.len() > 1 && peer.breaker.is_failing() {
-                left_out.push(peer);
-                continue;
-            }
+        let (failing, healthy): (Vec<_>, Vec<_>) =
+            peers.iter().partition(|peer| peers.len() > 1 && peer.breaker.is_failing());
+        let count = healthy.len().max(1);
+        let (round, first) = (number / count, number % count);
+        let mut failure = None;
+        for peer in healthy.iter().cycle().skip(first).take(healthy.len()) {
             match peer.ready(round).await {
                 Ok(requests) => {
-                    left_out.into_iter().for_each(|failing| failing.probe());
+                    failing.into_iter().for_each(Peer::probe);
                     return Ok(requests);
                 }
                 Err(error) => failure = Some(error),
             }
         }
-        for peer in left_out {
+        for peer in failing {
             match peer.ready(round).await {
                 Ok(requests) => return Ok(requests),
                 Err(error) => failure = Some(error),
@@ -141,16 +139,14 @@ impl Pool {
     }
 
     /// The addresses to which the name leads now, if there are others than those that have
-    /// just failed.
+    /// just failed. Of all who have met the failure one looks the name up.
     async fn moved(&self, failed: &[Arc<Peer>]) -> Option<Arc<[Arc<Peer>]>> {
-        {
-            let mut known = self.lock();
-            if known.looked_up.is_some_and(|at| at.elapsed() < SOON) {
-                return None;
-            }
-            known.looked_up = Some(Instant::now());
+        let _turn = self.turn.lock().await;
+        let is_due = self.lock().looked_up.is_none_or(|at| at.elapsed() >= SOON);
+        if is_due {
+            self.look_up_again().await;
+            self.lock().looked_up = Some(Instant::now());
         }
-        self.look_up_again().await;
         let now = self.lock().peers.clone();
         let is_new = |peer: &Arc<Peer>| !failed.iter().any(|old| Arc::ptr_eq(old, peer));
         let new: Vec<_> = now.iter().filter(|peer| is_new(peer)).cloned().collect();
@@ -178,10 +174,15 @@ impl Pool {
         peers
     }
 
-    /// For tests: what is known is so old that a failure has it looked up again.
+    /// For tests: all was looked up and tried so long ago that it is done again when there
+    /// is a reason.
     #[cfg(test)]
-    pub(super) fn forget_when_looked_up(&self) {
-        self.lock().looked_up = None;
+    pub(super) fn forget_times(&self) {
+        let mut known = self.lock();
+        known.looked_up = None;
+        for peer in known.peers.iter() {
+            *peer.probed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     fn peer(&self, address: SocketAddr) -> Peer {
@@ -214,7 +215,12 @@ impl Peer {
         if probed.is_none_or(|at| at.elapsed() >= PROBE) {
             *probed = Some(Instant::now());
             let peer = self.clone();
-            tokio::spawn(async move { drop(peer.ready(0).await) });
+            tokio::spawn(async move {
+                // A connection that stands is as good as a new one.
+                if peer.ready(0).await.is_ok() {
+                    peer.breaker.succeeded();
+                }
+            });
         }
     }
 }
