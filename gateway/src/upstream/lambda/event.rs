@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, request};
-use queuebridge_web::media_type;
 use queuebridge_proto::headers::{is_hop_by_hop, named_by_connection};
+use queuebridge_web::media_type;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

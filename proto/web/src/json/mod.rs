@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// How deep messages may stand within one another, in requests and answers alike, counted as
 /// Protobuf's parsers count the binary form: entries of maps are messages. What is within a
 /// `google.protobuf.Any` counts on. A handler can parse whatever is not refused here.
-pub const LEVELS: u32 = 100;
+pub(crate) const LEVELS: u32 = 100;
 
 /// How deep objects and lists may stand within one another in JSON: each message is an object,
 /// and may stand in a list.
