@@ -186,6 +186,10 @@ impl AsyncWrite for Connection {
             Stream::Secure(stream) => Pin::new(stream).poll_shutdown(context),
         };
         ready!(self.unless_stalled(context, shut))?;
+        // What comes of HTTP/2 at the end is nothing that anybody waits for an answer to.
+        if !self.is_http1 {
+            return Poll::Ready(Ok(()));
+        }
         let Self { stream, linger, .. } = &mut *self;
         linger.poll(context, |context, buffer| stream.poll_read(context, buffer)).map(Ok)
     }

@@ -14,28 +14,33 @@ use tokio::time::{Instant, Sleep, sleep};
 const MOST: Duration = Duration::from_secs(10);
 /// A peer that sends nothing for so long has seen the end, or is gone.
 const SILENT: Duration = Duration::from_secs(1);
+/// More is a flood, and not the rest of a request.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 /// What is read at once.
 const PIECE: usize = 16 * 1024;
 
 /// Reads on after a connection was shut down for writing, until its peer has ended it too.
 /// Nothing is made of what comes.
 #[derive(Debug, Default)]
-pub struct Linger(Option<Times>);
+pub struct Linger(Option<Rest>);
 
 #[derive(Debug)]
-struct Times {
+struct Rest {
+    bytes: usize,
     end: Instant,
     silent: Pin<Box<Sleep>>,
 }
 
 impl Linger {
-    /// Waits for the peer's end by `read`, for at most 10 s, and 1 s while nothing comes.
+    /// Waits for the peer's end by `read`, for at most 10 s and 32 MiB, and 1 s while
+    /// nothing comes.
     pub fn poll(
         &mut self,
         context: &mut Context<'_>,
         mut read: impl FnMut(&mut Context<'_>, &mut ReadBuf<'_>) -> Poll<io::Result<()>>,
     ) -> Poll<()> {
-        let times = self.0.get_or_insert_with(|| Times {
+        let rest = self.0.get_or_insert_with(|| Rest {
+            bytes: 0,
             end: Instant::now() + MOST,
             silent: Box::pin(sleep(SILENT)),
         });
@@ -45,13 +50,14 @@ impl Linger {
             match read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     let now = Instant::now();
-                    if now >= times.end {
+                    rest.bytes += buffer.filled().len();
+                    if now >= rest.end || rest.bytes > MOST_BYTES {
                         return Poll::Ready(());
                     }
-                    times.silent.as_mut().reset((now + SILENT).min(times.end));
+                    rest.silent.as_mut().reset((now + SILENT).min(rest.end));
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return times.silent.as_mut().poll(context),
+                Poll::Pending => return rest.silent.as_mut().poll(context),
             }
         }
     }
@@ -87,6 +93,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_sends_for_ever_is_left() {
+        let (mut here, mut there) = duplex(1024);
+        let flood = tokio::spawn(async move {
+            let mut sent = 0;
+            while there.write_all(&[1; 1024]).await.is_ok() {
+                sent += 1024;
+            }
+            sent
+        });
+        assert_eq!(linger(&mut here).await, Duration::ZERO);
+        drop(here);
+        assert!(flood.await.unwrap() < MOST_BYTES + 2 * PIECE);
         let (mut here, mut there) = duplex(1024);
         let sender = tokio::spawn(async move {
             while there.write_all(&[1]).await.is_ok() {
