@@ -115,7 +115,9 @@ impl Worker {
                 let web = Web::new(self.routes, descriptors);
                 // The hosts are boxed: as parts of the owner's `main` they would be nested
                 // too deeply for the compiler.
-                let run = lambda::run(runner, sqs, web, config.invoke_mode, telemetry);
+                let (invoke_mode, base_path) = (config.invoke_mode, config.base_path);
+                let door = lambda::DoorSettings { invoke_mode, base_path };
+                let run = lambda::run(runner, sqs, web, door, telemetry);
                 return Box::pin(run).await.map_err(RunError::Lambda);
             }
             Host::Container { queue_url, listen } => (queue_url, listen),

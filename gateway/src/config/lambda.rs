@@ -2,9 +2,9 @@
 //! process without a command line finds its configuration.
 
 use super::reader::Reader;
-use super::values::word;
+use super::values::{text, word};
 use super::variables;
-use queuebridge_web_lambda::InvokeMode;
+use queuebridge_web_lambda::{BasePath, InvokeMode};
 use std::path::{Path, PathBuf};
 
 /// Set by Lambda in every function.
@@ -33,6 +33,11 @@ pub(super) fn invoke_mode(reader: &mut Reader) -> InvokeMode {
     let mut mode = InvokeMode::default();
     reader.set("lambda.invoke_mode", &mut mode, word(&MODES));
     mode
+}
+
+/// What stands before the paths of methods.
+pub(super) fn base_path(reader: &mut Reader) -> Option<BasePath> {
+    reader.read("lambda.base_path", text("a path such as \"/orders\"", |text| text.parse().ok()))
 }
 
 pub(super) fn name(mode: InvokeMode) -> &'static str {

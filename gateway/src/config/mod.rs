@@ -53,7 +53,7 @@ pub use pattern::{MethodPattern, PatternError};
 pub use queuebridge_proto::codes::{code_from_name, code_name};
 pub use queuebridge_proto::duration::{format_duration, parse_duration};
 pub use queuebridge_web::HostPattern;
-pub use queuebridge_web_lambda::InvokeMode;
+pub use queuebridge_web_lambda::{BasePath, InvokeMode};
 pub use quota::{Allowance, QuotaConfig};
 pub use replay::ReplayConfig;
 pub use route::{Destination, Guarantee, LeasePolicy, RouteConfig};
@@ -115,6 +115,8 @@ pub struct Config {
     pub descriptor_files: Vec<PathBuf>,
     /// How answers leave a Lambda function through its URL. Default: whole.
     pub invoke_mode: InvokeMode,
+    /// What is taken off the paths of requests to a Lambda function. Default: nothing.
+    pub base_path: Option<BasePath>,
     /// Encryption of what travels and rests. Default: none.
     pub encryption: Option<EncryptionConfig>,
     /// What is logged, and how.
@@ -212,6 +214,7 @@ impl Config {
             cors_origins: Vec::new(),
             descriptor_files: Vec::new(),
             invoke_mode: InvokeMode::default(),
+            base_path: None,
             encryption: None,
             log: LogConfig::default(),
             routes,

@@ -45,6 +45,7 @@ pub(super) fn config(
     let cors_origins = protocols::origins(&mut reader);
     let descriptor_files = protocols::descriptor_files(&mut reader);
     let invoke_mode = lambda::invoke_mode(&mut reader);
+    let base_path = lambda::base_path(&mut reader);
     let encryption = encryption::read(&mut reader);
     let log = log(&mut reader);
     let routes = routes::read(&mut reader);
@@ -92,6 +93,7 @@ pub(super) fn config(
                 cors_origins,
                 descriptor_files,
                 invoke_mode,
+                base_path,
                 encryption,
                 log,
                 ..defaults

@@ -50,6 +50,9 @@ impl Display for Config {
         line(f, "files", list(&files))?;
         writeln!(f, "\n[lambda]")?;
         line(f, "invoke_mode", quoted(lambda::name(self.invoke_mode)))?;
+        if let Some(base_path) = &self.base_path {
+            line(f, "base_path", quoted(base_path))?;
+        }
         if let Some(encryption) = &self.encryption {
             writeln!(f, "\n[encryption]")?;
             line(f, "keys", list(&encryption.keys))?;

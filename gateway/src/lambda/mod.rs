@@ -22,8 +22,8 @@ use queuebridge_proto::error::{self, reason};
 use queuebridge_store::Clock;
 use queuebridge_web::{Limits, Protocol};
 use queuebridge_web_lambda::{
-    Answer, AnyRecord, Calls, Chunks, Door, Ends, Event, Kind, Shutdown, SourceIp, foreign_records,
-    run as serve,
+    Answer, AnyRecord, Calls, Chunks, Door, DoorSettings, Ends, Event, Kind, Shutdown, SourceIp,
+    foreign_records, run as serve,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let replies = Arc::new(Replies::new(config.reply_queues.clone()));
     let gateway = deployment::gateway(&config, &sdk, stores, replies, descriptors, auth)?;
     let stack = gateway.stack().await?;
-    let mode = config.invoke_mode;
+    let (invoke_mode, base_path) = (config.invoke_mode, config.base_path.clone());
     let shutdown = Shutdown::listen().await;
     let stopping = shutdown.stopping();
     let requests = Requests(Arc::new(Inner { gateway, stack, frozen: !config::is_concurrent() }));
@@ -61,7 +61,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         // Whoever waits is answered with what there is: half a second is left.
         stopped.0.gateway.stop();
     });
-    let door = Arc::new(Door::new(requests, mode));
+    let door = Arc::new(Door::new(requests, DoorSettings { invoke_mode, base_path }));
     let invoke = move |event, ends| {
         let door = door.clone();
         async move { answer(&door, event, ends).await }

@@ -7,7 +7,7 @@ use queuebridge_store::Clock;
 use queuebridge_store::memory::{MemoryPayloadStore, MemoryResultStore};
 use queuebridge_web::Web;
 use queuebridge_worker::config::Config;
-use queuebridge_worker::host::lambda::{self, InvokeMode};
+use queuebridge_worker::host::lambda::{self, DoorSettings};
 use queuebridge_worker::outbox::NoOutbox;
 use queuebridge_worker::telemetry::Telemetry;
 use queuebridge_worker::{Runner, RunnerSettings};
@@ -48,7 +48,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         Some(runner),
         Client::from_conf(sqs.build()),
         web,
-        InvokeMode::Buffered,
+        DoorSettings::default(),
         Telemetry::default(),
     )
     .await

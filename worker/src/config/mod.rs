@@ -14,7 +14,7 @@ pub use traces::{OtlpProtocol, Sampler, TracesConfig};
 
 use crate::branch::{Branch, NotABranch};
 use crate::callbacks::SenderSettings;
-use crate::host::lambda::InvokeMode;
+use crate::host::lambda::{BasePath, InvokeMode};
 use crate::host::sqs::LONGEST_WAIT;
 use crate::runner::Role;
 use queue::queue_url;
@@ -40,6 +40,8 @@ pub struct Config {
     pub role: Role,
     /// How answers leave a Lambda function through its URL.
     pub invoke_mode: InvokeMode,
+    /// What is taken off the paths of requests to a Lambda function.
+    pub base_path: Option<BasePath>,
     /// Which branch it is.
     pub branch: Branch,
     /// The URL of the parking queue.
@@ -187,6 +189,11 @@ impl Config {
                 InvokeMode::Buffered
             }
         };
+        let base_path = get(name::BASE_PATH).map(str::parse).transpose();
+        let base_path = base_path.unwrap_or_else(|expected: String| {
+            errors.push(format!("{}: expected {expected}", name::BASE_PATH));
+            None
+        });
         let parking = queue_url(&get, name::PARKING, &mut errors);
         if role != Role::Jobs && get(name::PARKING).is_none() {
             let name = name::PARKING;
@@ -224,6 +231,7 @@ impl Config {
             bridge,
             role,
             invoke_mode,
+            base_path,
             branch,
             parking,
             callbacks,

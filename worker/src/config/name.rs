@@ -83,6 +83,9 @@ variables! {
     /// The invoke mode of the function's URL: `BUFFERED`, which is the default, or
     /// `RESPONSE_STREAM`.
     INVOKE_MODE = "QB_LAMBDA_INVOKE_MODE";
+    /// What is taken off the paths of requests to the function, such as `/orders`, where a
+    /// domain is mapped so; default: nothing.
+    BASE_PATH = "QB_LAMBDA_BASE_PATH";
     /// Where metrics go: `emf`, which is the default in a Lambda function, or
     /// `none`, which is the default elsewhere.
     METRICS = "QB_METRICS";

@@ -1,6 +1,7 @@
 //! From event to answer document, or to a streamed answer.
 
 use crate::answer::{Shape, encoded};
+use crate::base_path::BasePath;
 use crate::event::{Request as HttpEvent, Source};
 use crate::host::Ends;
 use crate::request;
@@ -105,17 +106,26 @@ impl Answered {
     }
 }
 
+/// How a door is set up.
+#[derive(Clone, Debug, Default)]
+pub struct DoorSettings {
+    /// How answers leave through a Function URL.
+    pub invoke_mode: InvokeMode,
+    /// What is taken off paths. Default: nothing.
+    pub base_path: Option<BasePath>,
+}
+
 /// The door for HTTP events.
 pub struct Door<C> {
     calls: C,
-    mode: InvokeMode,
+    settings: DoorSettings,
 }
 
 impl<C: Calls> Door<C> {
     /// A door to `calls`.
     #[must_use]
-    pub fn new(calls: C, mode: InvokeMode) -> Self {
-        Self { calls, mode }
+    pub fn new(calls: C, settings: DoorSettings) -> Self {
+        Self { calls, settings }
     }
 
     /// Answers a request.
@@ -130,11 +140,14 @@ impl<C: Calls> Door<C> {
             Source::Alb => (Shape::AlbSingleValue, false),
             Source::V2 { function_url, .. } => (Shape::V2, *function_url),
         };
-        let request = match request::of(event) {
+        let mut request = match request::of(event) {
             Ok(request) => request,
             Err(error) => return Ok(Answered::Whole(unreadable(&error, shape))),
         };
-        if !function_url || self.mode == InvokeMode::Buffered {
+        if let Some(base_path) = &self.settings.base_path {
+            base_path.take_off(request.uri_mut());
+        }
+        if !function_url || self.settings.invoke_mode == InvokeMode::Buffered {
             let answer = self.whole(request, shape, ends.calls).await;
             self.settle(ends).await;
             return answer.map(Answered::Whole);
@@ -147,7 +160,7 @@ impl<C: Calls> Door<C> {
             cookies: Vec::new(),
         };
         // The invocation ends with its last chunk.
-        let door = Self { calls: self.calls.clone(), mode: self.mode };
+        let door = Self { calls: self.calls.clone(), settings: self.settings.clone() };
         let settled = stream::once(async move {
             door.settle(ends).await;
             None

@@ -5,6 +5,7 @@
 //! those that are requests.
 
 mod answer;
+mod base_path;
 mod door;
 mod event;
 mod foreign;
@@ -12,7 +13,8 @@ mod host;
 mod request;
 mod shutdown;
 
-pub use door::{Answer, Answered, Calls, Chunks, Door, InvokeMode};
+pub use base_path::BasePath;
+pub use door::{Answer, Answered, Calls, Chunks, Door, DoorSettings, InvokeMode};
 pub use event::{AnyRecord, Event, Kind, Request};
 pub use foreign::records as foreign_records;
 pub use host::{Ends, run};

@@ -3,7 +3,7 @@
 mod record;
 mod sqs;
 
-pub use queuebridge_web_lambda::InvokeMode;
+pub use queuebridge_web_lambda::{BasePath, DoorSettings, InvokeMode};
 
 use crate::runner::Runner;
 use crate::telemetry::Telemetry;
@@ -33,12 +33,12 @@ pub async fn run(
     runner: Option<Arc<Runner>>,
     client: Client,
     web: Web,
-    mode: InvokeMode,
+    door: DoorSettings,
     telemetry: Telemetry,
 ) -> Result<(), Error> {
     let shutdown = Shutdown::listen().await;
     let queue = runner.map(|runner| sqs::Queue::new(runner, client, shutdown.stopping()));
-    let host = Arc::new(Host { queue, door: Door::new(web, mode), telemetry });
+    let host = Arc::new(Host { queue, door: Door::new(web, door), telemetry });
     let clock = Clock::system();
     let invoke = move |event, ends| {
         let host = host.clone();

@@ -71,6 +71,31 @@ async fn calls_of_the_services_own_methods_pass_with_metadata_errors_and_streams
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_before_a_method_is_taken_off_its_path() {
+    let deployment = Deployment::new().await;
+    let function = deployment.function(&[("QB_LAMBDA_BASE_PATH", "/api/v1")]).await;
+    for door in BUFFERED {
+        for protocol in SPOKEN {
+            for (before, accepted) in [("/api/v1", true), ("", true), ("/api/v2", false)] {
+                let mut request = protocol.request(&submit(0));
+                request.path.insert_str(0, before);
+                let reply = send(&function, door, request, LONG).await;
+                let is_accepted = protocol.outcome(&reply).code == 0;
+                assert_eq!(is_accepted, accepted, "{door:?} {protocol:?} {before}: {reply:?}");
+            }
+        }
+    }
+    // A named stage of an HTTP API stands before it.
+    let mut request = Protocol::ConnectProto.request(&submit(0));
+    request.path.insert_str(0, "/prod/api/v1");
+    let mut event = event(Door::HttpApi, &request);
+    event["requestContext"]["stage"] = json!("prod");
+    let answer = function.invoke(event.to_string(), LONG).await.json();
+    let outcome = Protocol::ConnectProto.outcome(&reply(Door::HttpApi, &answer));
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_arrives_piece_by_piece_where_the_url_streams() {
     let deployment = Deployment::new().await;
     let _worker = deployment.worker().await;
