@@ -6,16 +6,13 @@
 //! details and text, and keeps its code. In the bodies of Connect it stays whole.
 
 use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use futures_util::TryFutureExt;
 use futures_util::future::MapOk;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::BodyExt;
 use prost::Message;
-use queuebridge_proto::metadata::is_transport;
+use queuebridge_proto::metadata::{BASE64, is_transport};
 use std::convert::Infallible;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -35,11 +32,6 @@ const MARK: &str = "\u{2026} [truncated]";
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 const DETAILS: &str = "grpc-status-details-bin";
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// The response to a native call, whose error fits.
 pub(crate) fn fitted(mut response: Response<Body>) -> Response<Body> {

@@ -4,6 +4,7 @@
 use crate::config::{MethodPattern, UpstreamTakes};
 use crate::descriptors::DescriptorRegistry;
 use crate::identity::Identity;
+use crate::native::OWN;
 use crate::route::{Route, Routes};
 use crate::upstream::Upstream;
 use crate::upstream::health::UpstreamHealth;
@@ -13,13 +14,6 @@ use queuebridge_web::health::{Followed, Statuses};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;
-
-/// The gateway's own services.
-const OWN: [&str; 3] = [
-    queuebridge_proto::JOBS_SERVICE,
-    queuebridge_proto::OPERATIONS_SERVICE,
-    queuebridge_proto::EXECUTIONS_SERVICE,
-];
 
 /// What the gateway knows of them. A service is known when a route takes it: with a route
 /// for `*` that is every one.

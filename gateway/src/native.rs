@@ -36,7 +36,7 @@ const AROUND: [&str; 3] = [
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 /// What it answers itself in any case.
-const OWN: [&str; 3] = [
+pub(crate) const OWN: [&str; 3] = [
     queuebridge_proto::JOBS_SERVICE,
     queuebridge_proto::OPERATIONS_SERVICE,
     queuebridge_proto::EXECUTIONS_SERVICE,

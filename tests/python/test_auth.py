@@ -42,6 +42,9 @@ class Auth(Guarded):
         with grpc.insecure_channel(self.guarded.address) as channel:
             raw = channel.unary_unary("/queuebridge.demo.v1.Probe/Echo")
             self.is_refused(MISSING, raw, b"")
+            # The probe of an Application Load Balancer: this is health to it.
+            probe = channel.unary_unary("/AWS.ALB/healthcheck")
+            self.is_refused(("UNIMPLEMENTED", "NO_ROUTE"), probe, b"")
             reflection = channel.stream_stream(
                 "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
             )

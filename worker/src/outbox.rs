@@ -56,7 +56,7 @@ pub enum OutboxError {
     /// Its queue takes no message of so many bytes: it was not sent.
     #[error("the message is larger than its queue takes: {0}")]
     TooLarge(String),
-    /// It was not sent, or nobody can know.
+    /// It was not sent, or the worker cannot know.
     #[error("the message could not be sent: {0}")]
     Unsent(String),
 }

@@ -19,8 +19,8 @@ pub(super) enum Credential<'a> {
 impl<'a> Credential<'a> {
     /// The credential of a call, if it has any. A call with several, or one in a form that
     /// is not known here, is not let in by what else it may have; but for another scheme of
-    /// `authorization` beside an API key, such as AWS's signature, which was for somebody in
-    /// front of us.
+    /// `authorization` beside an API key, such as AWS's signature, which was for a proxy
+    /// or a service of AWS in front.
     pub(super) fn of(headers: &'a HeaderMap) -> Result<Option<Self>, Refused> {
         let mut bearers = headers.get_all(header::AUTHORIZATION).iter();
         let mut api_keys = headers.get_all(API_KEY).iter();
@@ -53,8 +53,8 @@ fn bearer(text: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(rest.trim())
 }
 
-/// Whether it is for somebody else: a scheme with what belongs to it (RFC 9110, 11.4), which
-/// is not ours. A token without its scheme may be ours.
+/// Whether it is for a server in front of the gateway: a scheme with what belongs to it (RFC 9110, 11.4), which
+/// the gateway has not. A token without its scheme may be ours.
 fn is_of_another_scheme(value: &HeaderValue) -> bool {
     let parts = value.to_str().ok().and_then(|text| text.trim().split_once(' '));
     parts.is_some_and(|(scheme, _)| !scheme.contains('.') && !scheme.eq_ignore_ascii_case("bearer"))

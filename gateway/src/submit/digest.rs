@@ -18,8 +18,10 @@ const DOMAIN: &[u8] = b"queuebridge.v1.Submission";
 
 /// Metadata that names one hop or one attempt, and differs between a call and its retry.
 /// Proxies and tracing libraries add it, and no handler answers differently because of it.
-/// What is listed neither here nor in the route's `ignored_metadata` counts. That is so on purpose for what tells users apart, which
-/// begins with the same letters: `x-forwarded-user`, `x-amzn-oidc-identity`. `grpc-previous-rpc-attempts` and its like never become metadata.
+/// What is listed neither here nor in the route's `ignored_metadata` counts. That is so on
+/// purpose for what tells users apart, which begins with the same letters:
+/// `x-forwarded-user`, `x-amzn-oidc-identity`. `grpc-previous-rpc-attempts` and its like
+/// never become metadata.
 const OF_ONE_ATTEMPT: &[&str] = &[
     // Trace contexts: W3C, X-Ray, Zipkin, Google, Jaeger, Datadog, OpenTracing, Sentry,
     // New Relic, Elastic, Instana, Dynatrace.

@@ -113,7 +113,7 @@ impl Answer {
         };
         let most = self.jobs.lookup().max_message_bytes;
         match step {
-            // The messages before it have their way, and whoever encodes it has no reason.
+            // The messages before it pass; tonic's encoder would refuse it without a reason.
             Step::Message(message) if oversize::is_too_large(&message, most) => {
                 Err(oversize::too_large_message(self.follow.id(), message.len()))
             }

@@ -1,19 +1,12 @@
 //! The metadata of a call, from the headers that it came with through any door.
 
+use super::BASE64;
 use crate::headers::{is_left_out, is_transport, named_by_connection};
 use crate::v1::{Metadatum, metadatum::Value};
 use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use tonic::codegen::http::{HeaderMap, HeaderValue};
 use tonic::metadata::MetadataMap;
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// One list over all headers of this name (W3C Trace Context, 3.3.1.1).
 const TRACESTATE: &str = "tracestate";

@@ -8,6 +8,9 @@ use crate::error::RETRY_PUSHBACK;
 pub use crate::headers::is_transport;
 use crate::headers::named_by_connection;
 use crate::v1::{Metadatum, metadatum::Value};
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use tonic::metadata::{
     AsciiMetadataKey, BinaryMetadataKey, BinaryMetadataValue, KeyAndValueRef, MetadataMap,
@@ -19,6 +22,12 @@ pub const MAX_ENTRIES: usize = 64;
 /// The most bytes that the keys and values of a submission may take together:
 /// what HTTP/2 peers commonly accept as a header block.
 pub const MAX_BYTES: usize = 8 * 1024;
+/// How binary values stand in headers, and texts of gRPC-Web: Base64 that is read with and
+/// without padding (gRPC, PROTOCOL-HTTP2).
+pub const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 const MAX_KEY: usize = 128;
 
 /// Checks the metadata of a submission. The error names the entry and its rule.

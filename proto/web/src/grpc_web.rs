@@ -4,13 +4,11 @@ use crate::content_type::{Format, media_type};
 use crate::guard::Guard;
 use crate::inner::Services;
 use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::{Body as HttpBody, Frame};
 use queuebridge_proto::error::{self, reason};
+use queuebridge_proto::metadata::BASE64;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -21,12 +19,6 @@ use tower::{Layer, Service, ServiceExt};
 
 const BINARY: HeaderValue = HeaderValue::from_static("application/grpc-web+proto");
 const TEXT: HeaderValue = HeaderValue::from_static("application/grpc-web-text+proto");
-
-/// What stands at the end of a text is read with and without its padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Answers a call. The library knows four content types, to the letter, and its text has no
 /// padding but at the end, so it is shown binary calls only.

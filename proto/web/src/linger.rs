@@ -1,6 +1,6 @@
 //! The end of a connection whose peer is still sending.
 //!
-//! A socket that is closed with bytes in it that nobody has read resets its connection, and
+//! A socket that is closed with unread bytes in it resets its connection, and
 //! the peer loses what was sent to it last, such as the reason why its request was refused.
 
 use std::io;

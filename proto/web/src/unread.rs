@@ -85,7 +85,7 @@ async fn is_read(mut body: Body) -> bool {
     timeout(TIME, all).await.unwrap_or(false)
 }
 
-/// The body that nobody reads any more before its end, and whether it was begun.
+/// The body that was dropped before its end, and whether its reading had begun.
 #[derive(Clone, Default)]
 struct Left(Arc<Mutex<Option<(Body, bool)>>>);
 

@@ -130,7 +130,7 @@ impl Pool {
             return None;
         }
         if known.looked_up.is_some_and(|at| at.elapsed() >= AGAIN) {
-            // Nobody else does so meanwhile.
+            // One caller starts the look-up; the others go on with what is known.
             known.looked_up = Some(Instant::now());
             let pool = self.clone();
             tokio::spawn(async move { pool.look_up_again().await });

@@ -285,7 +285,7 @@ async fn a_name_that_leads_elsewhere_now_is_looked_up_again() {
     let (_server, taken) = counting(listener);
     let url: Uri = format!("http://localhost:{}", address.port()).parse().unwrap();
     let upstream = GrpcServer::new(&url, 1, CircuitBreaker::default()).unwrap();
-    // Where it was before nobody listens.
+    // At its earlier address there is no server any more.
     upstream.pool.replace(vec![SocketAddr::from(([127, 0, 0, 3], address.port()))]);
     upstream.pool.forget_times();
     // All who meet the failure go where the name leads now.

@@ -7,7 +7,7 @@ use serde_json::Value;
 const EXPECTED: &str = "a gateway takes requests of an Application Load Balancer, an HTTP API in \
                         payload format 2.0 or a Function URL; a worker takes these, and messages \
                         of SQS by an event source mapping or an EventBridge pipe";
-/// For events that somebody wants to be jobs.
+/// For events that are meant to be jobs.
 const SUBMIT: &str = "events are no jobs: submit jobs at a gateway, which sends them to the \
                       worker's queue";
 /// For topics.

@@ -67,7 +67,7 @@ impl UrlPattern {
         let (wanted, path) = (base.url.path(), url.url.path());
         match self.below {
             false if path == wanted => Matched::Yes,
-            // There is nothing beyond to climb to, and whoever tries means no good.
+            // There is nothing beyond to climb to, and no receiver needs such a path.
             true if wanted == "/" && !path::climbs(path) => Matched::Yes,
             true if path.starts_with(wanted) && path::is_plain(path) => Matched::Yes,
             true if path.starts_with(wanted) => Matched::Disguised,
